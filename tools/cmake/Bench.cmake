@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Each bench/<name>.c is an executable bench_<name>; the target `bench` makes them all. They are
+# linked as the binary is, link-time optimisation included, so their numbers mean something.
+file(GLOB bench_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/bench/*.c")
+add_custom_target(bench)
+
+foreach(source ${bench_sources})
+    cmake_path(GET source STEM LAST_ONLY name)
+    string(REGEX REPLACE "^bench_" "" name "${name}")
+    add_executable(bench_${name} EXCLUDE_FROM_ALL "${source}")
+    target_link_libraries(bench_${name} PRIVATE moongate_flags)
+    if(TARGET moongate_objects)
+        target_link_libraries(bench_${name} PRIVATE
+            $<LINK_LIBRARY:WHOLE_ARCHIVE,moongate_core> moongate_libs)
+    endif()
+    set_target_properties(bench_${name} PROPERTIES ENABLE_EXPORTS ON)
+    add_dependencies(bench bench_${name})
+endforeach()
