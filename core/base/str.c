@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Comparisons and small scans over borrowed bytes. */
+#include "base/str.h"
+
+bool mg_str_iequal(mg_str a, mg_str b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (mg_char_lower(a.ptr[i]) != mg_char_lower(b.ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static char fold_field(char c)
+{
+    return c == '_' ? '-' : mg_char_lower(c);
+}
+
+bool mg_str_field_equal(mg_str a, mg_str b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (fold_field(a.ptr[i]) != fold_field(b.ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mg_str_starts(mg_str s, mg_str prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
+
+bool mg_str_ends(mg_str s, mg_str suffix)
+{
+    return s.len >= suffix.len &&
+           (suffix.len == 0 || memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0);
+}
+
+int mg_str_compare(mg_str a, mg_str b)
+{
+    const size_t common = a.len < b.len ? a.len : b.len;
+    const int order = common ? memcmp(a.ptr, b.ptr, common) : 0;
+    if (order != 0 || a.len == b.len) {
+        return order;
+    }
+    return a.len < b.len ? -1 : 1;
+}
+
+ptrdiff_t mg_str_find(mg_str s, char c, size_t from)
+{
+    if (from >= s.len) {
+        return -1;
+    }
+    const char *at = memchr(s.ptr + from, c, s.len - from);
+    return at ? at - s.ptr : -1;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+mg_str mg_str_trim(mg_str s)
+{
+    while (s.len > 0 && is_blank(s.ptr[0])) {
+        s.ptr++;
+        s.len--;
+    }
+    while (s.len > 0 && is_blank(s.ptr[s.len - 1])) {
+        s.len--;
+    }
+    return s;
+}
+
+bool mg_str_next_element(mg_str *rest, mg_str *element)
+{
+    while (rest->len > 0) {
+        const ptrdiff_t comma = mg_str_find(*rest, ',', 0);
+        const size_t end = comma < 0 ? rest->len : (size_t)comma;
+        *element = mg_str_trim(mg_str_slice(*rest, 0, end));
+        *rest = mg_str_slice(*rest, comma < 0 ? end : end + 1, rest->len);
+        if (element->len > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mg_str_to_u64(mg_str s, uint64_t *value)
+{
+    if (s.len == 0 || s.len > 19) {
+        return false;
+    }
+    uint64_t sum = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '9') {
+            return false;
+        }
+        sum = sum * 10 + (uint64_t)(s.ptr[i] - '0'); /* 19 digits fit */
+    }
+    *value = sum;
+    return true;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connected stream (TCP or unix) behind a small interface, so that TLS or another backend can take
+ * its place. Writes try the kernel first and queue only what is left; reads go into the loop's shared
+ * buffer, so an idle stream holds no buffer.
+ *
+ * Ownership: mg_io_new_* returns an object that the caller closes with mg_io_close; the object is freed
+ * after on_closed. After mg_io_close no other callback fires. Callbacks may close the stream: make
+ * that the last thing done with it.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "net/loop.h"
+
+struct mg_io;
+
+struct mg_io_handler {
+    /* Bytes arrived; borrowed until the callback returns. */
+    void (*on_data)(void *context, mg_str bytes);
+    /* Once: MG_ECLOSED at the peer's orderly end (it may still read), or a negative libuv code. */
+    void (*on_end)(void *context, int status);
+    /* All queued bytes are with the kernel (0), or writing failed (negative; the stream is dead). */
+    void (*on_drain)(void *context, int status);
+    /* Last callback; the object is freed when it returns. May be NULL. */
+    void (*on_closed)(void *context);
+};
+
+struct mg_address {
+    char ip[48];   /* text; "unix:" for unix sockets */
+    uint16_t port; /* 0 for unix sockets */
+};
+
+/* Takes an fd that is connected (accepted). is_unix: a unix stream socket. On failure the fd is closed
+ * too. Not reading yet. */
+MG_NODISCARD int mg_io_new_fd(struct mg_io **out, struct mg_loop *loop, int fd, bool is_unix);
+void mg_io_set_handler(struct mg_io *io, const struct mg_io_handler *handler, void *context);
+/* Starting twice or stopping twice does nothing. */
+void mg_io_read_start(struct mg_io *io);
+void mg_io_read_stop(struct mg_io *io);
+bool mg_io_is_reading(const struct mg_io *io);
+/* Writes the parts in order (at most 8). What the kernel does not take is copied and queued; then
+ * on_drain fires later. 0, or a negative code when the stream is dead (then nothing is queued). */
+MG_NODISCARD int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count);
+/* Bytes queued in user space: the measure for back-pressure. */
+size_t mg_io_queued(const struct mg_io *io);
+/* Half-closes after the queue is written. */
+void mg_io_shutdown(struct mg_io *io);
+/* Closes; what is queued is lost. Closing again does nothing. */
+void mg_io_close(struct mg_io *io);
+/* Closes with a reset (TCP: SO_LINGER 0), so that the peer sees a broken message, not an end. */
+void mg_io_reset(struct mg_io *io);
+/* Lingering close for error answers: sends FIN after the queue, discards input for at most linger_ms,
+ * then closes, so that the peer can read the answer (RFC 9112, 9.6). */
+void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms);
+void mg_io_peer(const struct mg_io *io, struct mg_address *address);
+/* Link for the owner's lists; unlinked at start and before on_closed. */
+struct mg_link *mg_io_link(struct mg_io *io);
+/* For owners of many kinds of stream: what mg_io_set_handler was given. */
+void *mg_io_context(const struct mg_io *io);
+uint64_t mg_io_bytes_in(const struct mg_io *io);
+uint64_t mg_io_bytes_out(const struct mg_io *io);

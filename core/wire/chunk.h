@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decoder of the chunked transfer coding (RFC 9112, 7.1), strict: hex digits only, CRLF only, bounded
+ * lines, extensions and trailers. Extensions are dropped. Trailer fields are checked and kept only as
+ * text for wire/rules to judge.
+ *
+ *     struct mg_chunk chunk;
+ *     mg_chunk_init(&chunk, &limits);
+ *     while (in.len > 0 && !chunk.done) {
+ *         size_t used;
+ *         mg_str data;
+ *         int err = mg_chunk_next(&chunk, in, &used, &data);   // 0 or a refusal
+ *         if (data.len > 0) ...                                // a slice of in
+ *         in = mg_str_slice(in, used, in.len);
+ *     }
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct mg_chunk_limits {
+    uint32_t line;       /* bytes of one chunk-size line with its extension, without CRLF */
+    uint32_t extensions; /* bytes of all extensions of a message */
+    uint32_t trailers;   /* fields */
+    uint32_t trailer_bytes;
+};
+
+struct mg_chunk {
+    const struct mg_chunk_limits *limits;
+    uint64_t remaining; /* bytes of the present chunk still to come */
+    uint32_t line_bytes, extension_bytes, trailer_count, trailer_bytes;
+    uint8_t state, digits;
+    bool done; /* the last chunk and the trailers are complete */
+};
+
+void mg_chunk_init(struct mg_chunk *chunk, const struct mg_chunk_limits *limits);
+/* Takes the next piece of bytes. *data: body octets (a slice of bytes, maybe empty); *used > 0 unless
+ * bytes is empty. MG_ECHUNK, MG_ETRAILER. Any split of the bytes gives the same octets. */
+MG_NODISCARD int mg_chunk_next(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A header table: the fields of one message in order, with an index of the names that the gateway
+ * itself reads. Names and values are slices that live as long as the arena given at init. Names
+ * compare without regard to ASCII case (RFC 9110, 5.1).
+ *
+ *     struct mg_headers headers;
+ *     mg_headers_init(&headers, arena);
+ *     mg_headers_add(&headers, MG_STR("Host"), value);
+ *     const struct mg_header *host = mg_headers_known(&headers, MG_HEADER_HOST);
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* id, lower-case name: the fields that core code looks at */
+#define MG_HEADER_MAP(X)                                                                           \
+    X(HOST, "host")                                                                                \
+    X(CONNECTION, "connection")                                                                    \
+    X(CONTENT_LENGTH, "content-length")                                                            \
+    X(TRANSFER_ENCODING, "transfer-encoding")                                                      \
+    X(CONTENT_TYPE, "content-type")                                                                \
+    X(CONTENT_ENCODING, "content-encoding")                                                        \
+    X(CONTENT_RANGE, "content-range")                                                              \
+    X(RANGE, "range")                                                                              \
+    X(MAX_FORWARDS, "max-forwards")                                                                \
+    X(AUTHORIZATION, "authorization")                                                              \
+    X(COOKIE, "cookie")                                                                            \
+    X(EXPECT, "expect")                                                                            \
+    X(UPGRADE, "upgrade")                                                                          \
+    X(KEEP_ALIVE, "keep-alive")                                                                    \
+    X(PROXY_CONNECTION, "proxy-connection")                                                        \
+    X(PROXY_AUTHENTICATE, "proxy-authenticate")                                                    \
+    X(PROXY_AUTHORIZATION, "proxy-authorization")                                                  \
+    X(TE, "te")                                                                                    \
+    X(TRAILER, "trailer")                                                                          \
+    X(VIA, "via")                                                                                  \
+    X(DATE, "date")                                                                                \
+    X(SERVER, "server")                                                                            \
+    X(LOCATION, "location")                                                                        \
+    X(RETRY_AFTER, "retry-after")                                                                  \
+    X(ACCEPT, "accept")                                                                            \
+    X(USER_AGENT, "user-agent")                                                                    \
+    X(REFERER, "referer")                                                                          \
+    X(FORWARDED, "forwarded")                                                                      \
+    X(X_FORWARDED_FOR, "x-forwarded-for")                                                          \
+    X(X_FORWARDED_PROTO, "x-forwarded-proto")                                                      \
+    X(X_FORWARDED_HOST, "x-forwarded-host")                                                        \
+    X(X_FORWARDED_PORT, "x-forwarded-port")                                                        \
+    X(X_FORWARDED_PATH, "x-forwarded-path")                                                        \
+    X(X_FORWARDED_PREFIX, "x-forwarded-prefix")                                                    \
+    X(X_REAL_IP, "x-real-ip")                                                                      \
+    X(X_REQUEST_ID, "x-request-id")                                                                \
+    X(SEC_WEBSOCKET_KEY, "sec-websocket-key")                                                      \
+    X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept")
+
+enum mg_header_id {
+    MG_HEADER_OTHER = 0,
+#define MG_HEADER_ENUM(id, name) MG_HEADER_##id,
+    MG_HEADER_MAP(MG_HEADER_ENUM)
+#undef MG_HEADER_ENUM
+    MG_HEADER_COUNT
+};
+
+struct mg_header {
+    mg_str name; /* as received or set */
+    mg_str value;
+    uint8_t id; /* enum mg_header_id */
+};
+
+struct mg_headers {
+    struct mg_arena *arena;
+    struct mg_header *items;
+    uint32_t count, capacity;
+    uint16_t first[MG_HEADER_COUNT]; /* position + 1 of the first field of each id, 0 = none */
+};
+
+void mg_headers_init(struct mg_headers *headers, struct mg_arena *arena);
+/* The id of a name; MG_HEADER_OTHER when it is none of ours. */
+enum mg_header_id mg_header_id_of(mg_str name);
+/* Appends; the slices are borrowed, not copied. */
+void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value);
+/* First field of the id, or NULL. Lives until the table changes. */
+static inline const struct mg_header *mg_headers_known(const struct mg_headers *headers,
+                                                       enum mg_header_id id)
+{
+    return headers->first[id] ? &headers->items[headers->first[id] - 1] : NULL;
+}
+/* First field with the name at or after position from, or NULL. */
+const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name, uint32_t from);
+/* The same, with '_' equal to '-' (reading by plugins). */
+const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, mg_str name,
+                                              uint32_t from);
+/* How many fields have the id. */
+uint32_t mg_headers_count(const struct mg_headers *headers, enum mg_header_id id);
+/* Removes all fields with the name; returns how many there were. Order of the rest is kept. */
+uint32_t mg_headers_remove(struct mg_headers *headers, mg_str name);
+uint32_t mg_headers_remove_known(struct mg_headers *headers, enum mg_header_id id);
+/* Replaces all fields with the name by one, at the place of the first; appends if there was none. */
+void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value);
+/* Removes every field for which drop(context, field) is true, in one pass; returns how many. */
+uint32_t mg_headers_filter(struct mg_headers *headers,
+                           bool (*drop)(void *context, const struct mg_header *field),
+                           void *context);
+/* All values of the name joined by ", " (RFC 9110, 5.3), in the arena; ptr NULL if there is none. */
+mg_str mg_headers_join(const struct mg_headers *headers, mg_str name);
+/* Copies the fields (not the bytes) of from into an empty table. */
+void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from);
+
+/* A token (RFC 9110, 5.6.2), not empty. */
+bool mg_is_token(mg_str name);
+/* HTAB, SP, visible ASCII, 0x80-0xFF only (RFC 9110, 5.5). */
+bool mg_is_field_value(mg_str value);
