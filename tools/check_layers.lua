@@ -32,8 +32,8 @@ local LIBRARIES = {
 
 -- The same for words of the language that order memory or lock.
 local WORDS = {
-    '_Atomic', '__atomic_%w+', '__sync_%w+', 'pthread_mutex_%w+', 'pthread_mutex_t',
-    'pthread_rwlock_%w+', 'pthread_spin_%w+', 'pthread_cond_%w+',
+    '_Atomic', '__atomic_[%w_]+', '__sync_[%w_]+', 'pthread_mutex_[%w_]+',
+    'pthread_rwlock_[%w_]+', 'pthread_spin_[%w_]+', 'pthread_cond_[%w_]+',
 }
 local WORD_HOME = '^base/shm[%w_]*%.[ch]$'
 
@@ -145,7 +145,7 @@ local function check_file(root, path, order, problems)
         elseif library then
             check_library(file, library, complain)
         else
-            check_words(file, line, complain)
+            check_words(file, source.strip_c(line), complain)
         end
     end
     return module

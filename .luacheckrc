@@ -1,0 +1,16 @@
+-- SPDX-License-Identifier: Apache-2.0
+std = 'luajit'
+max_line_length = 100
+cache = false
+exclude_files = { 'build/', '.deps/' }
+
+-- The gateway sets these before it loads a plugin; `kong` and `ngx` are for code written for Kong.
+read_globals = { 'moongate', 'kong', 'ngx' }
+
+files['**/*_spec.lua'] = { std = '+busted' }
+files['spec/'] = { std = '+busted' }
+
+-- Plugins assign to their fields: moongate.ctx.plugin.tenant = 'acme'.
+for _, folder in ipairs({ 'plugins/', 'lua/' }) do
+    files[folder] = { globals = { 'moongate', 'kong', 'ngx' } }
+end

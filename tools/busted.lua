@@ -1,0 +1,8 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- luajit tools/busted.lua [BUSTED OPTIONS] FILE...
+--
+-- busted under LuaJIT, which the distribution's own command does not use, with the modules of
+-- lua/ and plugins/ in reach. Run from the root of the tree.
+package.path = './lua/?.lua;./lua/?/init.lua;./?.lua;' .. package.path
+require('busted.runner')({ standalone = false })
