@@ -52,6 +52,14 @@ describe('check_size', function()
         assert.matches('spec/core/a_test.c: 601 lines, at most 600', output, 1, true)
     end)
 
+    it('refuses a line of 101 columns and counts letters, not bytes', function()
+        local status, output = check({
+            ['core/a.h'] = '/* ' .. ('ä'):rep(97) .. '\n/* ' .. ('x'):rep(98) .. '\n' })
+        assert.equal(1, status)
+        assert.matches('core/a.h:2: 101 columns, at most 100', output, 1, true)
+        assert.is_nil(output:find('core/a.h:1:', 1, true))
+    end)
+
     it('refuses C whose 90th percentile is 41 lines', function()
         local status, output = check({
             ['core/a.c'] = c_function('f', 41):rep(2) .. c_function('g', 3):rep(8) })
