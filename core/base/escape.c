@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON escaping: runs of plain ASCII are copied eight bytes at a time, the rest goes one by one. */
+#include "base/escape.h"
+
+#include <stdbool.h>
+
+#define EACH_BYTE 0x0101010101010101U
+#define HIGH_BITS 0x8080808080808080U
+
+/* Is one of the eight bytes outside 0x20-0x7e, or a quote or a backslash? (May also say so of a byte that
+ * follows such a one; never misses one.) */
+static bool has_special(uint64_t word)
+{
+    const uint64_t quote = word ^ (EACH_BYTE * '"');
+    const uint64_t backslash = word ^ (EACH_BYTE * '\\');
+    const uint64_t below_space = word - EACH_BYTE * 0x20;
+    const uint64_t is_delete = word + EACH_BYTE; /* 0x7f becomes 0x80 */
+    const uint64_t is_quote = quote - EACH_BYTE;
+    const uint64_t is_backslash = backslash - EACH_BYTE;
+    return ((word | below_space | is_delete | is_quote | is_backslash) & HIGH_BITS) != 0;
+}
+
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* Copies the plain bytes at the front of text; returns how many. */
+static size_t copy_plain(char *out, size_t room, mg_str text)
+{
+    const size_t most = text.len < room ? text.len : room;
+    size_t at = 0;
+    while (most - at >= 8) {
+        uint64_t word;
+        memcpy(&word, text.ptr + at, 8);
+        if (has_special(word)) {
+            break;
+        }
+        memcpy(out + at, &word, 8);
+        at += 8;
+    }
+    while (at < most && is_plain((unsigned char)text.ptr[at])) {
+        out[at] = text.ptr[at];
+        at++;
+    }
+    return at;
+}
+
+static bool is_continuation(mg_str text, size_t at)
+{
+    return at < text.len && ((unsigned char)text.ptr[at] & 0xc0) == 0x80;
+}
+
+size_t mg_utf8_length(mg_str text)
+{
+    const unsigned char first = (unsigned char)text.ptr[0];
+    const unsigned char second = text.len > 1 ? (unsigned char)text.ptr[1] : 0;
+    if (first < 0x80) {
+        return 1;
+    }
+    if (first < 0xc2 || first > 0xf4 || !is_continuation(text, 1)) {
+        return 0;
+    }
+    if (first < 0xe0) {
+        return 2;
+    }
+    /* overlong forms, surrogates, beyond U+10FFFF */
+    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+        (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) {
+        return 0;
+    }
+    if (!is_continuation(text, 2)) {
+        return 0;
+    }
+    if (first < 0xf0) {
+        return 3;
+    }
+    return is_continuation(text, 3) ? 4 : 0;
+}
+
+static size_t unicode_escape(char *out, unsigned code)
+{
+    static const char hex[] = "0123456789abcdef";
+    memcpy(out, "\\u00", 4);
+    out[4] = hex[code >> 4 & 15];
+    out[5] = hex[code & 15];
+    return 6;
+}
+
+static size_t escape_ascii(char *out, char c)
+{
+    static const char letters[] = "\"\"\\\\\nn\rr\tt\bb\ff"; /* pairs: character, its letter */
+    for (size_t i = 0; i + 1 < sizeof letters; i += 2) {
+        if (letters[i] == c) {
+            out[0] = '\\';
+            out[1] = letters[i + 1];
+            return 2;
+        }
+    }
+    return unicode_escape(out, (unsigned char)c);
+}
+
+/* One character that is not plain, written to out (6 bytes at most); *length: bytes of text it took. */
+static size_t escape_one(char *out, mg_str text, size_t *length)
+{
+    *length = mg_utf8_length(text);
+    if (*length == 0) {
+        *length = 1;
+        memcpy(out, "\xef\xbf\xbd", 3);
+        return 3;
+    }
+    if (*length == 1) {
+        return escape_ascii(out, text.ptr[0]);
+    }
+    const unsigned char second = (unsigned char)text.ptr[1];
+    if ((unsigned char)text.ptr[0] == 0xc2 && second < 0xa0) {
+        return unicode_escape(out, second);
+    }
+    memcpy(out, text.ptr, *length);
+    return *length;
+}
+
+size_t mg_escape_json(char *out, size_t room, mg_str text, size_t *taken)
+{
+    size_t written = 0, at = 0;
+    while (at < text.len) {
+        const size_t plain =
+            copy_plain(out + written, room - written, mg_str_slice(text, at, text.len));
+        at += plain;
+        written += plain;
+        if (at == text.len || written == room) {
+            break;
+        }
+        char place[MG_ESCAPE_JSON_GROWTH];
+        size_t length;
+        const size_t bytes = escape_one(place, mg_str_slice(text, at, text.len), &length);
+        if (bytes > room - written) {
+            break;
+        }
+        memcpy(out + written, place, bytes);
+        written += bytes;
+        at += length;
+    }
+    *taken = at;
+    return written;
+}
