@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Words of outcomes. */
+#include "model/outcome.h"
+
+#include <string.h>
+
+static const char *const words[MG_OUTCOME_COUNT] = {
+#define MG_OUTCOME_TEXT(id, word) [MG_OUTCOME_##id] = word,
+    MG_OUTCOME_MAP(MG_OUTCOME_TEXT)
+#undef MG_OUTCOME_TEXT
+};
+
+const char *mg_outcome_word(enum mg_outcome outcome)
+{
+    return (unsigned)outcome < MG_OUTCOME_COUNT ? words[outcome] : "internal";
+}
+
+enum mg_outcome mg_outcome_of(const char *word, unsigned length)
+{
+    for (unsigned i = 0; i < MG_OUTCOME_COUNT; i++) {
+        if (strlen(words[i]) == length && memcmp(words[i], word, length) == 0) {
+            return (enum mg_outcome)i;
+        }
+    }
+    return MG_OUTCOME_COUNT;
+}
