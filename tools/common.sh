@@ -9,9 +9,9 @@ command_path="$(cd "$(dirname "$0")" && pwd -P)/$(basename "$0")"
 root="$(dirname "$(dirname "$command_path")")"
 cd "$root"
 
-# Prints the head comment of the command: from its third line to the first line that is no comment.
+# Prints the head comment of the command: from its fourth line to the first line that is no comment.
 print_help() {
-    sed -n '3,${/^#/!q;s/^# \{0,1\}//;p;}' "$command_path"
+    sed -n '4,${/^#/!q;s/^# \{0,1\}//;p;}' "$command_path"
 }
 
 # Ends with status 2, the one for wrong use.
