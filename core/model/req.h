@@ -94,10 +94,11 @@ struct mg_req {
 
     /* towards the upstream: set after routing and by plugins */
     struct {
-        mg_str method;
+        mg_str method; /* empty = the client's */
         mg_str path; /* canonical, whole; empty until routed or set by a plugin */
         mg_str query;
         bool has_query;
+        bool query_set; /* a plugin chose query and has_query, maybe in rewrite; else the client's */
         mg_str host;        /* Host field; empty = service's or preserve_host */
         mg_str target_host; /* set_target: instead of balancing; empty = none */
         uint16_t target_port;
