@@ -60,6 +60,166 @@ void mg_ffi_sched_update_time(struct mg_vm *vm);
 /* ---- end of runtime ------------------------------------------------------------------------ */
 
 /* ---- PDK: request, service.request (script/api*.c) ----------------------------------------- */
+
+/*
+ * What lua/moongate/pdk and lua/moongate/ngx ask of a live request, which is never NULL. Text comes back
+ * as a view that lives until the request ends; of fields and chunks, until the next change: Lua copies
+ * it at once. Where a comment names no other result, 1 = found or done, 0 = not.
+ */
+
+/* which text of the request; 0 is returned where there is none */
+enum {
+    MG_FFI_METHOD = 0,   /* as the client sent it */
+    MG_FFI_TARGET,       /* request target as sent */
+    MG_FFI_PATH,         /* canonical */
+    MG_FFI_RAW_PATH,     /* as sent */
+    MG_FFI_QUERY,        /* without '?'; none when there was no '?' */
+    MG_FFI_HOST,         /* lower case, no port */
+    MG_FFI_PEER_IP,      /* of the connection */
+    MG_FFI_CLIENT_IP,    /* by trusted_ips */
+    MG_FFI_REQUEST_ID,
+    MG_FFI_ROUTE_ID,
+    MG_FFI_ROUTE_NAME,
+    MG_FFI_SERVICE_ID,
+    MG_FFI_SERVICE_NAME,
+    MG_FFI_SERVICE_HOST,
+    MG_FFI_PREFIX,       /* part of the path that the route's path took */
+    MG_FFI_UP_METHOD,    /* towards the upstream */
+    MG_FFI_UP_PATH,      /* none before routing */
+    MG_FFI_UP_QUERY,
+    MG_FFI_UP_HOST,      /* value of the Host field, when a plugin set it */
+    MG_FFI_HELD_BODY,    /* whole upstream body, when the answer is held */
+    MG_FFI_BODY,         /* the client's, when it was read or replaced as a whole */
+    MG_FFI_ANSWER,       /* body of an answer made here */
+    MG_FFI_CHUNK,        /* of this body_filter round */
+    MG_FFI_OUTCOME,      /* outcome word */
+    MG_FFI_ENDED_BY,     /* plugin, or core */
+    MG_FFI_CONSUMER,     /* what mg_ffi_req_consumer stored */
+    MG_FFI_NOTE_LIMIT,   /* JSON, left by policies */
+    MG_FFI_NOTE_BREAKER
+};
+int mg_ffi_req_text(struct mg_req *req, int which, struct mg_ffi_str *out);
+
+/* which number of the request; booleans are 0 and 1 */
+enum {
+    MG_FFI_MINOR = 0,    /* of HTTP/1.x */
+    MG_FFI_PEER_PORT,
+    MG_FFI_SERVER_PORT,
+    MG_FFI_CLIENT_PORT,
+    MG_FFI_HOST_PORT,    /* of the Host field, -1 = none */
+    MG_FFI_PEER_TRUSTED,
+    MG_FFI_HAS_QUERY,
+    MG_FFI_CONNECTION_REQUESTS,
+    MG_FFI_BODY_STATE,   /* 0 unread, 1 reading, 2 whole */
+    MG_FFI_CLIENT_GONE,
+    MG_FFI_ROUTE_INDEX,  /* in the file's order, -1 = no route */
+    MG_FFI_SERVICE_PORT, /* -1 = no service */
+    MG_FFI_CAPTURES,     /* groups of the route's regex, the whole match included; 0 = none */
+    MG_FFI_HTTPS_ONLY,   /* the route takes https and not http */
+    MG_FFI_STATUS,       /* 0: no answer yet */
+    MG_FFI_UP_STATUS,    /* 0: the upstream did not answer */
+    MG_FFI_SOURCE,       /* 0 none, 1 service, 2 exit, 3 error */
+    MG_FFI_HEAD_SENT,
+    MG_FFI_HELD,
+    MG_FFI_CHUNK_LAST,
+    MG_FFI_TRIES
+};
+int mg_ffi_req_int(struct mg_req *req, int which);
+
+/* which measure of the request */
+enum {
+    MG_FFI_STARTED_MS = 0,    /* wall clock, ms since the epoch */
+    MG_FFI_TOTAL_MS,          /* the next four: durations in ms, -1 = it did not happen */
+    MG_FFI_GATEWAY_MS,        /* total without the upstream's share */
+    MG_FFI_UPSTREAM_MS,       /* first byte to the upstream until its head */
+    MG_FFI_RECEIVE_MS,        /* the upstream's head until its last byte */
+    MG_FFI_BYTES_IN,          /* bytes, heads included */
+    MG_FFI_BYTES_OUT,
+    MG_FFI_BODY_BYTES_IN,
+    MG_FFI_BODY_BYTES_OUT,
+    MG_FFI_RESPONSE_BUFFER    /* limits.response_buffer in force, bytes; 0 = unlimited */
+};
+double mg_ffi_req_measure(struct mg_req *req, int which);
+
+/* A try at an upstream: target, then its status, 0 = none. */
+int mg_ffi_req_try(struct mg_req *req, int index, struct mg_ffi_str *target, int *status);
+/* Group of the route's regex; name is empty for an unnamed one. 0 when it took no part. */
+int mg_ffi_req_capture(struct mg_req *req, int group, struct mg_ffi_str *name,
+                       struct mg_ffi_str *value);
+
+/* which table of fields */
+enum { MG_FFI_REQUEST = 0, MG_FFI_RESPONSE = 1, MG_FFI_UPSTREAM = 2 };
+int mg_ffi_fields_count(struct mg_req *req, int table);
+int mg_ffi_fields_at(struct mg_req *req, int table, int index, struct mg_ffi_str *name,
+                     struct mg_ffi_str *value);
+/* First field with the name at or after index from, blind to case and with '_' equal to '-': its
+ * index + 1. Before there is an answer the response table shows what was asked for it. */
+int mg_ffi_fields_find(struct mg_req *req, int table, const char *name, size_t len, int from,
+                       struct mg_ffi_str *value);
+
+/* Setters of text refuse what cannot stand in a head: MG_FFI_BAD_NAME, MG_FFI_BAD_VALUE. */
+enum { MG_FFI_BAD_NAME = -1, MG_FFI_BAD_VALUE = -2, MG_FFI_TOO_LATE = -3 };
+/* kind: 0 set, 1 add, 2 clear */
+enum { MG_FFI_SET = 0, MG_FFI_ADD = 1, MG_FFI_CLEAR = 2 };
+/* Could mg_ffi_response_field and mg_ffi_request_field do it? 1 or a refusal. */
+int mg_ffi_field_check(const char *name, size_t name_len, const char *value, size_t value_len);
+/* The answer's fields; recorded when there is no answer yet. MG_FFI_TOO_LATE after the head. */
+int mg_ffi_response_field(struct mg_req *req, int kind, const char *name, size_t name_len,
+                          const char *value, size_t value_len);
+/* The fields that go to the upstream; Host becomes the upstream's Host field. */
+int mg_ffi_request_field(struct mg_req *req, int kind, const char *name, size_t name_len,
+                         const char *value, size_t value_len);
+
+/* Arguments of a query or form: finds the one that begins at offset `at` (0 first). Name and value
+ * are as sent; has_value is 0 for a bare key. Returns the offset of the next one, 0 at the end. */
+struct mg_ffi_arg {
+    struct mg_ffi_str name, value;
+    int has_value, escaped; /* escaped: decoding would change name or value */
+};
+int mg_ffi_args_next(const char *text, size_t len, int at, struct mg_ffi_arg *out);
+/* First argument with that (decoded) name. */
+int mg_ffi_args_find(const char *text, size_t len, const char *name, size_t name_len,
+                     struct mg_ffi_arg *out);
+/* Decodes %XX, and '+' as a space, into out (len bytes of room); bad escapes stay. Returns the length. */
+int mg_ffi_uri_unescape(const char *text, size_t len, char *out);
+/* Escapes all but unreserved characters into out (3 * len bytes of room). Returns the length. */
+int mg_ffi_uri_escape(const char *text, size_t len, char *out);
+
+/* Towards the upstream. */
+int mg_ffi_up_method(struct mg_req *req, const char *method, size_t len); /* known, not CONNECT, TRACE */
+int mg_ffi_up_path(struct mg_req *req, const char *path, size_t len);     /* made canonical */
+int mg_ffi_up_query(struct mg_req *req, const char *query, size_t len);   /* empty: no query */
+int mg_ffi_up_target(struct mg_req *req, const char *host, size_t len, int port);
+int mg_ffi_up_upstream(struct mg_req *req, const char *name, size_t len); /* 0: no such upstream */
+int mg_ffi_up_retries(struct mg_req *req, int retries);
+int mg_ffi_up_timeouts(struct mg_req *req, int connect_ms, int write_ms, int read_ms);
+int mg_ffi_up_buffer(struct mg_req *req); /* hold the whole answer */
+int mg_ffi_req_set_body(struct mg_req *req, const char *body, size_t len);
+/* Reads the whole request body: 1 there, 0 wait (the request is resumed once), else a refusal. */
+enum { MG_FFI_BODY_UNBUFFERED = -1, MG_FFI_BODY_TOO_LARGE = -2, MG_FFI_BODY_FAILED = -3 };
+int mg_ffi_req_read_body(struct mg_req *req);
+/* The consumer's name for the log, its id for balancing. */
+int mg_ffi_req_consumer(struct mg_req *req, const char *name, size_t name_len, const char *id,
+                        size_t id_len);
+
+/* The answer. */
+int mg_ffi_response_status(struct mg_req *req, int status); /* 0: there is no answer yet */
+/* Makes the answer: status and body; fields come after it. MG_FFI_TOO_LATE after the head. */
+int mg_ffi_response_exit(struct mg_req *req, int status, const char *body, size_t len);
+const char *mg_ffi_status_reason(int status); /* "" for an unknown one */
+/* body_filter: replaces this round's chunk, 0 when it is over a cap; and its end flag. */
+int mg_ffi_chunk_set(struct mg_req *req, const char *chunk, size_t len);
+int mg_ffi_chunk_last(struct mg_req *req, int last);
+int mg_ffi_chunk_hold(struct mg_req *req); /* the head waits for the end of the body */
+
+/* The node. Each writes to out (room bytes) and returns the length, 0 on failure. */
+int mg_ffi_node_hostname(char *out, size_t room);
+int mg_ffi_node_id(char *out, size_t room); /* UUID made from the machine's id; 36 bytes */
+/* Is the address inside gateway.trusted_ips? */
+struct mg_config;
+int mg_ffi_ip_is_trusted(const struct mg_config *config, const char *ip, size_t len);
+int mg_ffi_process_id(void);
+
 /* ---- end of PDK ---------------------------------------------------------------------------- */
 
 /* ---- policies: limiter, breaker (script/limit.c, script/breaker.c) -------------------------- */

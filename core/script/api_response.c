@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leaf functions with which plugins make or change the answer (ffi.h, section PDK). */
+#include "model/req.h"
+#include "wire/write.h"
+#include "script/export.h"
+#include "script/ffi.h"
+
+static bool is_status(int status)
+{
+    return status >= 100 && status <= 599;
+}
+
+MG_FFI_EXPORT int mg_ffi_response_status(struct mg_req *req, int status)
+{
+    if (req->head_sent) {
+        return MG_FFI_TOO_LATE;
+    }
+    if (req->status == 0 || !is_status(status)) {
+        return 0;
+    }
+    req->status = (uint16_t)status;
+    return 1;
+}
+
+/* The fields asked for before are kept, in their order; those of an upstream's answer are not. */
+MG_FFI_EXPORT int mg_ffi_response_exit(struct mg_req *req, int status, const char *body, size_t len)
+{
+    if (req->head_sent) {
+        return MG_FFI_TOO_LATE;
+    }
+    if (!is_status(status)) {
+        return 0;
+    }
+    req->status = (uint16_t)status;
+    req->source = MG_SOURCE_EXIT;
+    req->answer = mg_arena_copy_str(&req->arena, mg_str_make(body, len));
+    mg_headers_init(&req->out, &req->arena);
+    mg_req_replay_fields(req);
+    return 1;
+}
+
+MG_FFI_EXPORT const char *mg_ffi_status_reason(int status)
+{
+    return is_status(status) ? mg_status_reason((uint16_t)status) : "";
+}
+
+/* filter_out's own bytes may not be given: Lua passes strings of its own. */
+MG_FFI_EXPORT int mg_ffi_chunk_set(struct mg_req *req, const char *chunk, size_t len)
+{
+    mg_buf_clear(&req->filter_out);
+    if (len > 0 && mg_buf_append(&req->filter_out, mg_str_make(chunk, len))) {
+        return 0;
+    }
+    req->chunk = len > 0 ? mg_buf_view(&req->filter_out) : MG_STR("");
+    return 1;
+}
+
+MG_FFI_EXPORT int mg_ffi_chunk_last(struct mg_req *req, int last)
+{
+    req->chunk_last = last != 0;
+    return 1;
+}
+
+MG_FFI_EXPORT int mg_ffi_chunk_hold(struct mg_req *req)
+{
+    req->want_whole_body = true;
+    return 1;
+}
