@@ -28,6 +28,11 @@ MG_NODISCARD int mg_listen_parse(mg_str text, struct mg_listen_address *out);
  * ("127.0.0.1:8000 is in use by another process"). */
 int mg_listen_bind(const struct mg_listen_address *address, int backlog, char *message,
                    size_t message_bytes);
+/* 0 when nobody listens there. Because of SO_REUSEPORT a second gateway could bind beside the first
+ * one; so the master asks before it binds. Errors and message as for mg_listen_bind; always 0 for
+ * unix sockets, where mg_listen_bind sees it. */
+MG_NODISCARD int mg_listen_probe(const struct mg_listen_address *address, char *message,
+                                 size_t message_bytes);
 /* The port an fd is bound to (port 0 was asked for), 0 for unix. */
 uint16_t mg_listen_port(int fd);
 
@@ -36,9 +41,10 @@ struct mg_listener; /* one accepting fd of a worker */
 /* fd of an accepted, non-blocking connection; the callback owns it. */
 typedef void mg_accept_fn(void *context, int fd, const struct mg_address *peer);
 
-/* Out of file descriptors: accepting pauses (a reserve fd is used to refuse one), tried again after
+/* Takes fd, but not when it fails. Out of file descriptors: accepting pauses (a reserve fd is used to refuse one), tried again after
  * 100 ms. */
 MG_NODISCARD int mg_listener_open(struct mg_listener **out, struct mg_loop *loop, int fd,
                                   bool is_unix, mg_accept_fn *on_accept, void *context);
-/* Stops accepting; frees itself when libuv has closed the handle. The fd is closed. */
+/* Stops accepting, at once; allowed in on_accept. Closes the fd and frees itself on the loop's next
+ * turn. */
 void mg_listener_close(struct mg_listener *listener);

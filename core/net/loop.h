@@ -8,14 +8,22 @@
  *     mg_loop_run(&loop);        // until mg_loop_stop
  *     mg_loop_close(&loop);
  *
- * With a virtual clock (tests) mg_loop_run_virtual polls without waiting and, when nothing is left to
- * do, jumps to the next deadline.
+ * With a virtual clock (tests) nothing waits: mg_loop_turn does what is ready, and when it returns false
+ * the caller jumps to the next deadline:
+ *
+ *     while (!done) {
+ *         if (!mg_loop_turn(&loop)) {
+ *             mg_clock_advance(&loop.clock, 1000 * (mg_deadlines_next(&loop.deadlines) -
+ *                                                   mg_loop_now_ms(&loop)));
+ *         }
+ *     }
  */
 #pragma once
 
 #include "base/clock.h"
 #include "base/deadline.h"
 #include "base/err.h"
+#include "base/list.h"
 
 #include <uv.h>
 
@@ -25,27 +33,50 @@ struct mg_loop {
     uv_loop_t uv;
     struct mg_clock clock;
     struct mg_deadlines deadlines;
-    uv_timer_t timer;     /* fires at deadlines.next_ms */
-    uv_prepare_t prepare; /* before polling: before_poll, then the timer is set when it is late */
-    uv_check_t check;     /* after polling: takes the time */
-    char *read_buffer;    /* MG_READ_BYTES; valid within one read callback */
-    uint64_t timer_ms;    /* what the timer is set to, MG_DEADLINE_NEVER = stopped */
+    uv_timer_t timer;       /* fires at deadlines.next_ms */
+    uv_prepare_t prepare;   /* before polling: before_poll, then the timer is set when it is late */
+    uv_check_t check;       /* after polling: due deadlines, after_poll */
+    char *read_buffer;      /* MG_READ_BYTES; valid within one read callback */
+    uint64_t timer_ms;      /* what the timer is set to, MG_DEADLINE_NEVER = stopped */
+    uint64_t turn;          /* counts polls */
+    uint64_t events;        /* counts callbacks, see mg_loop_wake */
+    bool awake;             /* the time of this turn has been taken */
+    struct mg_link closers; /* struct mg_loop_closer: what mg_loop_close has to end itself */
     /* hooks of the owner (worker): heartbeat and per-turn flushes; may be NULL */
     void (*before_poll)(void *context);
     void (*after_poll)(void *context);
     void *context;
 };
 
+/* Something that ends by itself later (a lingering stream): told to end at once by mg_loop_close. */
+struct mg_loop_closer {
+    struct mg_link link;
+    void (*fn)(struct mg_loop_closer *closer); /* unlinked before it runs */
+};
+
+/* Ignores SIGPIPE for the process (libuv writes without MSG_NOSIGNAL). */
 MG_NODISCARD int mg_loop_open(struct mg_loop *loop);
 /* The same with a virtual clock standing at wall_ms. */
 MG_NODISCARD int mg_loop_open_virtual(struct mg_loop *loop, int64_t wall_ms);
-/* All handles of others must be closed or closing; runs the loop until they are gone. */
+/* All handles of others must be closed or closing (a bug otherwise); runs the loop until they are
+ * gone. Deadlines still armed are dropped. */
 void mg_loop_close(struct mg_loop *loop);
 void mg_loop_run(struct mg_loop *loop);
 void mg_loop_stop(struct mg_loop *loop);
-/* One pass without waiting: polls until there is nothing ready, fires due deadlines. Returns whether
- * anything happened. */
+/* Without waiting: polls until there is nothing ready, fires due deadlines. Returns whether anything
+ * happened. Callbacks count that called mg_loop_wake. */
 bool mg_loop_turn(struct mg_loop *loop);
+
+/* The first statement of every libuv callback: takes the time once after polling (libuv's check handles
+ * run only after the events, so they would see the time of before the wait). */
+static inline void mg_loop_wake(struct mg_loop *loop)
+{
+    loop->events++;
+    if (!loop->awake) {
+        loop->awake = true;
+        mg_clock_update(&loop->clock);
+    }
+}
 
 static inline uint64_t mg_loop_now_ms(const struct mg_loop *loop)
 {

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop: deadlines on the real clock through libuv's timer, and the virtual clock. */
+#include "net/loop.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct alarm {
+    struct mg_deadline deadline;
+    struct mg_loop *loop;
+    uint64_t fired_ms;
+    int fired, stop_after;
+};
+
+static void on_alarm(struct mg_deadline *deadline)
+{
+    struct alarm *alarm = MG_CONTAINER(deadline, struct alarm, deadline);
+    alarm->fired_ms = mg_loop_now_ms(alarm->loop);
+    if (++alarm->fired >= alarm->stop_after) {
+        mg_loop_stop(alarm->loop);
+    }
+}
+
+static void arm(struct alarm *alarm, struct mg_loop *loop, uint64_t timeout_ms)
+{
+    alarm->loop = loop;
+    mg_deadline_arm(mg_deadlines_class(&loop->deadlines, timeout_ms), &alarm->deadline, on_alarm,
+                    mg_loop_now_ms(loop));
+}
+
+static void init(struct alarm *alarm, int stop_after)
+{
+    *alarm = (struct alarm){.stop_after = stop_after};
+    mg_deadline_init(&alarm->deadline);
+}
+
+static void runs_a_deadline_when_it_is_due(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm alarm;
+    assert_int_equal(mg_loop_open(&loop), 0);
+    init(&alarm, 1);
+    const uint64_t start_ms = mg_loop_now_ms(&loop);
+    arm(&alarm, &loop, 30);
+    mg_loop_run(&loop);
+    assert_int_equal(alarm.fired, 1);
+    assert_true(alarm.fired_ms >= start_ms + 30);
+    mg_loop_close(&loop);
+}
+
+static void an_earlier_deadline_moves_the_timer(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm late, early;
+    assert_int_equal(mg_loop_open(&loop), 0);
+    init(&late, 1);
+    init(&early, 1);
+    arm(&late, &loop, 3600 * 1000);
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    const uint64_t timer_ms = loop.timer_ms;
+    arm(&early, &loop, 10);
+    mg_loop_run(&loop);
+    assert_int_equal(early.fired, 1);
+    assert_int_equal(late.fired, 0);
+    assert_int_equal(timer_ms, late.deadline.at_ms);
+    mg_loop_close(&loop);
+}
+
+static void a_later_deadline_leaves_the_timer_alone(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm alarm;
+    assert_int_equal(mg_loop_open(&loop), 0);
+    init(&alarm, 1);
+    arm(&alarm, &loop, 20);
+    const uint64_t first_ms = alarm.deadline.at_ms;
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    arm(&alarm, &loop, 60);
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    assert_int_equal(loop.timer_ms, first_ms); /* fires too early, then is set anew */
+    mg_loop_run(&loop);
+    assert_int_equal(alarm.fired, 1);
+    assert_true(alarm.fired_ms >= first_ms + 40);
+    mg_loop_close(&loop);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct alarm *alarm = poll->data;
+    mg_loop_wake(alarm->loop);
+    alarm->fired++;
+    alarm->fired_ms = mg_loop_now_ms(alarm->loop);
+    uv_close((uv_handle_t *)poll, NULL);
+}
+
+/* The wait before an event must not show in the time that its callback sees. */
+static void callbacks_see_the_time_after_the_wait(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm alarm = {.loop = &loop};
+    uv_poll_t poll = {.data = &alarm};
+    assert_int_equal(mg_loop_open(&loop), 0);
+    const uint64_t start_us = loop.clock.now_us;
+    const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    const struct itimerspec in_30_ms = {.it_value.tv_nsec = 30 * 1000 * 1000};
+    assert_return_code(timerfd_settime(fd, 0, &in_30_ms, NULL), 0);
+    assert_int_equal(uv_poll_init(&loop.uv, &poll, fd), 0);
+    assert_int_equal(uv_poll_start(&poll, UV_READABLE, on_event), 0);
+    while (alarm.fired == 0) {
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    }
+    assert_true(alarm.fired_ms * 1000 + 1000 > start_us + 30 * 1000);
+    mg_loop_close(&loop);
+    close(fd);
+}
+
+static void a_virtual_clock_stands_until_it_is_advanced(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm alarm;
+    assert_int_equal(mg_loop_open_virtual(&loop, 1700000000000), 0);
+    init(&alarm, 2);
+    arm(&alarm, &loop, 3600 * 1000);
+    assert_false(mg_loop_turn(&loop));
+    assert_int_equal(alarm.fired, 0);
+    assert_int_equal(mg_clock_wall_ms(&loop.clock), 1700000000000);
+    const uint64_t next_ms = mg_deadlines_next(&loop.deadlines);
+    mg_clock_advance(&loop.clock, 1000 * (next_ms - mg_loop_now_ms(&loop)) - 1);
+    assert_false(mg_loop_turn(&loop));
+    mg_clock_advance(&loop.clock, 1);
+    assert_true(mg_loop_turn(&loop));
+    assert_int_equal(alarm.fired, 1);
+    assert_int_equal(mg_clock_wall_ms(&loop.clock), 1700003600000);
+    assert_false(mg_loop_turn(&loop));
+    mg_loop_close(&loop);
+}
+
+static void count(void *context)
+{
+    ++*(int *)context;
+}
+
+static void calls_the_owners_hooks_around_each_poll(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    int calls = 0;
+    assert_int_equal(mg_loop_open(&loop), 0);
+    loop.before_poll = count;
+    loop.after_poll = count;
+    loop.context = &calls;
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    assert_int_equal(calls, 2);
+    loop.before_poll = loop.after_poll = NULL;
+    mg_loop_close(&loop);
+}
+
+static void closes_after_stop_and_with_armed_deadlines(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm alarm;
+    assert_int_equal(mg_loop_open(&loop), 0);
+    init(&alarm, 1);
+    arm(&alarm, &loop, 5);
+    mg_loop_stop(&loop);
+    mg_loop_close(&loop);
+    assert_int_equal(alarm.fired, 0);
+    assert_false(mg_deadline_armed(&alarm.deadline));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_a_deadline_when_it_is_due),
+        cmocka_unit_test(an_earlier_deadline_moves_the_timer),
+        cmocka_unit_test(a_later_deadline_leaves_the_timer_alone),
+        cmocka_unit_test(callbacks_see_the_time_after_the_wait),
+        cmocka_unit_test(a_virtual_clock_stands_until_it_is_advanced),
+        cmocka_unit_test(calls_the_owners_hooks_around_each_poll),
+        cmocka_unit_test(closes_after_stop_and_with_armed_deadlines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
