@@ -11,7 +11,8 @@
 static void digest_with(const EVP_MD *md, mg_str bytes, uint8_t *digest, unsigned expected)
 {
     unsigned written = 0;
-    const int ok = EVP_Digest(bytes.len > 0 ? bytes.ptr : "", bytes.len, digest, &written, md, NULL);
+    const int ok =
+        EVP_Digest(bytes.len > 0 ? bytes.ptr : "", bytes.len, digest, &written, md, NULL);
     mg_require(ok == 1 && written == expected);
 }
 
@@ -37,8 +38,7 @@ void mg_hash_hex(const uint8_t *bytes, size_t count, char *text)
 /* One group of up to three bytes to four characters. */
 static void base64_group(const uint8_t *bytes, size_t count, char *text)
 {
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint32_t bits = (uint32_t)bytes[0] << 16 | (count > 1 ? (uint32_t)bytes[1] << 8 : 0) |
                           (count > 2 ? bytes[2] : 0U);
     text[0] = digits[bits >> 18];

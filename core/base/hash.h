@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hashes and their texts. Digests (SHA-1 for protocols that ask for it, SHA-256) come from libcrypto,
- * which only this file knows. Tables whose keys a peer chooses use SipHash with a random key; tables
- * made from our own configuration use the cheaper mix. No state, any thread.
+ * Hashes and their texts. Digests (SHA-1 for protocols that ask for it, SHA-256) come from
+ * libcrypto, which only this file knows. Tables whose keys a peer chooses use SipHash with a random
+ * key; tables made from our own configuration use the cheaper mix. No state, any thread.
  *
  *     uint8_t digest[MG_SHA256_BYTES];
  *     mg_hash_sha256(bytes, digest);
@@ -34,6 +34,7 @@ uint64_t mg_hash_siphash(const uint8_t key[MG_SIPHASH_KEY_BYTES], mg_str bytes);
 /* Fills a key from the system's random source; a failure is fatal. */
 void mg_hash_random_key(uint8_t key[MG_SIPHASH_KEY_BYTES]);
 
-/* Fast 64-bit hash without a key: only for names that our own configuration gives. The same bytes and
- * seed give the same value in every process of one build, not across machines of other byte order. */
+/* Fast 64-bit hash without a key: only for names that our own configuration gives. The same bytes
+ * and seed give the same value in every process of one build, not across machines of other byte
+ * order. */
 uint64_t mg_hash_mix(mg_str bytes, uint64_t seed);

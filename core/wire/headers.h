@@ -63,7 +63,7 @@ enum mg_header_id {
 #define MG_HEADER_ENUM(id, name) MG_HEADER_##id,
     MG_HEADER_MAP(MG_HEADER_ENUM)
 #undef MG_HEADER_ENUM
-    MG_HEADER_COUNT
+        MG_HEADER_COUNT
 };
 
 struct mg_header {
@@ -76,7 +76,7 @@ struct mg_headers {
     struct mg_arena *arena;
     struct mg_header *items;
     uint32_t count, capacity;
-    uint16_t first[MG_HEADER_COUNT]; /* position + 1 of the first field of each id, 0 = none */
+    uint32_t first[MG_HEADER_COUNT]; /* position + 1 of the first field of each id, 0 = none */
 };
 
 void mg_headers_init(struct mg_headers *headers, struct mg_arena *arena);
@@ -91,7 +91,8 @@ static inline const struct mg_header *mg_headers_known(const struct mg_headers *
     return headers->first[id] ? &headers->items[headers->first[id] - 1] : NULL;
 }
 /* First field with the name at or after position from, or NULL. */
-const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name, uint32_t from);
+const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name,
+                                        uint32_t from);
 /* The same, with '_' equal to '-' (reading by plugins). */
 const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, mg_str name,
                                               uint32_t from);
@@ -100,13 +101,15 @@ uint32_t mg_headers_count(const struct mg_headers *headers, enum mg_header_id id
 /* Removes all fields with the name; returns how many there were. Order of the rest is kept. */
 uint32_t mg_headers_remove(struct mg_headers *headers, mg_str name);
 uint32_t mg_headers_remove_known(struct mg_headers *headers, enum mg_header_id id);
-/* Replaces all fields with the name by one, at the place of the first; appends if there was none. */
+/* Replaces all fields with the name by one, at the place of the first; appends if there was
+ * none. */
 void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value);
 /* Removes every field for which drop(context, field) is true, in one pass; returns how many. */
 uint32_t mg_headers_filter(struct mg_headers *headers,
                            bool (*drop)(void *context, const struct mg_header *field),
                            void *context);
-/* All values of the name joined by ", " (RFC 9110, 5.3), in the arena; ptr NULL if there is none. */
+/* All values of the name joined by ", " (RFC 9110, 5.3), in the arena; ptr NULL if there is
+ * none. */
 mg_str mg_headers_join(const struct mg_headers *headers, mg_str name);
 /* Copies the fields (not the bytes) of from into an empty table. */
 void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from);
@@ -115,3 +118,5 @@ void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from);
 bool mg_is_token(mg_str name);
 /* HTAB, SP, visible ASCII, 0x80-0xFF only (RFC 9110, 5.5). */
 bool mg_is_field_value(mg_str value);
+/* The first control byte (0x00-0x1F, HTAB too, or 0x7F) in [at, end), or end. */
+const char *mg_find_control(const char *at, const char *end);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 heads: a raw scanner finds where a head ends and enforces what llhttp hides (hardening rules
- * M02, M03, M04, M07 and the size limits), then llhttp in strict mode cuts the whole head into slices.
- * Meaning (framing, Host, ...) is decided by wire/rules. No I/O.
+ * HTTP/1.1 heads: a raw scanner finds where a head ends and enforces what llhttp hides (hardening
+ * rules M02, M03, M04, M07 and the size limits), then llhttp in strict mode cuts the whole head
+ * into slices. Meaning (framing, Host, ...) is decided by wire/rules. No I/O.
  *
  *     struct mg_http1_scan scan = {0};
  *     int err = mg_http1_scan(&scan, MG_HTTP1_REQUEST, &limits, bytes, &used);
- *     // MG_EAGAIN: all bytes belong to an unfinished head, feed more; 0: the head is the bytes so far
+ *     // MG_EAGAIN: all bytes belong to an unfinished head, feed more; 0: the head is the bytes so
+ *     far
  *     // up to and including used; other errors: refuse
  *     err = mg_http1_parse_request(arena, head, &limits, &out);
  */
@@ -23,8 +24,9 @@ enum mg_http1_kind {
 /* Bytes, but for count. 0 is not "unlimited" here. */
 struct mg_http1_limits {
     uint32_t request_line; /* of the start line without CRLF, beyond: MG_ELINE_TOO_LONG */
-    uint32_t header_bytes; /* of the fields together, beyond: MG_EHEAD_TOO_LARGE (as the next three) */
-    uint32_t header_line;
+    uint32_t header_bytes; /* of the fields together, each with its CRLF, beyond: MG_EHEAD_TOO_LARGE
+                            * (as the next three) */
+    uint32_t header_line;  /* of one field without CRLF */
     uint32_t header_name;
     uint32_t header_count;
 };
@@ -39,7 +41,8 @@ struct mg_http1_scan {
 
 /* Walks the next bytes of the message. *used: how many of these bytes belong to the head.
  * 0 when the head is complete; MG_EAGAIN when it goes on after these bytes; else a refusal:
- * MG_ESYNTAX, MG_ELINE_TOO_LONG, MG_EHEAD_TOO_LARGE. Any split of the bytes gives the same result. */
+ * MG_ESYNTAX, MG_ELINE_TOO_LONG, MG_EHEAD_TOO_LARGE. Any split of the bytes gives the same
+ * result. */
 MG_NODISCARD int mg_http1_scan(struct mg_http1_scan *scan, enum mg_http1_kind kind,
                                const struct mg_http1_limits *limits, mg_str bytes, size_t *used);
 
@@ -55,7 +58,8 @@ enum mg_method {
     MG_METHOD_OTHER, /* known to llhttp, neither CONNECT nor TRACE */
 };
 
-/* Methods that may be sent again (RFC 9110, 9.2.2), those of the list in policies: GET HEAD OPTIONS PUT DELETE */
+/* Methods that may be sent again (RFC 9110, 9.2.2), those of the list in policies: GET HEAD OPTIONS
+ * PUT DELETE */
 bool mg_method_is_idempotent(enum mg_method method);
 enum mg_method mg_method_of(mg_str name); /* UNKNOWN: not served (501) */
 
@@ -88,8 +92,8 @@ struct mg_response_head {
     bool keep_alive;
 };
 
-/* head: one complete head as mg_http1_scan delimited it, in memory that lives as long as the arena.
- * MG_ESYNTAX, MG_EVERSION, MG_EMETHOD. */
+/* head: one complete head as mg_http1_scan delimited it (without the scan's skipped bytes at its
+ * start), in memory that lives as long as the arena. MG_ESYNTAX, MG_EVERSION, MG_EMETHOD. */
 MG_NODISCARD int mg_http1_parse_request(struct mg_arena *arena, mg_str head,
                                         struct mg_request_head *out);
 /* MG_EBAD_RESPONSE. */

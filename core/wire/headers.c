@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Header tables. A name is matched to its id by its length and a comparison of whole words; the
+ * index of first positions is made anew after a removal, which is rare.
+ */
+#include "wire/headers.h"
+
+#include "base/err.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum { INITIAL_CAPACITY = 16 };
+
+/* --- names --- */
+
+static const mg_str known_names[MG_HEADER_COUNT] = {
+#define NAME_ENTRY(id, name) [MG_HEADER_##id] = {(name), sizeof(name) - 1},
+    MG_HEADER_MAP(NAME_ENTRY)
+#undef NAME_ENTRY
+};
+
+enum { MAX_NAME = 20, MAX_SAME_LENGTH = 6 };
+
+/* Ids by the length of their name; zero ends a row. The test finds every name through it. */
+static const uint8_t ids_by_length[MAX_NAME + 1][MAX_SAME_LENGTH] = {
+    [2] = {MG_HEADER_TE},
+    [3] = {MG_HEADER_VIA},
+    [4] = {MG_HEADER_HOST, MG_HEADER_DATE},
+    [5] = {MG_HEADER_RANGE},
+    [6] = {MG_HEADER_ACCEPT, MG_HEADER_COOKIE, MG_HEADER_SERVER, MG_HEADER_EXPECT},
+    [7] = {MG_HEADER_REFERER, MG_HEADER_UPGRADE, MG_HEADER_TRAILER},
+    [8] = {MG_HEADER_LOCATION},
+    [9] = {MG_HEADER_X_REAL_IP, MG_HEADER_FORWARDED},
+    [10] = {MG_HEADER_USER_AGENT, MG_HEADER_CONNECTION, MG_HEADER_KEEP_ALIVE},
+    [11] = {MG_HEADER_RETRY_AFTER},
+    [12] = {MG_HEADER_CONTENT_TYPE, MG_HEADER_X_REQUEST_ID, MG_HEADER_MAX_FORWARDS},
+    [13] = {MG_HEADER_AUTHORIZATION, MG_HEADER_CONTENT_RANGE},
+    [14] = {MG_HEADER_CONTENT_LENGTH},
+    [15] = {MG_HEADER_X_FORWARDED_FOR},
+    [16] = {MG_HEADER_CONTENT_ENCODING, MG_HEADER_X_FORWARDED_HOST, MG_HEADER_X_FORWARDED_PORT,
+            MG_HEADER_X_FORWARDED_PATH, MG_HEADER_PROXY_CONNECTION},
+    [17] = {MG_HEADER_TRANSFER_ENCODING, MG_HEADER_X_FORWARDED_PROTO, MG_HEADER_SEC_WEBSOCKET_KEY},
+    [18] = {MG_HEADER_X_FORWARDED_PREFIX, MG_HEADER_PROXY_AUTHENTICATE},
+    [19] = {MG_HEADER_PROXY_AUTHORIZATION},
+    [20] = {MG_HEADER_SEC_WEBSOCKET_ACCEPT},
+};
+
+/* Known names have lower-case letters (bit 0x40 set) and '-' (not set) only; so half of the
+ * letters' 0x40 bit is exactly the bit that makes an upper-case letter lower, and '-' is compared
+ * as it is. */
+static bool same_8(const char *name, const char *known)
+{
+    uint64_t a, b;
+    memcpy(&a, name, sizeof a);
+    memcpy(&b, known, sizeof b);
+    return (a | (b & 0x4040404040404040U) >> 1) == b;
+}
+
+static bool same_4(const char *name, const char *known)
+{
+    uint32_t a, b;
+    memcpy(&a, name, sizeof a);
+    memcpy(&b, known, sizeof b);
+    return (a | (b & 0x40404040U) >> 1) == b;
+}
+
+/* The last words overlap the ones before instead of being shorter. */
+static bool same_name(const char *name, const char *known, size_t len)
+{
+    if (len >= 8) {
+        return same_8(name, known) && (len <= 16 || same_8(name + 8, known + 8)) &&
+               same_8(name + len - 8, known + len - 8);
+    }
+    if (len >= 4) {
+        return same_4(name, known) && same_4(name + len - 4, known + len - 4);
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (mg_char_lower(name[i]) != known[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum mg_header_id mg_header_id_of(mg_str name)
+{
+    if (name.len > MAX_NAME) {
+        return MG_HEADER_OTHER;
+    }
+    const uint8_t *ids = ids_by_length[name.len];
+    for (size_t i = 0; i < MAX_SAME_LENGTH && ids[i] != 0; i++) {
+        if (same_name(name.ptr, known_names[ids[i]].ptr, name.len)) {
+            return (enum mg_header_id)ids[i];
+        }
+    }
+    return MG_HEADER_OTHER;
+}
+
+/* --- the table --- */
+
+void mg_headers_init(struct mg_headers *headers, struct mg_arena *arena)
+{
+    *headers = (struct mg_headers){.arena = arena};
+}
+
+static void make_room(struct mg_headers *headers, uint32_t capacity)
+{
+    struct mg_header *items = mg_arena_alloc(headers->arena, capacity * sizeof *items);
+    if (headers->count > 0) {
+        memcpy(items, headers->items, headers->count * sizeof *items);
+    }
+    headers->items = items;
+    headers->capacity = capacity;
+}
+
+void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value)
+{
+    if (headers->count == headers->capacity) {
+        make_room(headers, headers->capacity > 0 ? headers->capacity * 2 : INITIAL_CAPACITY);
+    }
+    const enum mg_header_id id = mg_header_id_of(name);
+    headers->items[headers->count++] =
+        (struct mg_header){.name = name, .value = value, .id = (uint8_t)id};
+    if (headers->first[id] == 0) {
+        headers->first[id] = headers->count;
+    }
+}
+
+static void index_again(struct mg_headers *headers)
+{
+    memset(headers->first, 0, sizeof headers->first);
+    for (uint32_t i = headers->count; i > 0; i--) {
+        headers->first[headers->items[i - 1].id] = i;
+    }
+}
+
+/* First field at or after from whose name is equal by the given comparison. */
+static const struct mg_header *find(const struct mg_headers *headers, mg_str name, uint32_t from,
+                                    bool (*equal)(mg_str a, mg_str b))
+{
+    for (uint32_t i = from; i < headers->count; i++) {
+        if (headers->items[i].name.len == name.len && equal(headers->items[i].name, name)) {
+            return &headers->items[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct mg_header *find_id(const struct mg_headers *headers, enum mg_header_id id,
+                                       uint32_t from)
+{
+    const uint32_t first = headers->first[id];
+    if (first == 0) {
+        return NULL;
+    }
+    for (uint32_t i = first - 1 > from ? first - 1 : from; i < headers->count; i++) {
+        if (headers->items[i].id == id) {
+            return &headers->items[i];
+        }
+    }
+    return NULL;
+}
+
+const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name,
+                                        uint32_t from)
+{
+    const enum mg_header_id id = mg_header_id_of(name);
+    return id != MG_HEADER_OTHER ? find_id(headers, id, from)
+                                 : find(headers, name, from, mg_str_iequal);
+}
+
+const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, mg_str name,
+                                              uint32_t from)
+{
+    return find(headers, name, from, mg_str_field_equal);
+}
+
+uint32_t mg_headers_count(const struct mg_headers *headers, enum mg_header_id id)
+{
+    uint32_t count = 0;
+    if (headers->first[id] > 0) {
+        for (uint32_t i = headers->first[id] - 1; i < headers->count; i++) {
+            count += headers->items[i].id == id;
+        }
+    }
+    return count;
+}
+
+uint32_t mg_headers_filter(struct mg_headers *headers,
+                           bool (*drop)(void *context, const struct mg_header *field),
+                           void *context)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < headers->count; i++) {
+        if (drop(context, &headers->items[i])) {
+            continue;
+        }
+        if (kept != i) {
+            headers->items[kept] = headers->items[i];
+        }
+        kept++;
+    }
+    const uint32_t dropped = headers->count - kept;
+    headers->count = kept;
+    if (dropped > 0) {
+        index_again(headers);
+    }
+    return dropped;
+}
+
+static bool has_name(void *context, const struct mg_header *field)
+{
+    const mg_str *name = context;
+    return mg_str_iequal(field->name, *name);
+}
+
+static bool has_id(void *context, const struct mg_header *field)
+{
+    const enum mg_header_id *id = context;
+    return field->id == *id;
+}
+
+uint32_t mg_headers_remove_known(struct mg_headers *headers, enum mg_header_id id)
+{
+    return headers->first[id] > 0 ? mg_headers_filter(headers, has_id, &id) : 0;
+}
+
+uint32_t mg_headers_remove(struct mg_headers *headers, mg_str name)
+{
+    const enum mg_header_id id = mg_header_id_of(name);
+    return id != MG_HEADER_OTHER ? mg_headers_remove_known(headers, id)
+                                 : mg_headers_filter(headers, has_name, &name);
+}
+
+/* What mg_headers_set keeps: the first field of the name, and all of other names. */
+struct others {
+    mg_str name;
+    const struct mg_header *first;
+};
+
+static bool is_another(void *context, const struct mg_header *field)
+{
+    const struct others *others = context;
+    return field != others->first && mg_str_iequal(field->name, others->name);
+}
+
+void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value)
+{
+    const struct mg_header *found = mg_headers_find(headers, name, 0);
+    if (!found) {
+        mg_headers_add(headers, name, value);
+        return;
+    }
+    const uint32_t position = (uint32_t)(found - headers->items);
+    headers->items[position].name = name;
+    headers->items[position].value = value;
+    if (mg_headers_find(headers, name, position + 1)) {
+        struct others others = {.name = name, .first = found};
+        mg_headers_filter(headers, is_another, &others);
+    }
+}
+
+/* The next field of the same name after field, or NULL. */
+static const struct mg_header *next_same(const struct mg_headers *headers, mg_str name,
+                                         const struct mg_header *field)
+{
+    return mg_headers_find(headers, name, (uint32_t)(field - headers->items) + 1);
+}
+
+static char *put(char *at, mg_str bytes)
+{
+    if (bytes.len > 0) {
+        memcpy(at, bytes.ptr, bytes.len);
+    }
+    return at + bytes.len;
+}
+
+mg_str mg_headers_join(const struct mg_headers *headers, mg_str name)
+{
+    const struct mg_header *first = mg_headers_find(headers, name, 0);
+    if (!first) {
+        return mg_str_make(NULL, 0);
+    }
+    size_t bytes = 0;
+    for (const struct mg_header *at = first; at; at = next_same(headers, name, at)) {
+        bytes += at->value.len + 2;
+    }
+    if (bytes == first->value.len + 2 && bytes > 2) {
+        return first->value;
+    }
+    char *joined = mg_arena_alloc(headers->arena, bytes);
+    char *end = put(joined, first->value);
+    for (const struct mg_header *at = next_same(headers, name, first); at;
+         at = next_same(headers, name, at)) {
+        end = put(put(end, MG_STR(", ")), at->value);
+    }
+    return mg_str_make(joined, (size_t)(end - joined));
+}
+
+void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from)
+{
+    mg_require(to->count == 0);
+    if (from->count > to->capacity) {
+        make_room(to, from->capacity);
+    }
+    if (from->count > 0) {
+        memcpy(to->items, from->items, from->count * sizeof *from->items);
+    }
+    to->count = from->count;
+    memcpy(to->first, from->first, sizeof to->first);
+}
+
+/* --- octets --- */
+
+/* tchar of RFC 9110, 5.6.2 */
+static bool is_tchar(char c)
+{
+    static const bool marks[128] = {
+        ['!'] = true,  ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true,
+        ['\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,
+        ['^'] = true,  ['_'] = true, ['`'] = true, ['|'] = true, ['~'] = true,
+    };
+    const unsigned char u = (unsigned char)c, lower = u | 0x20;
+    return (lower >= 'a' && lower <= 'z') || (u >= '0' && u <= '9') || (u < 128 && marks[u]);
+}
+
+bool mg_is_token(mg_str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (!is_tchar(name.ptr[i])) {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
+bool mg_is_field_value(mg_str value)
+{
+    if (value.len == 0) {
+        return true; /* its pointer may be NULL */
+    }
+    const char *at = value.ptr, *const end = value.ptr + value.len;
+    while (at < end) {
+        at = mg_find_control(at, end);
+        if (at < end && *at++ != '\t') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+#ifdef __SSE2__
+
+/* Bit i is set when byte i is a control. */
+static unsigned control_bits(__m128i bytes)
+{
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, del));
+}
+
+static const char *find_16(const char *at)
+{
+    const unsigned bits = control_bits(_mm_loadu_si128((const __m128i *)(const void *)at));
+    return bits ? at + __builtin_ctz(bits) : NULL;
+}
+
+const char *mg_find_control(const char *at, const char *end)
+{
+    const size_t len = (size_t)(end - at);
+    if (len >= 16) {
+        const char *found = NULL;
+        while (!found && end - at >= 16) {
+            found = find_16(at);
+            at += 16;
+        }
+        if (!found && at < end) {
+            found = find_16(end - 16); /* the bytes seen before are clean */
+        }
+        return found ? found : end;
+    }
+    while (at < end && !is_control(*at)) {
+        at++;
+    }
+    return at;
+}
+
+#else
+
+/* Whether one of eight bytes is below 0x20 or 0x7f, the borrow trick of "has a byte less than". */
+static bool has_control(const char *at)
+{
+    const uint64_t ones = 0x0101010101010101U, highs = ones * 0x80;
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    const uint64_t del = word ^ ones * 0x7f;
+    return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & highs;
+}
+
+const char *mg_find_control(const char *at, const char *end)
+{
+    while (end - at >= 8 && !has_control(at)) {
+        at += 8;
+    }
+    while (at < end && !is_control(*at)) {
+        at++;
+    }
+    return at;
+}
+
+#endif
