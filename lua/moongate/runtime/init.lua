@@ -1,0 +1,45 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The runtime: what the modules that ship with the gateway (PDK, ngx, HTTP client, policies) stand on.
+-- Plugins never see it.
+--
+--     local runtime = require 'moongate.runtime'
+--     local sched, ffi, C = runtime.sched, require 'ffi', require('moongate.runtime.ffi').C
+--
+-- WHICH REQUEST. C notes in one permanent struct (runtime.shared, see core/script/ffi.h) what runs now.
+--     local object = runtime.request()     -- nil outside a request; ~5 ns, compiled
+--   object.cdata     the permanent `struct mg_req *` of its pool place: pass it to mg_ffi_* functions
+--   object.number    changes with each request; keep {object, number} to notice that one has ended
+--   object.consumer, object.credential     set by client.authenticate; chains read consumer.id
+--   object.ctx       nil, or the table with everything else that Lua keeps for this request; made by
+--                    runtime.ctx(object), dropped when the request ends. Keys are yours: 'shared',
+--                    'plugin', 'ngx', 'body'. (Only runtime.ctx makes it: it tells C.)
+--   Objects are reused: keep none beyond a wait without comparing number.
+--     runtime.phase()      'access', 'timer', ...; number: runtime.shared.phase == runtime.PHASE.access
+--     runtime.plugin()     name of the plugin whose turn it is, or nil
+--     runtime.conf()       its config table in this request, or nil
+--
+-- ENDING A REQUEST. response.exit fills the answer through its own FFI function and then calls
+--     return runtime.exit()
+--   In rewrite, access and response it does not return, also from inside pcall; in header_filter it
+--   returns nothing. In other phases it raises.
+--
+-- WAITING. Only moongate.runtime.sched yields. A C function starts something for the running coroutine
+-- (mg_sched_begin in core/script/sched.h) and returns 0; then
+--     local status = sched.wait()          -- what C's mg_sched_wake gave: 0 or a negative error code
+--   sched.sleep(ms)                        raises where waiting is impossible
+--   sched.can_wait()                       false while modules load
+--   sched.ticket() -> task, ticket         names the next wait of the running coroutine; hand it to
+--   sched.wake(task, ticket, status)       whoever will end it: the waiter goes on in the next loop turn
+--   sched.timer(ms, fn, ...) -> id         fn(premature, ...) in a coroutine of its own, no request
+--   sched.every(ms, fn, ...) -> id         again and again, the next one ms after the last has ended
+--   sched.stop(id)
+--   Timers belong to the plugin that made them (runtime.plugin() works inside). nil, err when refused:
+--   'process exiting', 'too many pending timers'.
+--
+-- GLOBALS. Before any plugin loads, bootstrap requires 'moongate.pdk' (its result becomes the globals
+-- moongate and kong) and 'moongate.ngx' (becomes ngx).
+--
+-- THE GENERATION. runtime.generation (nil until it is loaded):
+--   number, config   what moongate.config.load returned
+--   plugins          name -> { name =, handler =, schema =, file =, index = }
+-- Route and service entities: runtime.generation.config, by mg_route.index + 1.
