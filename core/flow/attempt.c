@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The attempts at upstreams: pick a target, send the head and the body as it comes, try again where that
+ * is safe. Body octets are kept (x->kept) while the request could still be sent again and they are few;
+ * then they pass straight through.
+ */
+#include "flow/exchange.h"
+
+#include "wire/rules.h"
+
+static struct mg_exchange *exchange_of(struct mg_upstream *upstream)
+{
+    return MG_CONTAINER(upstream, struct mg_exchange, upstream);
+}
+
+static uint64_t now_us(const struct mg_exchange *x)
+{
+    return x->server->parts.loop->clock.now_us;
+}
+
+static struct mg_try *present_try(struct mg_exchange *x)
+{
+    const uint32_t count = x->req.try_count;
+    return &x->req.tries[count > MG_TRIES ? MG_TRIES - 1 : count - 1];
+}
+
+static void begin_try(struct mg_exchange *x, struct mg_origin *origin)
+{
+    x->req.try_count++;
+    *present_try(x) = (struct mg_try){.target = mg_origin_name(origin)};
+    x->try_started_us = now_us(x);
+    mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_TRIES, 1);
+}
+
+/* One attempt; failures to find a target end the request. */
+static void try_upstream(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    struct mg_origin *origin = NULL;
+    const int err = mg_target_pick(x, &origin);
+    if (err) {
+        mg_fail(x, err);
+        return;
+    }
+    begin_try(x, origin);
+    x->head_out = x->tail_out = false;
+    x->kept_sent = 0;
+    const struct mg_upstream_ask ask = {
+        .origin = origin,
+        .arena = &req->arena,
+        .limits = req->route ? req->route->limits : &req->config->gateway.limits,
+        .method = mg_method_of(req->up.method),
+        .connect_timeout = req->up.connect_timeout,
+        .read_timeout = req->up.read_timeout,
+        .write_timeout = req->up.write_timeout,
+        .fresh = x->fresh,
+        .want_tunnel = x->upgrade.len > 0,
+    };
+    mg_upstream_start(&x->upstream, &ask);
+}
+
+static void on_head_timeout(struct mg_deadline *deadline)
+{
+    struct mg_exchange *x = MG_CONTAINER(deadline, struct mg_exchange, probe_deadline);
+    mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_HEAD_TIMEOUT, 1);
+    mg_fail_with(x, 503, x->req.up.head_outcome);
+}
+
+/* The gateway's own fields, once for all attempts. */
+static void add_forwarding(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_header *host = mg_headers_known(&req->head.headers, MG_HEADER_HOST);
+    const bool strips = req->route && req->route->strip_path && req->match.matched > 1;
+    const struct mg_rules_forward forward = {
+        .peer_ip = req->peer_ip,
+        .proto = MG_STR("http"),
+        .host = host ? host->value : req->host.name,
+        .port = req->server_port,
+        .path = req->uri.path,
+        .prefix = strips ? mg_str_slice(req->uri.path, 0, req->match.matched)
+                         : mg_str_make(NULL, 0),
+        .via = req->config->gateway.headers.via,
+        .minor = req->head.minor,
+    };
+    mg_rules_add_forwarding(&req->head.headers, &forward);
+}
+
+void mg_attempt_begin(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    req->upstream_begin_us = now_us(x);
+    x->retries_left = req->up.retries;
+    add_forwarding(x);
+    if (req->up.head_timeout > 0) {
+        struct mg_deadlines *all = &x->server->parts.loop->deadlines;
+        mg_deadline_arm_at(all, &x->probe_deadline, on_head_timeout,
+                           mg_loop_now_ms(x->server->parts.loop) + req->up.head_timeout);
+    }
+    try_upstream(x);
+}
+
+void mg_attempt_continue(struct mg_exchange *x)
+{
+    if (x->continue_sent || !x->client) {
+        return;
+    }
+    x->continue_sent = true;
+    const mg_str line = MG_STR("HTTP/1.1 100 Continue\r\n\r\n");
+    mg_client_write(x->client, &line, 1);
+}
+
+/* --- sending --- */
+
+static mg_str upstream_host(const struct mg_exchange *x)
+{
+    const struct mg_req *req = &x->req;
+    if (req->up.host.len) {
+        return req->up.host;
+    }
+    const struct mg_header *host = mg_headers_known(&req->head.headers, MG_HEADER_HOST);
+    if (req->route && req->route->preserve_host && host) {
+        return host->value;
+    }
+    if (x->group && x->group->upstream && x->group->upstream->host_header.len) {
+        return x->group->upstream->host_header;
+    }
+    const mg_str target = req->tries[0].target;
+    if (mg_str_starts(target, MG_STR("unix:"))) {
+        return MG_STR("localhost");
+    }
+    const mg_str name = mg_origin_name(x->upstream.origin);
+    return mg_str_ends(name, MG_STR(":80")) ? mg_str_slice(name, 0, name.len - 3) : name;
+}
+
+static struct mg_write_framing request_framing(const struct mg_exchange *x)
+{
+    const struct mg_req *req = &x->req;
+    if (req->body_state == MG_BODY_WHOLE &&
+        (req->body_replaced || req->head.framing != MG_FRAMING_NONE)) {
+        return (struct mg_write_framing){.kind = MG_FRAMING_LENGTH, .length = req->body.len};
+    }
+    return (struct mg_write_framing){.kind = req->head.framing,
+                                     .length = req->head.content_length,
+                                     .omit = req->head.framing == MG_FRAMING_NONE};
+}
+
+static int build_head(struct mg_exchange *x, struct mg_write_framing framing)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_write_request head = {
+        .method = req->up.method,
+        .path = req->up.path,
+        .query = req->up.query,
+        .has_query = req->up.has_query,
+        .host = upstream_host(x),
+        .headers = &req->head.headers,
+        .framing = framing,
+        .upgrade = x->upgrade,
+    };
+    mg_buf_clear(&x->server->head);
+    return mg_write_request_head(&x->server->head, &head);
+}
+
+/* Writes octets in the body's framing, after an optional head. */
+static void send_octets(struct mg_exchange *x, mg_str head, mg_str octets, bool last)
+{
+    mg_str parts[5];
+    char line[20];
+    size_t count = 0;
+    if (head.len) {
+        parts[count++] = head;
+    }
+    const bool chunked =
+        x->req.body_state != MG_BODY_WHOLE && x->req.head.framing == MG_FRAMING_CHUNKED;
+    if (octets.len && chunked) {
+        parts[count++] = mg_str_make(line, mg_write_chunk_head(line, octets.len));
+    }
+    if (octets.len) {
+        parts[count++] = octets;
+    }
+    if (octets.len && chunked) {
+        parts[count++] = MG_CHUNK_END;
+    }
+    if (last && chunked) {
+        parts[count++] = MG_CHUNK_LAST;
+    }
+    if (count > 0 && mg_upstream_write(&x->upstream, parts, count) != 0) {
+        return; /* the upstream is gone; its last words, or its end, come by its events */
+    }
+}
+
+static void after_send(struct mg_exchange *x)
+{
+    if (x->tail_out) {
+        mg_upstream_await(&x->upstream);
+    } else if (x->client && mg_upstream_queued(&x->upstream) >= MG_HIGH_WATER) {
+        mg_client_pause(x->client);
+    } else if (x->client) {
+        mg_client_resume(x->client);
+    }
+}
+
+static void on_ready(struct mg_upstream *upstream)
+{
+    struct mg_exchange *x = exchange_of(upstream);
+    struct mg_req *req = &x->req;
+    if (!upstream->reused) {
+        present_try(x)->connect_us = (uint32_t)(now_us(x) - x->try_started_us);
+        req->connect_us += now_us(x) - x->try_started_us;
+    }
+    if (build_head(x, request_framing(x)) != 0) {
+        mg_fail(x, MG_ENO_MEMORY);
+        return;
+    }
+    const bool whole = req->body_state == MG_BODY_WHOLE;
+    const mg_str body = whole ? req->body : mg_buf_view(&x->kept);
+    x->head_out = true;
+    x->kept_sent = x->kept.len;
+    x->tail_out = whole || !x->body_due;
+    send_octets(x, mg_buf_view(&x->server->head), body, x->tail_out);
+    if (!x->tail_out) {
+        mg_attempt_continue(x);
+    }
+    after_send(x);
+}
+
+/* Beyond this the body is not kept for another attempt. */
+static bool keep_more(const struct mg_exchange *x, size_t more)
+{
+    const struct mg_limits *limits =
+        x->req.route ? x->req.route->limits : &x->req.config->gateway.limits;
+    return !x->body_streaming && x->kept.len + more <= limits->request_buffer;
+}
+
+void mg_attempt_body(struct mg_exchange *x, mg_str octets, bool last)
+{
+    if (x->state != MG_EXCHANGE_UPSTREAM && !x->head_out) {
+        return; /* answered without an upstream */
+    }
+    const bool ready = x->head_out && x->upstream.io;
+    if (!ready) {
+        if (x->state == MG_EXCHANGE_UPSTREAM && mg_buf_append(&x->kept, octets) != 0) {
+            mg_fail(x, MG_EBODY_TOO_LARGE);
+            return;
+        }
+        if (x->client && x->kept.len >= MG_HIGH_WATER) {
+            mg_client_pause(x->client);
+        }
+        return;
+    }
+    if (keep_more(x, octets.len) && x->state == MG_EXCHANGE_UPSTREAM) {
+        if (mg_buf_append(&x->kept, octets) == 0) {
+            x->kept_sent = x->kept.len;
+        }
+    } else if (!x->body_streaming) {
+        x->body_streaming = true; /* no second attempt from here on */
+        mg_buf_clear(&x->kept);
+    }
+    x->tail_out = last;
+    send_octets(x, mg_str_make(NULL, 0), octets, last);
+    after_send(x);
+}
+
+/* --- what comes of it --- */
+
+static void on_interim(struct mg_upstream *upstream, struct mg_response_head *head)
+{
+    struct mg_exchange *x = exchange_of(upstream);
+    if (head->status == 100 || !x->client || x->req.head.minor == 0) {
+        return; /* 100 was answered by the gateway */
+    }
+    mg_rules_clean_response(&head->headers);
+    const struct mg_write_response interim = {
+        .status = head->status, .headers = &head->headers, .framing = {.omit = true}};
+    mg_buf_clear(&x->server->head);
+    if (mg_write_response_head(&x->server->head, &interim) == 0) {
+        const mg_str part = mg_buf_view(&x->server->head);
+        mg_client_write(x->client, &part, 1);
+    }
+}
+
+static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
+{
+    struct mg_exchange *x = exchange_of(upstream);
+    present_try(x)->status = head->status;
+    present_try(x)->ttfb_us = (uint32_t)(now_us(x) - x->try_started_us);
+    mg_deadline_cancel(&x->probe_deadline);
+    x->req.upstream_head_us = now_us(x);
+    if (head->status == 101) {
+        mg_tunnel_begin(x, head);
+        return;
+    }
+    mg_respond_upstream_head(x, head);
+}
+
+static void on_body(struct mg_upstream *upstream, mg_str octets, bool last)
+{
+    mg_respond_upstream_body(exchange_of(upstream), octets, last);
+}
+
+static void on_raw(struct mg_upstream *upstream, mg_str bytes)
+{
+    mg_tunnel_from_upstream(exchange_of(upstream), bytes);
+}
+
+static void on_drain(struct mg_upstream *upstream)
+{
+    struct mg_exchange *x = exchange_of(upstream);
+    if (x->state == MG_EXCHANGE_TUNNEL) {
+        mg_tunnel_upstream_drained(x);
+    } else if (x->client && x->body_due) {
+        mg_client_resume(x->client);
+    }
+}
+
+static void on_batch_end(struct mg_upstream *upstream)
+{
+    mg_respond_flush(exchange_of(upstream));
+}
+
+/* May the request be sent once more? Never after a byte of the answer; a method that is not idempotent
+ * only when nothing of it was sent. */
+static bool may_repeat(struct mg_exchange *x)
+{
+    const struct mg_upstream *upstream = &x->upstream;
+    if (upstream->response_begun || x->body_streaming) {
+        return false;
+    }
+    if (!upstream->request_sent) {
+        return x->retries_left > 0;
+    }
+    if (!mg_method_is_idempotent(mg_method_of(x->req.up.method))) {
+        return false;
+    }
+    return upstream->reused; /* it died before it saw the request: does not count as a try */
+}
+
+static void repeat(struct mg_exchange *x)
+{
+    if (x->upstream.request_sent) {
+        x->fresh = true;
+        x->tried = 0; /* the host itself may be well */
+    } else {
+        x->retries_left--;
+    }
+    mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_RETRIES, 1);
+    mg_target_release(x);
+    try_upstream(x);
+}
+
+static void on_fail(struct mg_upstream *upstream, int status)
+{
+    struct mg_exchange *x = exchange_of(upstream);
+    mg_stats_add(x->server->parts.stats,
+                 x->head_out ? MG_STAT_UPSTREAM_FAILURES : MG_STAT_UPSTREAM_CONNECT_FAILURES, 1);
+    if (x->state == MG_EXCHANGE_TUNNEL) {
+        mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
+        return;
+    }
+    if (x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x)) {
+        repeat(x);
+        return;
+    }
+    mg_fail(x, status);
+}
+
+void mg_attempt_end(struct mg_exchange *x)
+{
+    if (x->upstream.state != MG_UPSTREAM_OFF || x->upstream.io) {
+        x->req.upstream_end_us = now_us(x);
+        mg_upstream_end(&x->upstream, x->tail_out, x->settings.keepalive,
+                        x->settings.keepalive_idle);
+    }
+    mg_target_release(x);
+}
+
+const struct mg_upstream_user mg_exchange_upstream_user = {
+    .on_ready = on_ready,
+    .on_interim = on_interim,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_raw = on_raw,
+    .on_drain = on_drain,
+    .on_fail = on_fail,
+    .on_batch_end = on_batch_end,
+};

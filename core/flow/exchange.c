@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The story of a request up to its upstream: head, checks, rewrite, route, access, service. Each step
+ * calls the next; a step whose handlers wait returns, and mg_exchange_hook_done goes on from there.
+ */
+#include "flow/exchange.h"
+
+#include "wire/rules.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_BYTES 4096     /* holds a usual request whole */
+#define VIA_LOOP 5           /* our own pseudonym this often: the request runs in circles */
+#define KEPT_CAP (1U << 30)  /* the body's own limits are checked before */
+
+static int read_body(struct mg_req *req);
+
+static const struct mg_req_ops req_ops = {
+    .read_body = read_body,
+    .hook_done = mg_exchange_hook_done,
+};
+
+/* --- the pool --- */
+
+struct mg_exchange *mg_exchange_take(struct mg_server *server)
+{
+    struct mg_exchange *exchange;
+    if (!mg_list_empty(&server->free_exchanges)) {
+        exchange = MG_CONTAINER(server->free_exchanges.next, struct mg_exchange, link);
+        mg_link_remove(&exchange->link);
+    } else {
+        exchange = calloc(1, sizeof *exchange);
+        mg_require(exchange != NULL);
+        exchange->req.slot = server->exchange_slots++;
+        exchange->req.ops = &req_ops;
+        exchange->server = server;
+        mg_arena_init(&exchange->req.arena, ARENA_BYTES);
+        mg_buf_init(&exchange->req.filter_out, KEPT_CAP);
+        mg_buf_init(&exchange->kept, KEPT_CAP);
+        mg_buf_init(&exchange->hold, KEPT_CAP);
+        mg_link_init(&exchange->link);
+        mg_deadline_init(&exchange->deadline);
+        mg_deadline_init(&exchange->probe_deadline);
+        mg_upstream_init(&exchange->upstream, server, &mg_exchange_upstream_user);
+    }
+    server->exchanges_active++;
+    return exchange;
+}
+
+/* Everything behind the deadlines starts at zero for each request, but the buffers' memory. */
+static void clear_story(struct mg_exchange *x)
+{
+    const struct mg_buf kept = x->kept;
+    const struct mg_buf hold = x->hold;
+    const struct mg_upstream upstream = x->upstream;
+    const size_t from = offsetof(struct mg_exchange, waiting);
+    memset((char *)x + from, 0, sizeof *x - from);
+    x->kept = kept;
+    x->hold = hold;
+    x->upstream = upstream;
+}
+
+void mg_exchange_recycle(struct mg_exchange *x)
+{
+    if (x->kept.size > 2 * MG_HIGH_WATER) {
+        mg_buf_deinit(&x->kept);
+    }
+    if (x->hold.size > 2 * MG_HIGH_WATER) {
+        mg_buf_deinit(&x->hold);
+    }
+    if (x->req.filter_out.size > 2 * MG_HIGH_WATER) {
+        mg_buf_deinit(&x->req.filter_out);
+    }
+    mg_buf_clear(&x->kept);
+    mg_buf_clear(&x->hold);
+    if (x->generation) {
+        mg_generation_release(x->generation);
+        x->generation = NULL;
+    }
+    mg_req_reset(&x->req);
+    x->req.ops = &req_ops;
+    x->state = MG_EXCHANGE_REWRITE;
+    clear_story(x);
+}
+
+void mg_exchange_free(struct mg_exchange *x)
+{
+    mg_arena_deinit(&x->req.arena);
+    mg_buf_deinit(&x->req.filter_out);
+    mg_buf_deinit(&x->kept);
+    mg_buf_deinit(&x->hold);
+    free(x);
+}
+
+/* --- understanding the head --- */
+
+static uint64_t mix(uint64_t x) /* splitmix64's finaliser */
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+    return x ^ (x >> 31);
+}
+
+static mg_str make_request_id(struct mg_exchange *x)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct mg_server *server = x->server;
+    server->id_count++;
+    const uint64_t words[2] = {mix(server->id_seed + server->id_count * 0x9e3779b97f4a7c15U),
+                               mix(server->id_seed ^ (server->id_count << 20))};
+    char *text = mg_arena_alloc(&x->req.arena, 32);
+    for (unsigned i = 0; i < 32; i++) {
+        text[i] = digits[(words[i / 16] >> (4 * (i % 16))) & 15];
+    }
+    return mg_str_make(text, 32);
+}
+
+static void set_request_id(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    const mg_str name = req->config->gateway.headers.request_id;
+    const struct mg_header *given =
+        name.len ? mg_headers_find(&req->head.headers, name, 0) : NULL;
+    if (given && mg_rules_is_request_id(given->value)) {
+        req->request_id = given->value;
+        return;
+    }
+    req->request_id = make_request_id(x);
+    if (name.len) {
+        mg_headers_set(&req->head.headers, name, req->request_id);
+    }
+}
+
+/* Walks X-Forwarded-For from the right to the first address outside trusted_ips. */
+static mg_str forwarded_client(struct mg_req *req)
+{
+    const struct mg_gateway *gateway = &req->config->gateway;
+    const mg_str all = mg_headers_join(&req->head.headers, MG_STR("x-forwarded-for"));
+    mg_str left = all;
+    mg_str found = req->peer_ip;
+    while (left.len > 0) {
+        size_t from = left.len;
+        while (from > 0 && left.ptr[from - 1] != ',') {
+            from--;
+        }
+        const mg_str element = mg_str_trim(mg_str_slice(left, from, left.len));
+        struct mg_cidr parsed;
+        if (element.len == 0 || mg_cidr_parse(element, &parsed) != 0) {
+            break;
+        }
+        found = element;
+        if (!mg_cidr_match(gateway->trusted, gateway->trusted_count, element)) {
+            break;
+        }
+        left = mg_str_slice(left, 0, from > 0 ? from - 1 : 0);
+    }
+    return found;
+}
+
+static void set_peer(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    struct mg_client *client = x->client;
+    const struct mg_gateway *gateway = &req->config->gateway;
+    req->peer_ip = mg_str_from(client->peer.ip);
+    req->peer_port = client->peer.port;
+    req->server_port = client->port;
+    req->peer_trusted = gateway->trusted_count > 0 &&
+                        mg_cidr_match(gateway->trusted, gateway->trusted_count, req->peer_ip);
+    req->client_ip = req->peer_ip;
+    req->client_port = req->peer_port;
+    req->connection_id = client->id;
+    req->connection_requests = client->requests;
+    if (client->listener < gateway->listener_count) {
+        req->uri_rules = gateway->listeners[client->listener].uri;
+    }
+}
+
+static void clean_head(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_config *config = req->config;
+    const struct mg_rules_trust trust = {
+        .peer_is_trusted = req->peer_trusted,
+        .identity_names = config->identity_names,
+        .identity_count = config->identity_count,
+        .request_id_name = config->gateway.headers.request_id,
+    };
+    const uint32_t dropped = mg_rules_clean_request(&req->head.headers, &trust);
+    if (dropped > 0) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_UNTRUSTED_DROPPED, dropped);
+    }
+    if (req->peer_trusted) {
+        req->client_ip = forwarded_client(req);
+    }
+}
+
+static int check_counts(const struct mg_req *req, const struct mg_limits *limits)
+{
+    if (req->uri.query.len > 0 && mg_uri_count_args(req->uri.query) > limits->query_args) {
+        return MG_ETARGET;
+    }
+    const struct mg_header *cookie = mg_headers_known(&req->head.headers, MG_HEADER_COOKIE);
+    if (cookie) {
+        uint32_t count = 1;
+        for (size_t i = 0; i < cookie->value.len; i++) {
+            count += cookie->value.ptr[i] == ';';
+        }
+        if (count > limits->cookies) {
+            return MG_ESYNTAX;
+        }
+    }
+    return 0;
+}
+
+static int understand(struct mg_exchange *x, mg_str bytes)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_limits *limits = &req->config->gateway.limits;
+    const mg_str copy = mg_arena_copy_str(&req->arena, bytes);
+    int err = mg_http1_parse_request(&req->arena, copy, &req->head);
+    if (!err) {
+        err = mg_uri_parse_target(&req->arena, req->head.target, req->head.method_id,
+                                  &req->uri_rules, &req->uri);
+    }
+    if (!err) {
+        err = mg_rules_check_request(&req->head, &req->uri, &req->host);
+    }
+    if (!err) {
+        err = check_counts(req, limits);
+    }
+    if (err) {
+        return err;
+    }
+    const struct mg_header *upgrade = mg_headers_known(&req->head.headers, MG_HEADER_UPGRADE);
+    if (req->head.wants_upgrade && upgrade && req->head.method_id == MG_METHOD_GET &&
+        req->head.framing == MG_FRAMING_NONE &&
+        mg_str_iequal(upgrade->value, MG_STR("websocket"))) {
+        x->upgrade = upgrade->value;
+    }
+    clean_head(x);
+    set_request_id(x);
+    const mg_str via = req->config->gateway.headers.via;
+    return via.len && mg_rules_count_via(&req->head.headers, via) >= VIA_LOOP ? MG_ELOOP : 0;
+}
+
+/* --- routing and access --- */
+
+static void begin_upstream(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    if (!req->service && req->up.target_host.len == 0 && req->up.upstream.len == 0) {
+        mg_req_problem(req, 503, "no Service found with those values");
+        req->outcome = MG_OUTCOME_NO_SERVICE;
+        mg_respond_local(x);
+        return;
+    }
+    x->state = MG_EXCHANGE_UPSTREAM;
+    mg_attempt_begin(x);
+}
+
+static void after_access(struct mg_exchange *x, int verdict)
+{
+    if (!x->client) {
+        mg_finish(x);
+    } else if (verdict == MG_VERDICT_EXIT || verdict == MG_VERDICT_FAILED) {
+        mg_respond_local(x);
+    } else {
+        begin_upstream(x);
+    }
+}
+
+static void run_access(struct mg_exchange *x)
+{
+    x->state = MG_EXCHANGE_ACCESS;
+    if (!(x->phases & MG_PHASE_BIT(MG_PHASE_ACCESS))) {
+        begin_upstream(x);
+        return;
+    }
+    x->waiting = true;
+    const enum mg_verdict verdict = mg_hook_run(&x->req, MG_PHASE_ACCESS);
+    if (verdict != MG_VERDICT_WAITING) {
+        x->waiting = false;
+        after_access(x, verdict);
+    }
+}
+
+static void fill_upstream_request(struct mg_req *req)
+{
+    const struct mg_service *service = req->service;
+    const struct mg_limits *limits = req->route->limits;
+    req->up.method = req->head.method;
+    req->up.query = req->uri.query;
+    req->up.has_query = req->uri.has_query;
+    req->up.retries = req->config->gateway.retry_attempts;
+    req->up.connect_timeout = limits->connect_timeout;
+    req->up.read_timeout = limits->read_timeout;
+    req->up.write_timeout = limits->write_timeout;
+    if (service) {
+        req->up.connect_timeout = service->connect_timeout;
+        req->up.read_timeout = service->read_timeout;
+        req->up.write_timeout = service->write_timeout;
+        req->up.retries = service->retries >= 0 ? service->retries : req->up.retries;
+    }
+}
+
+static int route_path(struct mg_req *req)
+{
+    const mg_str base =
+        req->service && req->service->path.len ? req->service->path : MG_STR("/");
+    return mg_route_upstream_path(&req->arena, &req->match, base, req->uri.path, &req->uri_rules,
+                                  &req->up.path);
+}
+
+static void refuse_http(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    mg_req_problem(req, 426, "Please use HTTPS protocol");
+    mg_headers_set(&req->out, MG_STR("Upgrade"), MG_STR("TLS/1.2, HTTP/1.1"));
+    req->outcome = MG_OUTCOME_HTTPS_REQUIRED;
+    mg_respond_local(x);
+}
+
+static bool find_route(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_question question = {
+        .method = req->head.method,
+        .host = req->host.name,
+        .port = req->host.port >= 0 ? (uint16_t)req->host.port : req->server_port,
+        .path = req->uri.path,
+        .headers = &req->head.headers,
+    };
+    if (!mg_router_match(req->config, &question, &req->match)) {
+        return false;
+    }
+    req->route = req->match.route;
+    req->service = req->route->service;
+    x->phases = req->route->phases;
+    if (x->client) {
+        x->client->limits = req->route->limits;
+    }
+    return true;
+}
+
+static void on_total_timeout(struct mg_deadline *deadline)
+{
+    struct mg_exchange *x = MG_CONTAINER(deadline, struct mg_exchange, deadline);
+    mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_TIMEOUT, 1);
+    mg_fail_with(x, 504, MG_OUTCOME_DEADLINE);
+}
+
+static void route_request(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    if (!find_route(x)) {
+        mg_req_problem(req, 404, "no Route matched with those values");
+        req->outcome = MG_OUTCOME_NO_ROUTE;
+        mg_respond_local(x);
+        return;
+    }
+    const struct mg_limits *limits = req->route->limits;
+    if (limits->request_body > 0 && req->head.framing == MG_FRAMING_LENGTH &&
+        req->head.content_length > limits->request_body) {
+        mg_fail(x, MG_EBODY_TOO_LARGE);
+        return;
+    }
+    if (!req->route->http) {
+        refuse_http(x);
+        return;
+    }
+    if (!req->route->websocket) {
+        x->upgrade = mg_str_make(NULL, 0);
+    }
+    fill_upstream_request(req);
+    if (route_path(req) != 0) {
+        mg_fail(x, MG_ETARGET);
+        return;
+    }
+    if (limits->request_timeout > 0) {
+        mg_deadline_arm(
+            mg_deadlines_class(&x->server->parts.loop->deadlines, limits->request_timeout),
+            &x->deadline, on_total_timeout, mg_loop_now_ms(x->server->parts.loop));
+    }
+    run_access(x);
+}
+
+static void after_rewrite(struct mg_exchange *x, int verdict)
+{
+    if (!x->client) {
+        mg_finish(x);
+    } else if (verdict == MG_VERDICT_EXIT || verdict == MG_VERDICT_FAILED) {
+        mg_respond_local(x);
+    } else {
+        route_request(x);
+    }
+}
+
+static void run_rewrite(struct mg_exchange *x)
+{
+    x->state = MG_EXCHANGE_REWRITE;
+    if (!(x->phases & MG_PHASE_BIT(MG_PHASE_REWRITE))) {
+        route_request(x);
+        return;
+    }
+    x->waiting = true;
+    const enum mg_verdict verdict = mg_hook_run(&x->req, MG_PHASE_REWRITE);
+    if (verdict != MG_VERDICT_WAITING) {
+        x->waiting = false;
+        after_rewrite(x, verdict);
+    }
+}
+
+void mg_exchange_hook_done(struct mg_req *req, enum mg_phase phase, int verdict)
+{
+    struct mg_exchange *x = mg_exchange_of(req);
+    x->waiting = false;
+    if (x->doomed_status && x->client && phase != MG_PHASE_LOG) {
+        mg_fail_with(x, x->doomed_status, x->doomed_outcome);
+        return;
+    }
+    switch (phase) {
+    case MG_PHASE_REWRITE:
+        after_rewrite(x, verdict);
+        return;
+    case MG_PHASE_ACCESS:
+        after_access(x, verdict);
+        return;
+    case MG_PHASE_LOG:
+        mg_finish_logged(x);
+        return;
+    default:
+        mg_respond_hook_done(x, phase, verdict);
+        return;
+    }
+}
+
+/* --- events of the client's connection --- */
+
+static void on_head(struct mg_client *client, int status, mg_str head)
+{
+    struct mg_server *server = client->server;
+    struct mg_exchange *x = mg_exchange_take(server);
+    struct mg_req *req = &x->req;
+    x->client = client;
+    client->exchange = x;
+    x->generation = server->generation;
+    mg_generation_hold(x->generation);
+    req->config = x->generation->config;
+    req->vm = x->generation->vm;
+    req->started_us = client->first_byte_us;
+    req->head_us = server->parts.loop->clock.now_us;
+    req->started_wall_ms = mg_clock_wall_ms(&server->parts.loop->clock);
+    x->phases = req->config->global_phases;
+    mg_headers_init(&req->out, &req->arena);
+    mg_headers_init(&req->head.headers, &req->arena);
+    mg_stats_add(server->parts.stats, MG_STAT_REQUESTS, 1);
+    mg_stats_add(server->parts.stats, MG_STAT_REQUESTS_ACTIVE, 1);
+    set_peer(x);
+    const int err = status ? status : understand(x, head);
+    if (err) {
+        req->request_id = req->request_id.len ? req->request_id : make_request_id(x);
+        x->close = true;
+        x->phases = 0; /* a head that cannot be read never reaches Lua */
+        mg_fail(x, err);
+        return;
+    }
+    req->bytes_in = head.len;
+    x->close = !req->head.keep_alive ||
+               client->requests >= req->config->gateway.limits.connection_requests;
+    x->body_due = req->head.framing == MG_FRAMING_CHUNKED ||
+                  (req->head.framing == MG_FRAMING_LENGTH && req->head.content_length > 0);
+    x->continue_sent = !req->head.expect_continue || !x->body_due;
+    mg_client_expect_body(client, req->head.framing, req->head.content_length,
+                          &req->config->gateway.limits, &req->arena);
+    run_rewrite(x);
+}
+
+static void body_is_whole(struct mg_exchange *x)
+{
+    struct mg_req *req = &x->req;
+    x->body_wanted = false;
+    req->body_state = MG_BODY_WHOLE;
+    req->body = mg_buf_view(&x->kept);
+    mg_hook_resume(req, 0);
+}
+
+static void on_body(struct mg_client *client, mg_str octets, bool last)
+{
+    struct mg_exchange *x = client->exchange;
+    if (!x) {
+        return;
+    }
+    x->req.bytes_in += octets.len;
+    x->req.body_bytes_in += octets.len;
+    x->continue_sent = true; /* it did not wait for us */
+    if (last) {
+        x->body_due = false;
+    }
+    if (x->body_discarded) {
+        return;
+    }
+    if (x->state == MG_EXCHANGE_UPSTREAM || x->state > MG_EXCHANGE_ACCESS) {
+        mg_attempt_body(x, octets, last);
+        return;
+    }
+    if (mg_buf_append(&x->kept, octets) != 0) {
+        mg_fail(x, MG_EBODY_TOO_LARGE);
+        return;
+    }
+    if (x->body_wanted && last) {
+        body_is_whole(x);
+    } else if (!x->body_wanted && x->kept.len >= MG_HIGH_WATER) {
+        mg_client_pause(client);
+    }
+}
+
+/* A plugin asks for the whole body. */
+static int read_body(struct mg_req *req)
+{
+    struct mg_exchange *x = mg_exchange_of(req);
+    if (req->body_state == MG_BODY_WHOLE) {
+        return 0;
+    }
+    if (req->route && !req->route->request_buffering) {
+        return MG_EUNSUPPORTED;
+    }
+    if (!x->body_due) {
+        req->body_state = MG_BODY_WHOLE;
+        req->body = mg_buf_view(&x->kept);
+        return 0;
+    }
+    if (!x->client || x->state > MG_EXCHANGE_ACCESS) {
+        return MG_ECLOSED;
+    }
+    x->body_wanted = true;
+    req->body_state = MG_BODY_READING;
+    mg_attempt_continue(x);
+    mg_client_resume(x->client);
+    return MG_EAGAIN;
+}
+
+static void on_body_error(struct mg_client *client, int status)
+{
+    struct mg_exchange *x = client->exchange;
+    if (!x) {
+        mg_client_close(client);
+        return;
+    }
+    x->close = true;
+    if (x->body_discarded) {
+        return;
+    }
+    if (x->body_wanted) { /* the handler that waits gets the error; then the request fails */
+        x->body_wanted = false;
+        x->body_due = false;
+        x->body_discarded = true;
+        x->req.body_state = MG_BODY_UNREAD;
+        mg_hook_resume(&x->req, status);
+        return;
+    }
+    mg_fail(x, status);
+}
+
+static void on_raw(struct mg_client *client, mg_str bytes)
+{
+    if (client->exchange) {
+        mg_tunnel_from_client(client->exchange, bytes);
+    }
+}
+
+static void on_drain(struct mg_client *client)
+{
+    struct mg_exchange *x = client->exchange;
+    if (!x) {
+        return;
+    }
+    if (x->state == MG_EXCHANGE_TUNNEL) {
+        mg_tunnel_client_drained(x);
+    } else {
+        mg_respond_drained(x);
+    }
+}
+
+const struct mg_client_user mg_exchange_client_user = {
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_body_error = on_body_error,
+    .on_raw = on_raw,
+    .on_drain = on_drain,
+    .on_gone = mg_finish_client_gone,
+};

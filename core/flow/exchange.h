@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request and its answer: the only thing that knows both the client and the upstream. Read the files
+ * in the order of a request's life:
+ *
+ *   exchange.c  head -> checks -> rewrite -> route -> access -> service
+ *   target.c    which upstream host
+ *   attempt.c   the attempts: send the head and the body, retry
+ *   respond.c   the answer's head and body back to the client, through the filters
+ *   tunnel.c    upgraded connections
+ *   finish.c    the end: log phase, statistics, release;  fail.c: which error is which answer
+ */
+#pragma once
+
+#include "flow/client.h"
+#include "flow/upstream.h"
+#include "model/req.h"
+#include "script/hook.h"
+#include "wire/write.h"
+
+#define MG_GATHER_PARTS 8
+
+enum mg_exchange_state {
+    MG_EXCHANGE_REWRITE,
+    MG_EXCHANGE_ACCESS,
+    MG_EXCHANGE_UPSTREAM, /* attempts, until the answer's head */
+    MG_EXCHANGE_HOLD,     /* the whole answer is collected for the response phase */
+    MG_EXCHANGE_HEAD,     /* response and header_filter phases */
+    MG_EXCHANGE_BODY,
+    MG_EXCHANGE_FLUSH, /* all given to the client's connection, waiting for its queue */
+    MG_EXCHANGE_TUNNEL,
+    MG_EXCHANGE_LOG,
+};
+
+struct mg_exchange {
+    struct mg_req req; /* first: the script layer's view */
+    struct mg_link link;
+    struct mg_server *server;
+    struct mg_generation *generation;
+    struct mg_client *client; /* NULL when the connection is gone */
+    enum mg_exchange_state state;
+    struct mg_deadline deadline;       /* limits.request_timeout; a tunnel's silence */
+    struct mg_deadline probe_deadline; /* req.up.head_timeout */
+    bool waiting;  /* a chain of handlers is suspended */
+    bool close;    /* close the client's connection after this answer */
+    bool answered_locally;
+    uint16_t doomed_status; /* a failure that waits for the suspended handler to finish; 0 = none */
+    enum mg_outcome doomed_outcome;
+
+    /* request body: kept until it cannot be replayed any more */
+    struct mg_buf kept;
+    size_t kept_sent;      /* of kept, to the present upstream */
+    bool body_due;         /* the client has more of it to send */
+    bool body_streaming;   /* not kept any more: passes straight through */
+    bool body_wanted;      /* a plugin waits for the whole body */
+    bool body_discarded;   /* the rest is read and dropped */
+    bool continue_sent;    /* 100 Continue is out or not needed */
+
+    /* upstream */
+    struct mg_upstream upstream;
+    struct mg_peer_group *group;
+    struct mg_peer *peer;
+    uint64_t hash, tried;
+    int32_t retries_left;
+    uint64_t try_started_us;
+    struct mg_upstream_settings settings;
+    bool head_out; /* the request head was written to this upstream */
+    bool tail_out; /* and the end of the body */
+    bool fresh;    /* the next attempt must not take an idle connection */
+
+    /* answer */
+    enum mg_framing in_framing, out_framing;
+    uint64_t in_length;
+    mg_str upgrade; /* value of the client's Upgrade field when the route may tunnel, else empty */
+    uint32_t phases;  /* of the route, or global ones */
+    bool no_body;     /* HEAD, 204, 304 */
+    bool in_done;     /* the upstream's body is complete */
+    bool filtering;   /* body_filter round in progress (maybe waiting) */
+    bool filter_off;  /* read-only chain: its output is ignored */
+    struct mg_buf hold; /* whole answers, and filtered octets held with the head */
+    mg_str gather[MG_GATHER_PARTS];
+    uint32_t gathered;
+    char chunk_heads[2][20];
+    uint32_t chunk_head_count;
+};
+
+/* The exchange layer's side of a client connection. */
+extern const struct mg_client_user mg_exchange_client_user;
+extern const struct mg_upstream_user mg_exchange_upstream_user;
+
+static inline struct mg_exchange *mg_exchange_of(struct mg_req *req)
+{
+    return (struct mg_exchange *)(void *)req; /* req is the first member */
+}
+
+/* exchange.c */
+struct mg_exchange *mg_exchange_take(struct mg_server *server); /* from the pool, or new */
+/* Gives back what an ended exchange holds; it goes to the pool after that. */
+void mg_exchange_recycle(struct mg_exchange *exchange);
+void mg_exchange_free(struct mg_exchange *exchange);
+/* A chain that was WAITING has ended, or a wait for the body: on with the story. */
+void mg_exchange_hook_done(struct mg_req *req, enum mg_phase phase, int verdict);
+
+/* target.c: sets peer, upstream origin, settings. 0, MG_ENO_TARGET, MG_EFULL. */
+MG_NODISCARD int mg_target_pick(struct mg_exchange *exchange, struct mg_origin **origin);
+void mg_target_release(struct mg_exchange *exchange);
+
+/* attempt.c */
+void mg_attempt_begin(struct mg_exchange *exchange);
+void mg_attempt_body(struct mg_exchange *exchange, mg_str octets, bool last);
+void mg_attempt_end(struct mg_exchange *exchange);
+/* Sends 100 Continue once, when the client waits for it. */
+void mg_attempt_continue(struct mg_exchange *exchange);
+
+/* respond.c */
+void mg_respond_upstream_head(struct mg_exchange *exchange, struct mg_response_head *head);
+void mg_respond_upstream_body(struct mg_exchange *exchange, mg_str octets, bool last);
+/* The answer stands in req (status, out, answer): filters, then out. */
+void mg_respond_local(struct mg_exchange *exchange);
+void mg_respond_hook_done(struct mg_exchange *exchange, enum mg_phase phase, int verdict);
+void mg_respond_flush(struct mg_exchange *exchange);
+void mg_respond_drained(struct mg_exchange *exchange);
+
+/* tunnel.c */
+void mg_tunnel_begin(struct mg_exchange *exchange, struct mg_response_head *head);
+void mg_tunnel_from_client(struct mg_exchange *exchange, mg_str bytes);
+void mg_tunnel_from_upstream(struct mg_exchange *exchange, mg_str bytes);
+void mg_tunnel_client_drained(struct mg_exchange *exchange);
+void mg_tunnel_upstream_drained(struct mg_exchange *exchange);
+void mg_tunnel_end(struct mg_exchange *exchange, enum mg_outcome outcome);
+
+/* fail.c: the one place where an error becomes an answer. Before the head is out: problem+json with the
+ * code's status; after it: the connection is cut. */
+void mg_fail(struct mg_exchange *exchange, int error);
+void mg_fail_with(struct mg_exchange *exchange, uint16_t status, enum mg_outcome outcome);
+
+/* finish.c: the answer is out, or the client is gone. */
+void mg_finish(struct mg_exchange *exchange);
+/* The log phase is over. */
+void mg_finish_logged(struct mg_exchange *exchange);
+void mg_finish_client_gone(struct mg_exchange *exchange, int status);

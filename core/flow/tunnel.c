@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Upgraded connections (RFC 9110, 7.8): opened by a 101 that was asked for and is correct, then raw bytes
+ * both ways with back-pressure, until either side ends or nothing moves for limits.tunnel_timeout.
+ */
+#include "flow/exchange.h"
+
+#include "wire/rules.h"
+
+static bool is_right_answer(struct mg_exchange *x, const struct mg_response_head *head)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_header *upgrade = mg_headers_known(&head->headers, MG_HEADER_UPGRADE);
+    const struct mg_header *key = mg_headers_known(&req->head.headers, MG_HEADER_SEC_WEBSOCKET_KEY);
+    const struct mg_header *accept =
+        mg_headers_known(&head->headers, MG_HEADER_SEC_WEBSOCKET_ACCEPT);
+    if (!upgrade || !mg_str_iequal(upgrade->value, x->upgrade) || !key || !accept) {
+        return false;
+    }
+    return mg_str_equal(accept->value, mg_rules_websocket_accept(&req->arena, key->value));
+}
+
+static void on_silence(struct mg_deadline *deadline)
+{
+    struct mg_exchange *x = MG_CONTAINER(deadline, struct mg_exchange, deadline);
+    mg_stats_add(x->server->parts.stats, MG_STAT_TUNNEL_TIMEOUT, 1);
+    mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
+}
+
+static void something_moved(struct mg_exchange *x)
+{
+    const struct mg_limits *limits = x->req.route->limits;
+    struct mg_deadlines *all = &x->server->parts.loop->deadlines;
+    mg_deadline_cancel(&x->deadline);
+    mg_deadline_arm(mg_deadlines_class(all, limits->tunnel_timeout), &x->deadline, on_silence,
+                    mg_loop_now_ms(x->server->parts.loop));
+}
+
+static void send_switch(struct mg_exchange *x, const struct mg_response_head *head)
+{
+    struct mg_req *req = &x->req;
+    const struct mg_write_response answer = {
+        .status = 101, .headers = &req->out, .framing = {.omit = true}, .upgrade = x->upgrade};
+    req->status = head->status;
+    req->up_status = head->status;
+    req->source = MG_SOURCE_SERVICE;
+    mg_buf_clear(&x->server->head);
+    if (mg_write_response_head(&x->server->head, &answer) == 0) {
+        const mg_str part = mg_buf_view(&x->server->head);
+        mg_client_write(x->client, &part, 1);
+    }
+    req->head_sent = true;
+}
+
+void mg_tunnel_begin(struct mg_exchange *x, struct mg_response_head *head)
+{
+    struct mg_req *req = &x->req;
+    if (!is_right_answer(x, head)) {
+        mg_fail(x, MG_EBAD_RESPONSE);
+        return;
+    }
+    req->out = head->headers;
+    mg_rules_clean_response(&req->out);
+    x->state = MG_EXCHANGE_TUNNEL;
+    x->close = true;
+    req->outcome = MG_OUTCOME_UPGRADED;
+    mg_stats_add(x->server->parts.stats, MG_STAT_TUNNELS, 1);
+    send_switch(x, head);
+    mg_upstream_tunnel(&x->upstream);
+    something_moved(x);
+    mg_client_tunnel(x->client); /* early bytes of the client go out now */
+}
+
+void mg_tunnel_from_client(struct mg_exchange *x, mg_str bytes)
+{
+    if (x->state != MG_EXCHANGE_TUNNEL) {
+        return;
+    }
+    x->req.bytes_in += bytes.len;
+    something_moved(x);
+    if (mg_upstream_write(&x->upstream, &bytes, 1) != 0) {
+        mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
+        return;
+    }
+    if (mg_upstream_queued(&x->upstream) >= MG_HIGH_WATER) {
+        mg_client_pause(x->client);
+    }
+}
+
+void mg_tunnel_from_upstream(struct mg_exchange *x, mg_str bytes)
+{
+    if (x->state != MG_EXCHANGE_TUNNEL || !x->client) {
+        return;
+    }
+    x->req.body_bytes_out += bytes.len;
+    something_moved(x);
+    mg_client_write(x->client, &bytes, 1);
+    if (mg_client_queued(x->client) >= MG_HIGH_WATER) {
+        mg_upstream_pause(&x->upstream);
+    }
+}
+
+void mg_tunnel_client_drained(struct mg_exchange *x)
+{
+    something_moved(x);
+    mg_upstream_resume(&x->upstream);
+}
+
+void mg_tunnel_upstream_drained(struct mg_exchange *x)
+{
+    something_moved(x);
+    if (x->client) {
+        mg_client_resume(x->client);
+    }
+}
+
+void mg_tunnel_end(struct mg_exchange *x, enum mg_outcome outcome)
+{
+    if (x->state != MG_EXCHANGE_TUNNEL) {
+        return;
+    }
+    mg_stats_drop(x->server->parts.stats, MG_STAT_TUNNELS, 1);
+    x->req.outcome = outcome;
+    x->close = true;
+    mg_finish(x);
+}
