@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "flow/server.h"
+#include "flow/context.h"
 #include "wire/chunk.h"
 
 enum mg_client_state {

@@ -106,18 +106,6 @@ void mg_server_turn_end(struct mg_server *server)
     }
 }
 
-void mg_server_check_drained(struct mg_server *server)
-{
-    if (!server->draining || server->client_count > 0 || server->exchanges_active > 0) {
-        return;
-    }
-    void (*on_drained)(void *) = server->on_drained;
-    server->on_drained = NULL;
-    if (on_drained) {
-        on_drained(server->context);
-    }
-}
-
 void mg_server_close(struct mg_server *server)
 {
     server->closing = true;

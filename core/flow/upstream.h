@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "flow/server.h"
+#include "flow/context.h"
 #include "wire/chunk.h"
 
 enum mg_upstream_state {

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all connections of one worker share: loop, pools, counters, the current generation, the lists of
+ * connections and of pooled exchanges. Passed down to every client, upstream and exchange; server.h has
+ * the functions that the worker calls.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "net/listen.h"
+#include "net/pool.h"
+#include "script/generation.h"
+
+struct mg_client;
+struct mg_exchange;
+struct mg_client_user;
+
+#define MG_SERVER_LISTENERS 64
+#define MG_HIGH_WATER 65536 /* bytes queued in one direction before the other side is not read */
+
+struct mg_server_parts { /* borrowed; outlive the server */
+    struct mg_loop *loop;
+    struct mg_log *log;
+    struct mg_stats *stats;
+    struct mg_pool *pool;
+    uint32_t connection_limit; /* clients at a time; beyond: 503 and close */
+};
+
+struct mg_server_listener {
+    struct mg_server *server;
+    struct mg_listener *listener;
+    uint32_t index;
+    uint16_t port;
+};
+
+struct mg_server {
+    struct mg_server_parts parts;
+    struct mg_generation *generation;
+    const struct mg_client_user *user; /* the exchange layer */
+    struct mg_server_listener listeners[MG_SERVER_LISTENERS];
+    uint32_t listener_count;
+    struct mg_link clients;
+    uint32_t client_count;
+    uint64_t connections_made;
+    uint64_t id_seed, id_count; /* of request ids */
+    struct mg_link free_exchanges;
+    struct mg_link ended_exchanges; /* recycled by mg_server_turn_end, so that callbacks on the stack
+                                       never meet a reused one */
+    uint32_t exchange_slots;  /* made so far */
+    uint32_t exchanges_active; /* not yet ended, log phase included */
+    struct mg_buf head;       /* scratch: heads are built here and written at once */
+    bool draining, closing;
+    void (*on_drained)(void *context);
+    void *context;
+    /* tests: address that the next accepted connections report, in turn; empty = the real one */
+    char test_peer_ip[48];
+};
+
+/* For clients and exchanges: fires on_drained when nothing is left. */
+void mg_server_check_drained(struct mg_server *server);
+
+static inline const struct mg_limits *mg_server_limits(const struct mg_server *server)
+{
+    return &server->generation->config->gateway.limits;
+}
