@@ -12,6 +12,7 @@
  *
  *     struct mg_shm *shm;
  *     int err = mg_shm_create(bytes, workers, &shm);               // master, before the first fork
+ *     mg_shm_tick(shm, monotonic_ms, wall_ms);                     // then, and every 250 ms
  *     struct mg_slot *slot = mg_shm_slot(shm, index);              // worker `index`
  *     mg_slot_begin(slot, getpid());
  *     mg_slot_waiting(slot, true);  poll();  mg_slot_waiting(slot, false);  mg_slot_beat(slot);
@@ -115,9 +116,9 @@ static inline void mg_slot_idle(struct mg_slot *slot)
 }
 
 /* The worker that was `index` has ended (waitpid said so): gives back all concurrency slots and
- * probes it held, finishes what it was killed in, sets its gauges to 0 and empties its slot (the
- * texts stay until mg_slot_begin). Call it before another worker gets that index. Returns how many
- * things were given back. */
+ * probes it held, finishes what it was killed in, sets its gauges to 0 and empties its slot (what
+ * ran in it stays until mg_slot_begin). Call it before another worker gets that index. Returns how
+ * many things were given back. */
 uint32_t mg_shm_worker_died(struct mg_shm *shm, uint32_t index);
 
 /* --- the master's words -------------------------------------------------------------------- */
@@ -127,10 +128,12 @@ void mg_shm_publish_generation(struct mg_shm *shm, uint64_t number);
 uint64_t mg_shm_published_generation(const struct mg_shm *shm);
 
 /*
- * One time for all workers: monotonic time plus an offset that only the master changes. Each 250 ms
- * or so it calls mg_shm_clock_tick with both clocks. A difference of up to 1 s is followed at once
- * (the system's clock is being slewed), a larger jump only after it has held for 60 s.
+ * One time for all workers: monotonic time plus an offset that only the master changes. It calls
+ * mg_shm_tick with both clocks before the first fork and then every 250 ms. A difference of up to
+ * 1 s is followed at once (the system's clock is being slewed), a larger jump only after it has held
+ * for 60 s; counters that a step back would leave in the future begin anew then.
+ * The tick also frees limiter cells whose time has passed (within 2 s each).
  */
-void mg_shm_clock_tick(struct mg_shm *shm, uint64_t monotonic_ms, int64_t wall_ms);
-/* Milliseconds since the epoch for limiters and breakers. */
+void mg_shm_tick(struct mg_shm *shm, uint64_t monotonic_ms, int64_t wall_ms);
+/* Milliseconds since the epoch for limiters and breakers; as monotonic_ms before the first tick. */
 int64_t mg_shm_now_ms(const struct mg_shm *shm, uint64_t monotonic_ms);

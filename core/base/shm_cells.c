@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cell table: locks, journal, look-up.
+ *
+ * Lock order: a process takes shards in rising index, which is rising address, and gives them back
+ * all together; so no cycle of waiting can form. Shards that guard cells embedded in records have
+ * the highest indexes and are taken last.
+ *
+ * Places of a key: two groups of four in its shard. The emptier group takes a new key, which lets
+ * the table fill to about nine tenths before a key finds no place.
+ */
+#include "base/shm_region.h"
+
+#include "base/hash.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define GROUP_CELLS 4
+#define GROUPS (MG_SHARD_CELLS / GROUP_CELLS)
+#define PAGE_GROUPS (MG_PAGE_CELLS / GROUP_CELLS)
+#define SWEEP_PARTS 8
+#define RECORD_USED_MS 60000 /* how exactly used_ms is kept */
+
+/* The order in which a killed process has done its stores is the order of the program, since a kill
+ * falls between two instructions and nobody else looks without the lock, which the kernel passes on
+ * only after that. So the compiler is all that has to be held to the order. */
+static inline void keep_order(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+struct mg_cell_key mg_shm_key(const struct mg_shm *shm, mg_str bytes)
+{
+    return (struct mg_cell_key){.hash = {mg_hash_siphash(shm->head->keys[0], bytes) | 1,
+                                         mg_hash_siphash(shm->head->keys[1], bytes)}};
+}
+
+/* The identity goes into SipHash's key: 128 bits that only this region knows how to make. */
+struct mg_cell_key mg_shm_key_with(const struct mg_shm *shm, struct mg_cell_key identity,
+                                   mg_str bytes)
+{
+    uint8_t keys[2][MG_SIPHASH_KEY_BYTES];
+    for (unsigned k = 0; k < 2; k++) {
+        memcpy(keys[k], shm->head->keys[k], MG_SIPHASH_KEY_BYTES);
+        const uint8_t *mask = (const uint8_t *)identity.hash;
+        for (unsigned i = 0; i < MG_SIPHASH_KEY_BYTES; i++) {
+            keys[k][i] ^= mask[i];
+        }
+    }
+    return (struct mg_cell_key){.hash = {mg_hash_siphash(keys[0], bytes) | 1,
+                                         mg_hash_siphash(keys[1], bytes)}};
+}
+
+static bool same_key(struct mg_cell_key a, struct mg_cell_key b)
+{
+    return a.hash[0] == b.hash[0] && a.hash[1] == b.hash[1];
+}
+
+/* --- locks and journal ---------------------------------------------------------------------- */
+
+/* Does what the journal says: all of it again, if some was done. */
+static void finish_journal(struct mg_shm *shm, struct mg_shard *shard)
+{
+    if (shard->cell == 0) {
+        return;
+    }
+    *(struct mg_cell *)mg_region_at(shm, shard->cell) = shard->image;
+    if (shard->hold != 0) {
+        struct mg_hold_entry *entry = mg_region_at(shm, shard->hold);
+        entry->state = shard->hold_state;
+    }
+    keep_order();
+    shard->cell = 0;
+}
+
+void mg_shard_lock(struct mg_shm *shm, uint32_t index)
+{
+    struct mg_shard *shard = mg_region_shard(shm, index);
+    const int err = pthread_mutex_lock(&shard->mutex);
+    if (err == EOWNERDEAD) {
+        finish_journal(shm, shard);
+        mg_require(pthread_mutex_consistent(&shard->mutex) == 0);
+    } else {
+        mg_require(err == 0);
+    }
+}
+
+void mg_shard_unlock(struct mg_shm *shm, uint32_t index)
+{
+    mg_require(pthread_mutex_unlock(&mg_region_shard(shm, index)->mutex) == 0);
+}
+
+void mg_shard_write(struct mg_shm *shm, uint32_t index, struct mg_cell *cell,
+                    const struct mg_cell *image, struct mg_hold_entry *entry,
+                    enum mg_hold_state state)
+{
+    struct mg_shard *shard = mg_region_shard(shm, index);
+    shard->image = *image;
+    shard->hold = entry ? mg_region_offset(shm, entry) : 0;
+    shard->hold_state = state;
+    keep_order();
+    shard->cell = mg_region_offset(shm, cell);
+    keep_order();
+    *cell = *image;
+    if (entry) {
+        entry->state = state;
+    }
+    keep_order();
+    shard->cell = 0;
+}
+
+/* --- records of limits ---------------------------------------------------------------------- */
+
+static void fill_limit(struct mg_limit_record *record, struct mg_cell_key id, mg_str name,
+                       uint32_t max_keys, int64_t now_ms)
+{
+    record->id = (struct mg_cell_key){0}; /* not found by others, if we are killed in between */
+    keep_order();
+    const size_t length = name.len < sizeof record->name ? name.len : sizeof record->name - 1;
+    memset(record->name, 0, sizeof record->name);
+    memcpy(record->name, name.ptr, length);
+    record->max_keys = max_keys;
+    record->used_ms = now_ms;
+    record->live = 0;
+    record->overflowed = 0;
+    record->overflow = (struct mg_cell){0};
+    keep_order();
+    record->id = id;
+}
+
+/* The record with that identity, else one that may be taken for it: the first that was never used,
+ * else the first that is long unused. NULL: none. */
+static struct mg_limit_record *choose_limit(struct mg_shm *shm, struct mg_cell_key id,
+                                            int64_t now_ms)
+{
+    struct mg_shm_head *head = shm->head;
+    struct mg_limit_record *old_one = NULL;
+    for (uint32_t i = 0; i < head->limits_used; i++) {
+        struct mg_limit_record *record = mg_region_limit(shm, i);
+        if (same_key(record->id, id)) {
+            return record;
+        }
+        if (record->live == 0 && now_ms - record->used_ms > MG_RECORD_UNUSED_MS) {
+            old_one = old_one ? old_one : record;
+        }
+    }
+    if (head->limits_used < head->limits) {
+        return mg_region_limit(shm, head->limits_used++);
+    }
+    return old_one;
+}
+
+int mg_limit_record_open(struct mg_shm *shm, struct mg_cell_key id, mg_str name, uint32_t max_keys,
+                         int64_t now_ms)
+{
+    const uint32_t guard = mg_region_open_shard(shm);
+    mg_shard_lock(shm, guard);
+    struct mg_limit_record *record = choose_limit(shm, id, now_ms);
+    if (record && same_key(record->id, id)) {
+        record->max_keys = max_keys;
+        record->used_ms = now_ms > record->used_ms ? now_ms : record->used_ms;
+    } else if (record) {
+        fill_limit(record, id, name, max_keys, now_ms);
+    }
+    mg_shard_unlock(shm, guard);
+    return record ? (int)(record - mg_region_limit(shm, 0)) : MG_EFULL;
+}
+
+bool mg_limit_record_is(const struct mg_shm *shm, uint32_t record, struct mg_cell_key id)
+{
+    return record < shm->head->limits && same_key(mg_region_limit(shm, record)->id, id);
+}
+
+bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_limit_record *out)
+{
+    if (record >= shm->head->limits || mg_region_limit(shm, record)->id.hash[0] == 0) {
+        return false;
+    }
+    *out = *mg_region_limit(shm, record);
+    return true;
+}
+
+/* One more live cell, if the limit may have it. Several workers count at once: relaxed, since the
+ * number stands for itself. */
+static bool reserve_live(struct mg_limit_record *record)
+{
+    if (__atomic_add_fetch(&record->live, 1, __ATOMIC_RELAXED) <= record->max_keys) {
+        return true;
+    }
+    __atomic_sub_fetch(&record->live, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+static void drop_live(struct mg_shm *shm, uint32_t limit)
+{
+    if (limit > 0 && limit <= shm->head->limits) {
+        __atomic_sub_fetch(&mg_region_limit(shm, limit - 1)->live, 1, __ATOMIC_RELAXED);
+    }
+}
+
+/* --- look-up -------------------------------------------------------------------------------- */
+
+struct groups {
+    uint32_t shard, first, second;
+};
+
+static struct groups groups_of(const struct mg_shm *shm, struct mg_cell_key key)
+{
+    const uint64_t high = key.hash[0] >> 32;
+    const uint32_t first = (uint32_t)key.hash[1] % GROUPS;
+    const uint32_t step = 1 + (uint32_t)(key.hash[1] >> 32) % (GROUPS - 1);
+    return (struct groups){.shard = (uint32_t)((high * shm->head->shards) >> 32),
+                           .first = first,
+                           .second = (first + step) % GROUPS};
+}
+
+static bool touched(const struct mg_shard *shard, uint32_t group)
+{
+    return shard->touched >> (group / PAGE_GROUPS) & 1;
+}
+
+/* Its times are of a clock that has stepped back since. What is held has no time. */
+static bool is_void(const struct mg_shm *shm, const struct mg_cell *cell)
+{
+    return cell->era != shm->head->era && cell->free_at_ms != MG_CELL_HELD;
+}
+
+static bool is_free(const struct mg_shm *shm, const struct mg_cell *cell, int64_t now_ms)
+{
+    return cell->key.hash[0] == 0 || cell->free_at_ms <= now_ms || is_void(shm, cell);
+}
+
+static bool chosen_before(const struct mg_cell_place *places, unsigned count,
+                          const struct mg_cell *cell)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (places[i].cell == cell) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a group has for a key: its cell, or how many places are free and the first of them. */
+struct finding {
+    struct mg_cell *cell, *free_cell, *own_free_cell; /* own: expired, of the same limit */
+    unsigned free_count;
+};
+
+static void search_group(const struct mg_shm *shm, uint32_t shard, uint32_t group,
+                         const struct mg_cell_ask *ask, int64_t now_ms, struct finding *finding,
+                         const struct mg_cell_place *places, unsigned count)
+{
+    struct mg_cell *cells = mg_region_cell(shm, shard, group * GROUP_CELLS);
+    if (!touched(mg_region_shard(shm, shard), group)) {
+        /* reading would take the page from the system */
+        for (unsigned i = 0; i < GROUP_CELLS; i++) {
+            if (!chosen_before(places, count, &cells[i])) {
+                finding->free_cell = finding->free_cell ? finding->free_cell : &cells[i];
+                finding->free_count++;
+            }
+        }
+        return;
+    }
+    for (unsigned i = 0; i < GROUP_CELLS; i++) {
+        struct mg_cell *cell = &cells[i];
+        if (same_key(cell->key, ask->key)) {
+            finding->cell = cell;
+            return;
+        }
+        if (is_free(shm, cell, now_ms) && !chosen_before(places, count, cell)) {
+            finding->free_cell = finding->free_cell ? finding->free_cell : cell;
+            if (cell->key.hash[0] != 0 && cell->limit == ask->record + 1) {
+                finding->own_free_cell = cell;
+            }
+            finding->free_count++;
+        }
+    }
+}
+
+/* A free place for a new key that the limit may have, else NULL. A place whose expired cell is the
+ * limit's own costs it nothing. */
+static struct mg_cell *place_for_new(struct mg_shm *shm, struct mg_cell_place *place,
+                                     const struct finding *first, const struct finding *second,
+                                     int64_t now_ms)
+{
+    const struct finding *best = second->free_count > first->free_count ? second : first;
+    struct mg_limit_record *record = mg_region_limit(shm, place->record);
+    if (best->free_cell && reserve_live(record)) {
+        place->reserved = true;
+        if (now_ms - record->used_ms > RECORD_USED_MS) {
+            __atomic_store_n(&record->used_ms, now_ms, __ATOMIC_RELAXED);
+        }
+        return best->free_cell;
+    }
+    return first->own_free_cell ? first->own_free_cell : second->own_free_cell;
+}
+
+/* Fills in places[at]; the locks of all home shards are held. */
+static void find_place(struct mg_shm *shm, const struct mg_cell_ask *ask, int64_t now_ms,
+                       struct mg_cell_place *places, unsigned at)
+{
+    const struct groups groups = groups_of(shm, ask->key);
+    struct mg_cell_place *place = &places[at];
+    struct finding first = {0}, second = {0};
+    search_group(shm, groups.shard, groups.first, ask, now_ms, &first, places, at);
+    if (!first.cell) {
+        search_group(shm, groups.shard, groups.second, ask, now_ms, &second, places, at);
+    }
+    place->cell = first.cell ? first.cell : second.cell;
+    if (place->cell) {
+        place->fresh = is_void(shm, place->cell);
+        return;
+    }
+    place->fresh = true;
+    place->cell = place_for_new(shm, place, &first, &second, now_ms);
+    if (!place->cell) {
+        struct mg_limit_record *record = mg_region_limit(shm, ask->record);
+        place->cell = &record->overflow;
+        place->shard = mg_region_spare_shard(shm, ask->record);
+        place->overflow = place->embedded = true;
+        mg_word_add(&record->overflowed, 1);
+    }
+}
+
+/* --- a decision's locks --------------------------------------------------------------------- */
+
+struct shard_set {
+    uint32_t index[2 * MG_CELLS_AT_ONCE];
+    unsigned count;
+};
+
+/* Keeps the set sorted and without doubles. */
+static void add_shard(struct shard_set *set, uint32_t index)
+{
+    unsigned at = set->count;
+    while (at > 0 && set->index[at - 1] >= index) {
+        at--;
+    }
+    if (at < set->count && set->index[at] == index) {
+        return;
+    }
+    memmove(&set->index[at + 1], &set->index[at], (set->count - at) * sizeof set->index[0]);
+    set->index[at] = index;
+    set->count++;
+}
+
+static void lock_set(struct mg_shm *shm, const struct shard_set *set)
+{
+    for (unsigned i = 0; i < set->count; i++) {
+        mg_shard_lock(shm, set->index[i]);
+    }
+}
+
+/* The overflow cells' locks come last: their shards have the highest indexes. */
+static void lock_overflows(struct mg_shm *shm, struct mg_cell_place *places, unsigned count)
+{
+    struct shard_set set = {.count = 0};
+    for (unsigned i = 0; i < count; i++) {
+        if (places[i].overflow) {
+            add_shard(&set, places[i].shard);
+        }
+    }
+    lock_set(shm, &set);
+    for (unsigned i = 0; i < count; i++) {
+        if (places[i].overflow) {
+            const struct mg_cell *cell = places[i].cell;
+            places[i].fresh = cell->key.hash[0] == 0 || is_void(shm, cell);
+        }
+    }
+}
+
+void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
+                   int64_t now_ms, struct mg_cell_place *places)
+{
+    struct shard_set set = {.count = 0};
+    for (unsigned i = 0; i < count; i++) {
+        const uint32_t home = groups_of(shm, asks[i].key).shard;
+        places[i] = (struct mg_cell_place){
+            .shard = home, .home = home, .record = asks[i].record, .key = asks[i].key};
+        add_shard(&set, home);
+    }
+    lock_set(shm, &set);
+    bool overflow = false;
+    for (unsigned i = 0; i < count; i++) {
+        find_place(shm, &asks[i], now_ms, places, i);
+        overflow |= places[i].overflow;
+    }
+    if (overflow) {
+        lock_overflows(shm, places, count);
+    }
+}
+
+static uint32_t place_in_shard(const struct mg_shm *shm, uint32_t shard, const struct mg_cell *cell)
+{
+    return (uint32_t)(cell - mg_region_cell(shm, shard, 0));
+}
+
+void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_cell *image,
+                    uint32_t worker, uint32_t hold)
+{
+    const bool is_new =
+        place->fresh && !place->embedded && !same_key(place->cell->key, place->key);
+    image->key = place->key;
+    image->limit = place->embedded ? 0 : place->record + 1;
+    image->era = shm->head->era;
+    struct mg_hold_entry *entry = NULL;
+    if (hold != 0) {
+        entry = &mg_region_ledger(shm, worker)->entries[hold];
+        entry->cell = mg_region_offset(shm, place->cell);
+        entry->shard = place->shard;
+        keep_order();
+    }
+    if (is_new) {
+        const uint32_t page = place_in_shard(shm, place->shard, place->cell) / MG_PAGE_CELLS;
+        mg_region_shard(shm, place->shard)->touched |= 1U << page;
+    }
+    const uint32_t before = is_new ? place->cell->limit : 0;
+    mg_shard_write(shm, place->shard, place->cell, image, entry, MG_HOLD_HELD);
+    if (is_new && place->reserved) {
+        drop_live(shm, before);
+    }
+    place->reserved = place->fresh = false;
+}
+
+void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned count)
+{
+    struct shard_set set = {.count = 0};
+    for (unsigned i = 0; i < count; i++) {
+        if (places[i].reserved) {
+            drop_live(shm, places[i].record + 1);
+        }
+        if (places[i].shard != places[i].home) {
+            add_shard(&set, places[i].shard);
+        }
+        add_shard(&set, places[i].home);
+    }
+    for (unsigned i = set.count; i > 0; i--) {
+        mg_shard_unlock(shm, set.index[i - 1]);
+    }
+}
+
+void mg_cell_lock_embedded(struct mg_shm *shm, struct mg_cell *cell, uint32_t record,
+                           struct mg_cell_place *place)
+{
+    const uint32_t shard = mg_region_spare_shard(shm, record);
+    mg_shard_lock(shm, shard);
+    *place = (struct mg_cell_place){.cell = cell,
+                                    .shard = shard,
+                                    .home = shard,
+                                    .record = record,
+                                    .key = {.hash = {1, 0}},
+                                    .fresh = cell->key.hash[0] == 0,
+                                    .embedded = true};
+}
+
+/* --- sweep ---------------------------------------------------------------------------------- */
+
+/* Empties the page's expired cells under the lock. Forgets a page that has none left, so that the
+ * next sweeps need not read it. */
+static uint32_t sweep_page(struct mg_shm *shm, uint32_t index, uint32_t page, int64_t now_ms)
+{
+    uint32_t freed = 0, alive = 0;
+    mg_shard_lock(shm, index);
+    struct mg_cell *cells = mg_region_cell(shm, index, page * MG_PAGE_CELLS);
+    for (unsigned i = 0; i < MG_PAGE_CELLS; i++) {
+        if (cells[i].key.hash[0] == 0) {
+            continue;
+        }
+        if (!is_free(shm, &cells[i], now_ms)) {
+            alive++;
+            continue;
+        }
+        const uint32_t limit = cells[i].limit;
+        mg_shard_write(shm, index, &cells[i], &(struct mg_cell){0}, NULL, MG_HOLD_FREE);
+        drop_live(shm, limit);
+        freed++;
+    }
+    if (alive == 0) {
+        mg_region_shard(shm, index)->touched &= ~(1U << page);
+    }
+    mg_shard_unlock(shm, index);
+    return freed;
+}
+
+uint32_t mg_cells_sweep(struct mg_shm *shm, int64_t now_ms)
+{
+    const uint32_t shard_pages = MG_SHARD_CELLS / MG_PAGE_CELLS;
+    const uint32_t pages = shm->head->shards * shard_pages;
+    uint32_t at = shm->head->sweep_page % pages, freed = 0;
+    for (uint32_t n = (pages + SWEEP_PARTS - 1) / SWEEP_PARTS; n > 0; n--) {
+        const uint32_t index = at / shard_pages, page = at % shard_pages;
+        const struct mg_shard *shard = mg_region_shard(shm, index);
+        /* a hint only: a page missed now is found next time */
+        if (__atomic_load_n(&shard->touched, __ATOMIC_RELAXED) >> page & 1) {
+            freed += sweep_page(shm, index, page, now_ms);
+        }
+        at = at + 1 == pages ? 0 : at + 1;
+    }
+    shm->head->sweep_page = at;
+    return freed;
+}

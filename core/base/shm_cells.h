@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cells: the counters of limiters, 64 bytes each, in a hash table of the shared region. A key is
+ * looked up within 8 places, all under one shard's lock; a cell whose time has passed is free. A
+ * decision over several keys takes all their locks (in address order, so no two can wait for each
+ * other), looks, and then writes all or nothing:
+ *
+ *     struct mg_cell_place places[MG_CELLS_AT_ONCE];
+ *     mg_cells_lock(shm, asks, count, now_ms, places);
+ *     ... places[i].fresh ? new : places[i].cell->state ...
+ *     mg_cells_write(shm, &places[i], &image, 0);
+ *     mg_cells_unlock(shm, places, count);
+ *
+ * While locked: no allocation, no system call, no yield.
+ *
+ * A process killed inside leaves nothing to repair: a cell is written to the shard's journal first,
+ * so the next owner either finds the old cell or finishes the new one. There are no lists and no
+ * pointers.
+ *
+ * A limit may have max_keys live cells. A key beyond that, or one that finds no free place, is
+ * decided in the limit's one overflow cell, which stands in the limit's record and is always there.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mg_shm;
+
+#define MG_CELLS_AT_ONCE 16
+#define MG_CELL_HELD INT64_MAX /* free_at_ms of a cell that something is held in */
+
+struct mg_cell_key {
+    uint64_t hash[2];
+};
+
+struct mg_cell {
+    struct mg_cell_key key; /* 0, 0: never used */
+    int64_t free_at_ms;     /* from then on it is as good as new */
+    uint32_t limit;         /* index of its limit's record, plus 1; 0 = none */
+    uint32_t era;           /* of the clock; another era's state is void (mg_shm_tick) */
+    int64_t state[4]; /* of the algorithm */
+};
+
+struct mg_limit_record {
+    struct mg_cell_key id; /* 0, 0: free */
+    uint32_t max_keys;
+    char name[36];
+    int64_t used_ms; /* last opened or given a new key */
+    uint32_t live __attribute__((aligned(64))); /* cells with its keys; by compare-and-swap */
+    uint64_t overflowed;                        /* decisions in the overflow cell */
+    struct mg_cell overflow __attribute__((aligned(64)));
+};
+
+/* 128-bit SipHash with the region's secret keys. */
+struct mg_cell_key mg_shm_key(const struct mg_shm *shm, mg_str bytes);
+/* The same of two parts: identity's key and further bytes. Differs from every key of one part. */
+struct mg_cell_key mg_shm_key_with(const struct mg_shm *shm, struct mg_cell_key identity,
+                                   mg_str bytes);
+
+/* Finds or makes the record of the limit with that identity; its index, or MG_EFULL. name is for
+ * people. A record that nobody has used for an hour, and has no cell, may be given to another. */
+int mg_limit_record_open(struct mg_shm *shm, struct mg_cell_key id, mg_str name, uint32_t max_keys,
+                         int64_t now_ms);
+/* Does that record still belong to the limit? */
+bool mg_limit_record_is(const struct mg_shm *shm, uint32_t record, struct mg_cell_key id);
+/* Copies what is known of a limit; false where there is none (index < mg_shm_room's limits). */
+bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_limit_record *out);
+
+struct mg_cell_ask {
+    struct mg_cell_key key;
+    uint32_t record;
+};
+
+struct mg_cell_place {
+    struct mg_cell *cell;
+    uint32_t shard; /* that guards it */
+    uint32_t home;  /* that guards the key's places */
+    uint32_t record;
+    struct mg_cell_key key;
+    bool fresh;    /* nothing is known of the key: the cell's state is not its own */
+    bool overflow; /* it is the limit's overflow cell */
+    bool embedded; /* it stands in a record */
+    bool reserved; /* counted as a live cell of the limit, not written yet */
+};
+
+/* count: 1 to MG_CELLS_AT_ONCE, keys all different. Cannot fail. */
+void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
+                   int64_t now_ms, struct mg_cell_place *places);
+/* Writes state and free_at_ms of image (the rest is filled in). hold: ledger entry of `worker` that
+ * becomes held in the same step, 0 = none. */
+void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_cell *image,
+                    uint32_t worker, uint32_t hold);
+void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned count);
+
+/* The cell that stands in that record of another table (a breaker's probes). */
+void mg_cell_lock_embedded(struct mg_shm *shm, struct mg_cell *cell, uint32_t record,
+                           struct mg_cell_place *place);
+
+/*
+ * The ledger of a worker: what it holds in cells across time. Taken before the locks, held by
+ * mg_cells_write, given back once.
+ *
+ *     uint32_t hold = mg_hold_take(shm, worker, 1);     // 0: the ledger is full
+ *     mg_hold_drop(shm, worker, hold);                  // nothing was charged
+ *     mg_hold_give_back(shm, worker, hold);             // lowers the cell's state[0] by the amount
+ */
+uint32_t mg_hold_take(struct mg_shm *shm, uint32_t worker, uint32_t amount);
+void mg_hold_drop(struct mg_shm *shm, uint32_t worker, uint32_t hold);
+void mg_hold_give_back(struct mg_shm *shm, uint32_t worker, uint32_t hold);
+/* Gives back all that a dead worker held, and empties its ledger. Returns how many. */
+uint32_t mg_holds_of_dead(struct mg_shm *shm, uint32_t worker);
+/* Lines in use: for tests and statistics. */
+uint32_t mg_holds_count(const struct mg_shm *shm, uint32_t worker);
+
+/* Frees cells whose time has passed, in an eighth of the table each time: mg_shm_tick calls it every
+ * 250 ms, so that each is found within 2 s. Returns how many. */
+uint32_t mg_cells_sweep(struct mg_shm *shm, int64_t now_ms);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Words by compare-and-swap, and the table of breaker records. Why each memory order is enough
+ * stands in the header. */
+#include "base/shm_region.h"
+
+#include "base/hash.h"
+
+#include <string.h>
+
+uint64_t mg_word_load(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+bool mg_word_swap(uint64_t *word, uint64_t *expected, uint64_t value)
+{
+    return __atomic_compare_exchange_n(word, expected, value, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+void mg_word_add(uint64_t *word, uint64_t n)
+{
+    __atomic_fetch_add(word, n, __ATOMIC_RELAXED);
+}
+
+void mg_word_bit(uint64_t *word, unsigned bit, bool on)
+{
+    if (on) {
+        __atomic_fetch_or(word, UINT64_C(1) << bit, __ATOMIC_RELAXED);
+    } else {
+        __atomic_fetch_and(word, ~(UINT64_C(1) << bit), __ATOMIC_RELAXED);
+    }
+}
+
+static bool same_id(struct mg_cell_key a, struct mg_cell_key b)
+{
+    return a.hash[0] == b.hash[0] && a.hash[1] == b.hash[1];
+}
+
+/* Order: not to be found by others while it is half filled, should we be killed in between. */
+static void fill_breaker(struct mg_breaker_record *record, struct mg_cell_key id, mg_str name,
+                         int64_t now_ms)
+{
+    __atomic_store_n(&record->id.hash[0], 0, __ATOMIC_RELEASE);
+    memset((char *)record + sizeof record->id, 0, sizeof *record - sizeof record->id);
+    const size_t length = name.len < sizeof record->name ? name.len : sizeof record->name - 1;
+    memcpy(record->name, name.ptr, length);
+    record->used_ms = now_ms;
+    record->id.hash[1] = id.hash[1];
+    __atomic_store_n(&record->id.hash[0], id.hash[0], __ATOMIC_RELEASE);
+}
+
+/* As choose_limit of shm_cells.c; a record with probes under way is never taken. */
+static struct mg_breaker_record *choose_breaker(struct mg_shm *shm, struct mg_cell_key id,
+                                                int64_t now_ms)
+{
+    struct mg_shm_head *head = shm->head;
+    struct mg_breaker_record *old_one = NULL;
+    for (uint32_t i = 0; i < head->breakers_used; i++) {
+        struct mg_breaker_record *record = mg_region_breaker(shm, i);
+        if (same_id(record->id, id)) {
+            return record;
+        }
+        if (record->probes.state[0] == 0 && now_ms - record->used_ms > MG_RECORD_UNUSED_MS) {
+            old_one = old_one ? old_one : record;
+        }
+    }
+    if (head->breakers_used < head->breakers) {
+        return mg_region_breaker(shm, head->breakers_used++);
+    }
+    return old_one;
+}
+
+int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms)
+{
+    const struct mg_cell_key id = mg_shm_key(shm, name);
+    const uint32_t guard = mg_region_open_shard(shm);
+    mg_shard_lock(shm, guard);
+    struct mg_breaker_record *record = choose_breaker(shm, id, now_ms);
+    if (record && same_id(record->id, id)) {
+        record->used_ms = now_ms > record->used_ms ? now_ms : record->used_ms;
+    } else if (record) {
+        fill_breaker(record, id, name, now_ms);
+    }
+    mg_shard_unlock(shm, guard);
+    return record ? (int)(record - mg_region_breaker(shm, 0)) : MG_EFULL;
+}
+
+struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index)
+{
+    return mg_region_breaker(shm, index);
+}

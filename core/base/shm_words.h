@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Words of 64 bits that all workers share, changed one at a time by compare-and-swap, and the
+ * records of circuit breakers, which are made of them. What the words mean is model/breaker's
+ * affair.
+ *
+ * Memory order: each word says all there is to say about itself (a tag inside tells which epoch and
+ * which bucket its count belongs to), and no reader concludes from one word that another has been
+ * written. So relaxed loads would do for counters; the state word is read and changed with acquire
+ * and release, so that what a worker did before a transition is seen by those who see the
+ * transition.
+ */
+#pragma once
+
+#include "base/shm_cells.h"
+
+#define MG_BREAKER_BUCKETS 60
+#define MG_BREAKER_CALLS 1024
+#define MG_BREAKER_NAME 96
+
+struct mg_breaker_record {
+    struct mg_cell_key id; /* 0, 0: free */
+    char name[MG_BREAKER_NAME];
+    int64_t used_ms; /* last opened or asked */
+    uint64_t state __attribute__((aligned(64)));
+    uint64_t results;     /* of probes in this epoch */
+    uint64_t consecutive; /* failures in a row in this epoch */
+    uint64_t window;      /* digest of the window's shape and how often it changed */
+    uint64_t calls;       /* window by count: results so far in this epoch */
+    uint64_t opened;      /* times it opened */
+    uint64_t rejected;    /* requests turned away */
+    uint64_t stale;       /* results of an earlier epoch */
+    struct mg_cell probes __attribute__((aligned(64))); /* state[0]: slots taken */
+    union {
+        struct {
+            uint64_t total, failures, network;
+        } buckets[MG_BREAKER_BUCKETS];
+        struct {
+            uint64_t failed[MG_BREAKER_CALLS / 64], network[MG_BREAKER_CALLS / 64];
+        } ring;
+    };
+};
+
+uint64_t mg_word_load(const uint64_t *word);
+/* Makes *word the new value if it is *expected, else loads it into *expected and returns false. */
+bool mg_word_swap(uint64_t *word, uint64_t *expected, uint64_t value);
+void mg_word_add(uint64_t *word, uint64_t n);
+/* Sets or clears one bit. */
+void mg_word_bit(uint64_t *word, unsigned bit, bool on);
+
+/* Finds or makes the breaker with that name; its index, or MG_EFULL. A record that nobody has used
+ * for an hour may be given to another. */
+int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms);
+struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index);
