@@ -2,7 +2,9 @@
 /* Leaf functions about the machine and this process (ffi.h, section PDK). The PDK asks for the name
  * and the id once, while a generation is loaded. */
 #include "base/hash.h"
+#include "base/log.h"
 #include "model/config.h"
+#include "script/vm.h"
 #include "script/export.h"
 #include "script/ffi.h"
 
@@ -60,13 +62,36 @@ MG_FFI_EXPORT int mg_ffi_node_id(char *out, size_t room)
     return UUID_CHARS;
 }
 
-MG_FFI_EXPORT int mg_ffi_ip_is_trusted(const struct mg_config *config, const char *ip, size_t len)
+MG_FFI_EXPORT int mg_ffi_ip_is_trusted(struct mg_vm *vm, const char *ip, size_t len)
 {
-    return mg_cidr_match(config->gateway.trusted, config->gateway.trusted_count,
-                         mg_str_make(ip, len));
+    const struct mg_config *config = vm->config;
+    return config && mg_cidr_match(config->gateway.trusted, config->gateway.trusted_count,
+                                   mg_str_make(ip, len));
 }
 
 MG_FFI_EXPORT int mg_ffi_process_id(void)
 {
     return (int)getpid();
+}
+
+MG_FFI_EXPORT int mg_ffi_worker_id(struct mg_vm *vm)
+{
+    return (int)vm->options.worker;
+}
+
+MG_FFI_EXPORT int mg_ffi_worker_count(struct mg_vm *vm)
+{
+    return (int)vm->options.workers;
+}
+
+MG_FFI_EXPORT int mg_ffi_log_enabled(struct mg_vm *vm, int level)
+{
+    return vm->options.on_log || mg_log_enabled(vm->options.log, (enum mg_log_level)level);
+}
+
+MG_FFI_EXPORT int mg_ffi_log_write(struct mg_vm *vm, int level, const char *component,
+                                   const char *text, size_t len)
+{
+    mg_vm_log(vm, (enum mg_log_level)level, component, NULL, mg_str_make(text, len));
+    return 1;
 }

@@ -176,6 +176,8 @@ static int route_int(const struct mg_req *req, int which)
         return req->service ? req->service->port : -1;
     case MG_FFI_CAPTURES:
         return req->match.regex ? req->match.captures.count : 0;
+    case MG_FFI_STRIP_PATH:
+        return req->route && req->route->strip_path;
     default:
         return req->route && req->route->https && !req->route->http;
     }
@@ -208,7 +210,7 @@ MG_FFI_EXPORT int mg_ffi_req_int(struct mg_req *req, int which)
     if (which <= MG_FFI_CLIENT_GONE) {
         return client_int(req, which);
     }
-    return which <= MG_FFI_HTTPS_ONLY ? route_int(req, which) : answer_int(req, which);
+    return which <= MG_FFI_STRIP_PATH ? route_int(req, which) : answer_int(req, which);
 }
 
 /* Milliseconds between two instants; -1 when one of them did not happen. */

@@ -22,6 +22,14 @@ MG_FFI_EXPORT int mg_ffi_response_status(struct mg_req *req, int status)
     return 1;
 }
 
+static void set_request_id(struct mg_req *req)
+{
+    const mg_str name = req->config->gateway.headers.request_id;
+    if (name.len > 0 && req->request_id.len > 0) {
+        mg_headers_set(&req->out, name, req->request_id);
+    }
+}
+
 /* The fields asked for before are kept, in their order; those of an upstream's answer are not. */
 MG_FFI_EXPORT int mg_ffi_response_exit(struct mg_req *req, int status, const char *body, size_t len)
 {
@@ -35,6 +43,7 @@ MG_FFI_EXPORT int mg_ffi_response_exit(struct mg_req *req, int status, const cha
     req->source = MG_SOURCE_EXIT;
     req->answer = mg_arena_copy_str(&req->arena, mg_str_make(body, len));
     mg_headers_init(&req->out, &req->arena);
+    set_request_id(req);
     mg_req_replay_fields(req);
     return 1;
 }

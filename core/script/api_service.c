@@ -112,14 +112,11 @@ MG_FFI_EXPORT int mg_ffi_req_set_body(struct mg_req *req, const char *body, size
     return 1;
 }
 
-MG_FFI_EXPORT int mg_ffi_req_read_body(struct mg_req *req)
+MG_FFI_EXPORT int mg_ffi_req_body_result(struct mg_req *req, int status)
 {
-    if (req->body_state == MG_BODY_WHOLE) {
-        return 1;
-    }
-    switch (req->ops->read_body(req)) {
+    switch (status) {
     case 0:
-        return 1;
+        return req->body_state == MG_BODY_WHOLE ? 1 : MG_FFI_BODY_FAILED;
     case MG_EAGAIN:
         return 0;
     case MG_EUNSUPPORTED:
@@ -129,6 +126,14 @@ MG_FFI_EXPORT int mg_ffi_req_read_body(struct mg_req *req)
     default:
         return MG_FFI_BODY_FAILED;
     }
+}
+
+MG_FFI_EXPORT int mg_ffi_req_read_body(struct mg_req *req)
+{
+    if (req->body_state == MG_BODY_WHOLE) {
+        return 1;
+    }
+    return mg_ffi_req_body_result(req, req->ops->read_body(req));
 }
 
 MG_FFI_EXPORT int mg_ffi_req_consumer(struct mg_req *req, const char *name, size_t name_len,

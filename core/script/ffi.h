@@ -116,6 +116,7 @@ enum {
     MG_FFI_SERVICE_PORT, /* -1 = no service */
     MG_FFI_CAPTURES,     /* groups of the route's regex, the whole match included; 0 = none */
     MG_FFI_HTTPS_ONLY,   /* the route takes https and not http */
+    MG_FFI_STRIP_PATH,   /* of the route */
     MG_FFI_STATUS,       /* 0: no answer yet */
     MG_FFI_UP_STATUS,    /* 0: the upstream did not answer */
     MG_FFI_SOURCE,       /* 0 none, 1 service, 2 exit, 3 error */
@@ -198,6 +199,7 @@ int mg_ffi_req_set_body(struct mg_req *req, const char *body, size_t len);
 /* Reads the whole request body: 1 there, 0 wait (the request is resumed once), else a refusal. */
 enum { MG_FFI_BODY_UNBUFFERED = -1, MG_FFI_BODY_TOO_LARGE = -2, MG_FFI_BODY_FAILED = -3 };
 int mg_ffi_req_read_body(struct mg_req *req);
+int mg_ffi_req_body_result(struct mg_req *req, int status); /* the same, of the status waited for */
 /* The consumer's name for the log, its id for balancing. */
 int mg_ffi_req_consumer(struct mg_req *req, const char *name, size_t name_len, const char *id,
                         size_t id_len);
@@ -216,9 +218,14 @@ int mg_ffi_chunk_hold(struct mg_req *req); /* the head waits for the end of the 
 int mg_ffi_node_hostname(char *out, size_t room);
 int mg_ffi_node_id(char *out, size_t room); /* UUID made from the machine's id; 36 bytes */
 /* Is the address inside gateway.trusted_ips? */
-struct mg_config;
-int mg_ffi_ip_is_trusted(const struct mg_config *config, const char *ip, size_t len);
+int mg_ffi_ip_is_trusted(struct mg_vm *vm, const char *ip, size_t len);
 int mg_ffi_process_id(void);
+int mg_ffi_worker_id(struct mg_vm *vm);    /* 0 to count - 1 */
+int mg_ffi_worker_count(struct mg_vm *vm);
+/* The error log. level as in syslog: 0 emerg, 3 err, 5 notice, 7 debug. component: who speaks. */
+int mg_ffi_log_enabled(struct mg_vm *vm, int level);
+int mg_ffi_log_write(struct mg_vm *vm, int level, const char *component, const char *text,
+                     size_t len);
 
 /* ---- end of PDK ---------------------------------------------------------------------------- */
 
