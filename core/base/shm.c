@@ -4,6 +4,7 @@
 #include "base/shm.h"
 
 #include "base/hash.h"
+#include "base/shm_cells.h"
 #include "base/shm_region.h"
 
 #include <errno.h>

@@ -25,6 +25,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/shm_records.h"
 #include "base/stats.h"
 #include "base/str.h"
 
@@ -64,20 +65,6 @@ int mg_shm_fd(const struct mg_shm *shm);
 void mg_shm_room(const struct mg_shm *shm, struct mg_shm_room *room);
 
 /* --- workers ------------------------------------------------------------------------------- */
-
-#define MG_SLOT_TEXT 64
-
-/* Written by its worker alone, with plain stores; read by the master. */
-struct mg_slot {
-    int32_t pid;
-    uint32_t ready;      /* the worker serves */
-    uint64_t generation; /* the one it serves */
-    uint64_t beat;       /* one per loop turn */
-    uint32_t waiting;    /* inside the poll call */
-    uint32_t running;    /* inside Lua; then the texts below say where */
-    uint64_t since_ms;   /* monotonic, when that began; 0 = not told */
-    char plugin[MG_SLOT_TEXT], phase[24], route[MG_SLOT_TEXT], request_id[MG_SLOT_TEXT];
-} __attribute__((aligned(64)));
 
 /* index: 0 .. workers - 1 */
 struct mg_slot *mg_shm_slot(struct mg_shm *shm, uint32_t index);
@@ -129,10 +116,10 @@ uint64_t mg_shm_published_generation(const struct mg_shm *shm);
 
 /*
  * One time for all workers: monotonic time plus an offset that only the master changes. It calls
- * mg_shm_tick with both clocks before the first fork and then every 250 ms. A difference of up to
- * 1 s is followed at once (the system's clock is being slewed), a larger jump only after it has held
- * for 60 s; counters that a step back would leave in the future begin anew then.
- * The tick also frees limiter cells whose time has passed (within 2 s each).
+ * mg_shm_tick with both clocks before the first fork and then every 250 ms. A difference of up to 1
+ * s is followed at once (the system's clock is being slewed), a larger jump only after it has held
+ * for 60 s; counters that a step back would leave in the future begin anew then. The tick also
+ * frees limiter cells whose time has passed (within 2 s each).
  */
 void mg_shm_tick(struct mg_shm *shm, uint64_t monotonic_ms, int64_t wall_ms);
 /* Milliseconds since the epoch for limiters and breakers; as monotonic_ms before the first tick. */

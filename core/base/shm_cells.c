@@ -9,9 +9,10 @@
  * Places of a key: two groups of four in its shard. The emptier group takes a new key, which lets
  * the table fill to about nine tenths before a key finds no place.
  */
-#include "base/shm_region.h"
+#include "base/shm_cells.h"
 
 #include "base/hash.h"
+#include "base/shm_region.h"
 
 #include <errno.h>
 #include <string.h>
@@ -320,7 +321,7 @@ static void find_place(struct mg_shm *shm, const struct mg_cell_ask *ask, int64_
         place->cell = &record->overflow;
         place->shard = mg_region_spare_shard(shm, ask->record);
         place->overflow = place->embedded = true;
-        mg_word_add(&record->overflowed, 1);
+        __atomic_add_fetch(&record->overflowed, 1, __ATOMIC_RELAXED);
     }
 }
 

@@ -23,38 +23,14 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/shm_records.h"
 #include "base/str.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct mg_shm;
 
 #define MG_CELLS_AT_ONCE 16
-#define MG_CELL_HELD INT64_MAX /* free_at_ms of a cell that something is held in */
-
-struct mg_cell_key {
-    uint64_t hash[2];
-};
-
-struct mg_cell {
-    struct mg_cell_key key; /* 0, 0: never used */
-    int64_t free_at_ms;     /* from then on it is as good as new */
-    uint32_t limit;         /* index of its limit's record, plus 1; 0 = none */
-    uint32_t era;           /* of the clock; another era's state is void (mg_shm_tick) */
-    int64_t state[4]; /* of the algorithm */
-};
-
-struct mg_limit_record {
-    struct mg_cell_key id; /* 0, 0: free */
-    uint32_t max_keys;
-    char name[36];
-    int64_t used_ms; /* last opened or given a new key */
-    uint32_t live __attribute__((aligned(64))); /* cells with its keys; by compare-and-swap */
-    uint64_t overflowed;                        /* decisions in the overflow cell */
-    struct mg_cell overflow __attribute__((aligned(64)));
-};
-
 /* 128-bit SipHash with the region's secret keys. */
 struct mg_cell_key mg_shm_key(const struct mg_shm *shm, mg_str bytes);
 /* The same of two parts: identity's key and further bytes. Differs from every key of one part. */
@@ -116,6 +92,6 @@ uint32_t mg_holds_of_dead(struct mg_shm *shm, uint32_t worker);
 /* Lines in use: for tests and statistics. */
 uint32_t mg_holds_count(const struct mg_shm *shm, uint32_t worker);
 
-/* Frees cells whose time has passed, in an eighth of the table each time: mg_shm_tick calls it every
- * 250 ms, so that each is found within 2 s. Returns how many. */
+/* Frees cells whose time has passed, in an eighth of the table each time: mg_shm_tick calls it
+ * every 250 ms, so that each is found within 2 s. Returns how many. */
 uint32_t mg_cells_sweep(struct mg_shm *shm, int64_t now_ms);

@@ -4,6 +4,8 @@
  * step that charges the cell, and becomes free in the same step that gives back. So whenever a
  * worker is killed, each of its entries says truly whether the cell counts it.
  */
+#include "base/shm_cells.h"
+
 #include "base/shm_region.h"
 
 uint32_t mg_hold_take(struct mg_shm *shm, uint32_t worker, uint32_t amount)

@@ -2,8 +2,6 @@
 /* How a region is divided, and its locks. */
 #include "base/shm_region.h"
 
-#include "base/shm.h" /* struct mg_slot, for its size */
-
 #define PAGE 4096
 #define MIN_SHARDS 4
 #define MIN_HOLDS 256

@@ -17,11 +17,12 @@
  */
 #pragma once
 
-#include "base/shm_cells.h"
-#include "base/shm_words.h"
+#include "base/err.h"
+#include "base/shm_records.h"
 #include "base/stats.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #define MG_SHM_LAYOUT 1 /* raised with every change of a struct in here */
 
@@ -29,8 +30,6 @@
 #define MG_SPARE_SHARDS 16
 #define MG_PAGE_CELLS 64 /* cells in a page of 4 KiB; 16 pages a shard */
 #define MG_RECORD_UNUSED_MS 3600000 /* then a record may be given to another limit or breaker */
-
-struct mg_slot;
 
 /* A lock and what is to be finished when its owner was killed. */
 struct mg_shard {

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Words by compare-and-swap, and the table of breaker records. Why each memory order is enough
  * stands in the header. */
+#include "base/shm_words.h"
+
+#include "base/shm_cells.h"
 #include "base/shm_region.h"
 
-#include "base/hash.h"
-
 #include <string.h>
+
+#define USED_MS 60000 /* how exactly used_ms is kept */
 
 uint64_t mg_word_load(const uint64_t *word)
 {
@@ -89,4 +92,17 @@ int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms)
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index)
 {
     return mg_region_breaker(shm, index);
+}
+
+bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_key id,
+                            int64_t now_ms)
+{
+    struct mg_breaker_record *record = mg_region_breaker(shm, index);
+    if (!same_id(record->id, id)) {
+        return false;
+    }
+    if (now_ms - record->used_ms > USED_MS) {
+        __atomic_store_n(&record->used_ms, now_ms, __ATOMIC_RELAXED);
+    }
+    return true;
 }

@@ -12,34 +12,13 @@
  */
 #pragma once
 
-#include "base/shm_cells.h"
+#include "base/err.h"
+#include "base/shm_records.h"
+#include "base/str.h"
 
-#define MG_BREAKER_BUCKETS 60
-#define MG_BREAKER_CALLS 1024
-#define MG_BREAKER_NAME 96
+#include <stdbool.h>
 
-struct mg_breaker_record {
-    struct mg_cell_key id; /* 0, 0: free */
-    char name[MG_BREAKER_NAME];
-    int64_t used_ms; /* last opened or asked */
-    uint64_t state __attribute__((aligned(64)));
-    uint64_t results;     /* of probes in this epoch */
-    uint64_t consecutive; /* failures in a row in this epoch */
-    uint64_t window;      /* digest of the window's shape and how often it changed */
-    uint64_t calls;       /* window by count: results so far in this epoch */
-    uint64_t opened;      /* times it opened */
-    uint64_t rejected;    /* requests turned away */
-    uint64_t stale;       /* results of an earlier epoch */
-    struct mg_cell probes __attribute__((aligned(64))); /* state[0]: slots taken */
-    union {
-        struct {
-            uint64_t total, failures, network;
-        } buckets[MG_BREAKER_BUCKETS];
-        struct {
-            uint64_t failed[MG_BREAKER_CALLS / 64], network[MG_BREAKER_CALLS / 64];
-        } ring;
-    };
-};
+struct mg_shm;
 
 uint64_t mg_word_load(const uint64_t *word);
 /* Makes *word the new value if it is *expected, else loads it into *expected and returns false. */
@@ -52,3 +31,6 @@ void mg_word_bit(uint64_t *word, unsigned bit, bool on);
  * for an hour may be given to another. */
 int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms);
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index);
+/* Does that record still belong to the breaker with that name's key (mg_shm_key)? Notes the use. */
+bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_key id,
+                            int64_t now_ms);

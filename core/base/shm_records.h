@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What lies in the shared region, as plain structs of fixed layout without pointers: a worker's
+ * slot, a limiter's cell and record, a breaker's record. Who may change what stands in shm.h,
+ * shm_cells.h and shm_words.h. A change in here raises MG_SHM_LAYOUT (shm_region.h).
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define MG_SLOT_TEXT 64
+
+/* Written by its worker alone, with plain stores; read by the master. */
+struct mg_slot {
+    int32_t pid;
+    uint32_t ready;      /* the worker serves */
+    uint64_t generation; /* the one it serves */
+    uint64_t beat;       /* one per loop turn */
+    uint32_t waiting;    /* inside the poll call */
+    uint32_t running;    /* inside Lua; then the texts below say where */
+    char plugin[MG_SLOT_TEXT], phase[24], route[MG_SLOT_TEXT], request_id[MG_SLOT_TEXT];
+} __attribute__((aligned(64)));
+
+struct mg_cell_key {
+    uint64_t hash[2];
+};
+
+#define MG_CELL_HELD INT64_MAX /* free_at_ms of a cell that something is held in */
+
+struct mg_cell {
+    struct mg_cell_key key; /* 0, 0: never used */
+    int64_t free_at_ms;     /* from then on it is as good as new */
+    uint32_t limit;         /* index of its limit's record, plus 1; 0 = none */
+    uint32_t era;           /* of the clock; another era's state is void (mg_shm_tick) */
+    int64_t state[4]; /* of the algorithm */
+};
+
+struct mg_limit_record {
+    struct mg_cell_key id; /* 0, 0: free */
+    uint32_t max_keys;
+    char name[36];
+    int64_t used_ms; /* last opened or given a new key */
+    uint32_t live __attribute__((aligned(64))); /* cells with its keys; by compare-and-swap */
+    uint64_t overflowed;                        /* decisions in the overflow cell */
+    struct mg_cell overflow __attribute__((aligned(64)));
+};
+
+#define MG_BREAKER_BUCKETS 60
+#define MG_BREAKER_CALLS 1024
+#define MG_BREAKER_NAME 96
+
+struct mg_breaker_record {
+    struct mg_cell_key id; /* 0, 0: free */
+    char name[MG_BREAKER_NAME];
+    int64_t used_ms; /* last opened or asked */
+    uint64_t state __attribute__((aligned(64)));
+    uint64_t results;     /* of probes in this epoch */
+    uint64_t consecutive; /* failures in a row in this epoch */
+    uint64_t window;      /* digest of the window's shape and how often it changed */
+    uint64_t calls;       /* window by count: results so far in this epoch */
+    uint64_t opened;      /* times it opened */
+    uint64_t rejected;    /* requests turned away */
+    uint64_t stale;       /* results of an earlier epoch */
+    struct mg_cell probes __attribute__((aligned(64))); /* state[0]: slots taken */
+    union {
+        struct {
+            uint64_t total, failures, network;
+        } buckets[MG_BREAKER_BUCKETS];
+        struct {
+            uint64_t failed[MG_BREAKER_CALLS / 64], network[MG_BREAKER_CALLS / 64];
+        } ring;
+    };
+};
