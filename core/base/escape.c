@@ -7,8 +7,8 @@
 #define EACH_BYTE 0x0101010101010101U
 #define HIGH_BITS 0x8080808080808080U
 
-/* Is one of the eight bytes outside 0x20-0x7e, or a quote or a backslash? (May also say so of a byte that
- * follows such a one; never misses one.) */
+/* Is one of the eight bytes outside 0x20-0x7e, or a quote or a backslash? (May also say so of a
+ * byte that follows such a one; never misses one.) */
 static bool has_special(uint64_t word)
 {
     const uint64_t quote = word ^ (EACH_BYTE * '"');
@@ -100,7 +100,8 @@ static size_t escape_ascii(char *out, char c)
     return unicode_escape(out, (unsigned char)c);
 }
 
-/* One character that is not plain, written to out (6 bytes at most); *length: bytes of text it took. */
+/* One character that is not plain, written to out (6 bytes at most); *length: bytes of text it
+ * took. */
 static size_t escape_one(char *out, mg_str text, size_t *length)
 {
     *length = mg_utf8_length(text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text of a peer made safe for a JSON string (RFC 8259, 7): quotes, backslashes and control characters
- * (DEL and U+0080-U+009F too, which terminals obey) are escaped, and each byte that is not part of valid
- * UTF-8 becomes U+FFFD. So no text can end the string or the line it stands in.
+ * Text of a peer made safe for a JSON string (RFC 8259, 7): quotes, backslashes and control
+ * characters (DEL and U+0080-U+009F too, which terminals obey) are escaped, and each byte that is
+ * not part of valid UTF-8 becomes U+FFFD. So no text can end the string or the line it stands in.
  *
  *     char out[64];
  *     size_t taken;
@@ -14,10 +14,10 @@
 
 #define MG_ESCAPE_JSON_GROWTH 6 /* bytes that one byte of text can become, at most */
 
-/* Writes the inside of the string (no quotes, no NUL) and returns its length. Stops before the first
- * character that does not fit in room; *taken is how many bytes of text were used. */
+/* Writes the inside of the string (no quotes, no NUL) and returns its length. Stops before the
+ * first character that does not fit in room; *taken is how many bytes of text were used. */
 size_t mg_escape_json(char *out, size_t room, mg_str text, size_t *taken);
 
-/* Bytes of the UTF-8 sequence (RFC 3629) that begins the text, 1 to 4, or 0 when the first byte begins
- * none. The text must not be empty. */
+/* Bytes of the UTF-8 sequence (RFC 3629) that begins the text, 1 to 4, or 0 when the first byte
+ * begins none. The text must not be empty. */
 size_t mg_utf8_length(mg_str text);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One generation's configuration snapshot as plain C data: immutable once built, shared by all requests
- * of the generation, freed as a whole (everything lives in one arena). script/snapshot.c fills it from
- * the validated Lua table; model/route.c compiles the router from it; flow reads it.
- * Times are milliseconds, sizes bytes; 0 means "none" or "unlimited" where the document says so.
+ * One generation's configuration snapshot as plain C data: immutable once built, shared by all
+ * requests of the generation, freed as a whole (everything lives in one arena). script/snapshot.c
+ * fills it from the validated Lua table; model/route_compile.c compiles the router from it; flow
+ * reads it. Times are milliseconds, sizes bytes; 0 means "none" or "unlimited" where the document
+ * says so.
  */
 #pragma once
 
@@ -207,7 +208,8 @@ struct mg_config {
     struct mg_upstream_config *upstreams;
     uint32_t upstream_count;
     struct mg_router *router;
-    uint32_t global_phases; /* phases with a plugin of global scope: rewrite, and requests without a route */
+    /* phases with a plugin of global scope: for rewrite, and for requests without a route */
+    uint32_t global_phases;
     uint32_t global_chain;
     bool global_body_read_only;
     mg_str *identity_names; /* lower case, all IDENTITY_HEADERS of loaded plugins */

@@ -4,10 +4,11 @@
  * consistent hash (ketama-like ring over slots). One mg_peers per worker and generation; a service
  * without an upstream is a group of one target. In-flight counts are this worker's.
  *
- *     struct mg_peer *peer = mg_peers_pick(peers, service->group, hash, tried);   // NULL: none left
- *     mg_peer_begin(peer);
+ *     struct mg_peer_group *group = mg_peers_group(peers, service->group);
+ *     struct mg_peer *peer = mg_peers_pick(group, hash, tried);   // NULL: none left
+ *     mg_peer_begin(group, peer);
  *     ...
- *     mg_peer_end(peer);
+ *     mg_peer_end(group, peer);
  */
 #pragma once
 
@@ -33,8 +34,8 @@ struct mg_peer_group {
 
 struct mg_peers;
 
-/* Groups in the order of services and upstreams; sets service->group of every service. The owner visits
- * the peers to attach origins. */
+/* Groups in the order of services and upstreams; sets service->group of every service. The owner
+ * visits the peers to attach origins. */
 struct mg_peers *mg_peers_new(struct mg_config *config);
 void mg_peers_free(struct mg_peers *peers);
 uint32_t mg_peers_group_count(const struct mg_peers *peers);
@@ -42,9 +43,9 @@ struct mg_peer_group *mg_peers_group(struct mg_peers *peers, uint32_t group);
 /* Group of an upstream by name, or NULL. */
 struct mg_peer_group *mg_peers_find(struct mg_peers *peers, mg_str upstream);
 
-/* hash: for consistent hashing. tried: bitmap of peer indexes of this request's earlier tries (targets
- * over 64 share bit index % 64); another target is preferred, a tried one is used when none is left.
- * NULL only when the group has no target with weight. */
+/* hash: for consistent hashing. tried: bitmap of peer indexes of this request's earlier tries
+ * (targets over 64 share bit index % 64); another target is preferred, a tried one is used when
+ * none is left. NULL only when the group has no target with weight. */
 struct mg_peer *mg_peers_pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried);
 void mg_peer_begin(struct mg_peer_group *group, struct mg_peer *peer);
 void mg_peer_end(struct mg_peer_group *group, struct mg_peer *peer);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request as plain data: what the client sent, where it is routed, what goes to the upstream, what
- * goes back, and why it ended. flow owns and fills it, script shows it to plugins and changes it on their
- * behalf. Everything it points to lives in its arena unless a line says otherwise.
+ * One request as plain data: what the client sent, where it is routed, what goes to the upstream,
+ * what goes back, and why it ended. flow owns and fills it, script shows it to plugins and changes
+ * it on their behalf. Everything it points to lives in its arena unless a line says otherwise.
  *
  * Requests are pooled per worker: slot is the place in the pool, number is raised when the place is
  * reused, so {slot, number} names one request for ever (a late reply to a dead one is dropped).
@@ -20,8 +20,8 @@ struct mg_vm;
 
 /* What the script layer may ask of the flow layer about a request. */
 struct mg_req_ops {
-    /* Reads the whole request body into req->body. 0: it is there; MG_EAGAIN: mg_hook_resume(req, status)
-     * will be called once; MG_EUNSUPPORTED: the route does not buffer; MG_EBODY_TOO_LARGE. */
+    /* Reads the whole request body into req->body. 0: it is there; MG_EAGAIN: mg_hook_resume will
+     * be called once; MG_EUNSUPPORTED: the route does not buffer; MG_EBODY_TOO_LARGE. */
     int (*read_body)(struct mg_req *req);
     /* A chain that had returned MG_VERDICT_WAITING has ended. */
     void (*hook_done)(struct mg_req *req, enum mg_phase phase, int verdict);
@@ -31,7 +31,7 @@ struct mg_req_ops {
 enum mg_verdict {
     MG_VERDICT_CONTINUE, /* on with the request */
     MG_VERDICT_EXIT,     /* a plugin answered: req->answer holds it */
-    MG_VERDICT_FAILED,   /* error or limit of a closed plugin: req->status and req->outcome say which */
+    MG_VERDICT_FAILED,   /* error or limit of a closed plugin, named by req->status and outcome */
     MG_VERDICT_WAITING,  /* suspended; ops->hook_done comes later */
 };
 
@@ -98,7 +98,7 @@ struct mg_req {
         mg_str path; /* canonical, whole; empty until routed or set by a plugin */
         mg_str query;
         bool has_query;
-        bool query_set; /* a plugin chose query and has_query, maybe in rewrite; else the client's */
+        bool query_set;     /* a plugin chose query and has_query; else they are the client's */
         mg_str host;        /* Host field; empty = service's or preserve_host */
         mg_str target_host; /* set_target: instead of balancing; empty = none */
         uint16_t target_port;
@@ -128,8 +128,8 @@ struct mg_req {
     mg_str held_body;         /* whole upstream body, in the response phase and when buffered */
     bool held;
 
-    /* body_filter: the chunk of this round; a plugin's change goes to filter_out and is pointed to by
-     * chunk. Kept out of the arena, since a body may be endless. */
+    /* body_filter: the chunk of this round; a plugin's change goes to filter_out and is pointed to
+     * by chunk. Kept out of the arena, since a body may be endless. */
     mg_str chunk;
     bool chunk_last;
     struct mg_buf filter_out;
@@ -160,13 +160,14 @@ struct mg_req {
     void *script;       /* free for the script layer */
 };
 
-/* Prepares a pooled request for its next use: everything zero but arena, filter_out, slot; number + 1. */
+/* Prepares a pooled request for its next use: resets its arena, empties filter_out, keeps slot,
+ * raises number; everything else becomes zero. */
 void mg_req_reset(struct mg_req *req);
-/* Records or does a change of the answer's fields: at once when there is an answer, else replayed. Copies
- * the bytes into the arena. */
+/* Records or does a change of the answer's fields: at once when there is an answer, else replayed.
+ * Copies the bytes into the arena. */
 void mg_req_field(struct mg_req *req, int kind, mg_str name, mg_str value);
 /* Replays what was recorded on req->out. */
 void mg_req_replay_fields(struct mg_req *req);
-/* Makes req->out, status, source and answer those of an answer made by the gateway: problem+json with
- * type, title, status, request_id and message (NULL = the title). */
+/* Makes req->out, status, source and answer those of an answer made by the gateway: problem+json
+ * with type, title, status, request_id and message (NULL = the title). */
 void mg_req_problem(struct mg_req *req, uint16_t status, const char *message);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The router: traditional_compatible order (plugin-interface, 10.2), compiled once per generation.
- * Hosts in a hash, then a byte radix over path prefixes, predicates (methods, headers, regexes) at the
- * leaf, candidates in order; the first that matches wins. Matching allocates nothing but captures.
+ * Hosts in a hash, then a byte radix over path prefixes, predicates (methods, headers, regexes) at
+ * the leaf, candidates in order; the first that matches wins. Matching allocates nothing but
+ * captures.
  *
  *     int err = mg_router_compile(config, message, sizeof message);   // config->router
  *     struct mg_match match;
@@ -37,15 +38,16 @@ struct mg_match {
 bool mg_router_match(const struct mg_config *config, const struct mg_question *question,
                      struct mg_match *match);
 
-/* For `moongate explain`: calls fn for every entry in the order they would be tried until one matches
- * or to the end (all), with the reason it was not taken (NULL = taken), such as "method is not GET". */
+/* For `moongate explain`: calls fn for every entry in the order they would be tried until one
+ * matches or to the end (all), with the reason it was not taken (NULL = taken), such as "method is
+ * not GET". */
 void mg_router_explain(const struct mg_config *config, const struct mg_question *question, bool all,
                        void (*fn)(void *context, const struct mg_route *route,
                                   const struct mg_route_path *path, const char *reason),
                        void *context);
 
-/* Path for the upstream (plugin-interface, 10.4) in the arena: base (service path) and what is left of
- * the request path. MG_ETARGET when stripping leaves a path that is not canonical. */
+/* Path for the upstream (plugin-interface, 10.4) in the arena: base (service path) and what is
+ * left of the request path. MG_ETARGET when stripping leaves a path that is not canonical. */
 MG_NODISCARD int mg_route_upstream_path(struct mg_arena *arena, const struct mg_match *match,
                                         mg_str base, mg_str path, const struct mg_uri_rules *rules,
                                         mg_str *out);
