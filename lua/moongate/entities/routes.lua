@@ -1,0 +1,87 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Routes: which requests belong to a service.
+local common = require 'moongate.entities.common'
+local typedefs = require 'moongate.typedefs'
+
+local NO_STREAM = 'only http is proxied'
+local NO_GRPC = 'gRPC is not built yet'
+
+local function contains(list, value)
+    for _, item in ipairs(list) do
+        if item == value then
+            return true
+        end
+    end
+    return false
+end
+
+local function quoted(names)
+    return "'" .. table.concat(names, "', '") .. "'"
+end
+
+-- Server names are not looked at over plain http: a route that has nothing else would take every
+-- request there.
+local function has_a_criterion(route)
+    local names = { 'methods', 'hosts', 'headers', 'paths' }
+    if not contains(route.protocols, 'http') then
+        names[5] = 'snis'
+    end
+    for _, name in ipairs(names) do
+        if type(route[name]) == 'table' and next(route[name]) then
+            return true
+        end
+    end
+    return nil, 'at least one of these fields must be non-empty: ' .. quoted(names)
+end
+
+local function has_https_for_snis(route)
+    if type(route.snis) == 'table' and next(route.snis)
+        and not contains(route.protocols, 'https') then
+        return nil, "'snis' needs https among 'protocols'", 'snis'
+    end
+    return true
+end
+
+return common.entity('routes', {
+    { name = typedefs.utf8_name },
+    { protocols = {
+        type = 'set', required = true, len_min = 1, default = { 'http', 'https' },
+        elements = {
+            type = 'string', one_of = typedefs.protocol.one_of,
+            not_supported_yet = {
+                grpc = NO_GRPC, grpcs = NO_GRPC, ws = NO_STREAM, wss = NO_STREAM,
+                tcp = NO_STREAM, tls = NO_STREAM, tls_passthrough = NO_STREAM, udp = NO_STREAM,
+            },
+        },
+    } },
+    { methods = typedefs.methods },
+    { hosts = typedefs.hosts },
+    { paths = typedefs.router_paths },
+    { headers = typedefs.headers },
+    { snis = { type = 'set', elements = typedefs.sni } },
+    { sources = { type = 'any', not_supported_yet = NO_STREAM } },
+    { destinations = { type = 'any', not_supported_yet = NO_STREAM } },
+    { expression = { type = 'any', not_supported_yet = 'routes by expression' } },
+    { priority = { type = 'any', not_supported_yet = 'routes by expression' } },
+    { strip_path = { type = 'boolean', default = true, required = true } },
+    { preserve_host = { type = 'boolean', default = false, required = true } },
+    { regex_priority = { type = 'integer', default = 0, between = { -2 ^ 31, 2 ^ 31 - 1 } } },
+    { path_handling = { type = 'string', default = 'v0', one_of = { 'v0', 'v1' } } },
+    { https_redirect_status_code = {
+        type = 'integer', default = 426, required = true, one_of = { 426, 301, 302, 307, 308 },
+    } },
+    { request_buffering = { type = 'boolean', default = true, required = true } },
+    { response_buffering = { type = 'boolean', default = true, required = true } },
+}, {
+    entity_checks = {
+        { custom_entity_check = {
+            field_sources = { 'methods', 'hosts', 'headers', 'paths', 'snis', 'protocols' },
+            run_with_missing_fields = true, fn = has_a_criterion,
+        } },
+        { custom_entity_check = {
+            field_sources = { 'snis', 'protocols' },
+            run_with_missing_fields = true, fn = has_https_for_snis,
+        } },
+    },
+})

@@ -1,0 +1,50 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Services: where requests go. connect_timeout, read_timeout, write_timeout and retries have no
+-- default here: where they are unset the loader fills in those of `gateway.limits` and
+-- `gateway.retry`, as an operator may have set them.
+local address = require 'moongate.schema.address'
+local common = require 'moongate.entities.common'
+local typedefs = require 'moongate.typedefs'
+local url = require 'moongate.entities.url'
+
+local NO_TLS = 'TLS to upstreams is not built yet'
+local NO_STREAM = 'only http is proxied'
+local NO_GRPC = 'gRPC is not built yet'
+
+local timeout = typedefs.timeout({ between = { 1, 2 ^ 31 - 2 } })
+
+local function is_host(value)
+    if address.is_host(value) or value:match('^unix:/.+') then
+        return true
+    end
+    return nil, 'not a host name, an address or unix:/path: ' .. value
+end
+
+return common.entity('services', {
+    { name = typedefs.utf8_name },
+    { protocol = {
+        type = 'string', default = 'http', one_of = typedefs.protocol.one_of,
+        not_supported_yet = {
+            https = NO_TLS, wss = NO_TLS, ws = 'write http, which upgrades to WebSocket too',
+            grpc = NO_GRPC, grpcs = NO_GRPC,
+            tcp = NO_STREAM, tls = NO_STREAM, tls_passthrough = NO_STREAM, udp = NO_STREAM,
+        },
+    } },
+    { host = { type = 'string', required = true, custom_validator = is_host } },
+    { port = typedefs.port({ default = 80 }) },
+    { path = typedefs.path },
+    { retries = { type = 'integer', between = { 0, 32767 } } },
+    { connect_timeout = timeout },
+    { write_timeout = timeout },
+    { read_timeout = timeout },
+    { enabled = { type = 'boolean', default = true } },
+    { client_certificate = { type = 'any', not_supported_yet = NO_TLS } },
+    { tls_verify = { type = 'any', not_supported_yet = NO_TLS } },
+    { tls_verify_depth = { type = 'any', not_supported_yet = NO_TLS } },
+    { ca_certificates = { type = 'any', not_supported_yet = NO_TLS } },
+}, {
+    shorthand_fields = {
+        { url = { type = 'string', func = url.split, examples = { 'http://127.0.0.1:8080' } } },
+    },
+})

@@ -1,0 +1,140 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Upstreams: a host name whose requests are spread over targets. Health checks load as long as they
+-- are off, which is Kong's default; switched on they are refused until they are built.
+local address = require 'moongate.schema.address'
+local common = require 'moongate.entities.common'
+local typedefs = require 'moongate.typedefs'
+
+local LATER = 'health checks are not built yet'
+local LONGEST_S = 65535
+local HASH_ON = {
+    'none', 'consumer', 'ip', 'header', 'cookie', 'path', 'query_arg', 'uri_capture',
+}
+local CHECK_TYPES = { 'http', 'tcp', 'https', 'grpc', 'grpcs' }
+local NO_TLS = 'TLS to upstreams is not built yet'
+
+-- A count or time that must stay 0 for now.
+local function zero(kind, most)
+    return {
+        type = kind, default = 0, between = { 0, most },
+        not_supported_yet = function(value)
+            return type(value) == 'number' and value ~= 0 and LATER
+        end,
+    }
+end
+
+local function statuses(default)
+    return {
+        type = 'array', default = default,
+        elements = { type = 'integer', between = { 100, 999 } },
+    }
+end
+
+local function record(fields)
+    return { type = 'record', required = true, fields = fields }
+end
+
+local function check_type()
+    return { type = 'string', default = 'http', one_of = CHECK_TYPES }
+end
+
+local active = record({
+    { type = check_type() },
+    { timeout = { type = 'number', default = 1, between = { 0, LONGEST_S } } },
+    { concurrency = { type = 'integer', default = 10, between = { 1, 2 ^ 31 } } },
+    { http_path = typedefs.path({ default = '/' }) },
+    { https_sni = typedefs.sni },
+    { https_verify_certificate = { type = 'boolean', default = true } },
+    { headers = { type = 'map', keys = typedefs.header_name,
+        values = { type = 'array', elements = { type = 'string' } } } },
+    { healthy = record({
+        { interval = zero('number', LONGEST_S) },
+        { http_statuses = statuses({ 200, 302 }) },
+        { successes = { type = 'integer', default = 0, between = { 0, 255 } } },
+    }) },
+    { unhealthy = record({
+        { interval = zero('number', LONGEST_S) },
+        { http_statuses = statuses({ 429, 404, 500, 501, 502, 503, 504, 505 }) },
+        { tcp_failures = { type = 'integer', default = 0, between = { 0, 255 } } },
+        { timeouts = { type = 'integer', default = 0, between = { 0, 255 } } },
+        { http_failures = { type = 'integer', default = 0, between = { 0, 255 } } },
+    }) },
+})
+
+local passive = record({
+    { type = check_type() },
+    { healthy = record({
+        { http_statuses = statuses({ 200, 201, 202, 203, 204, 205, 206, 207, 208, 226,
+            300, 301, 302, 303, 304, 305, 306, 307, 308 }) },
+        { successes = { type = 'integer', default = 0, between = { 0, 255 } } },
+    }) },
+    { unhealthy = record({
+        { http_statuses = statuses({ 429, 500, 503 }) },
+        { tcp_failures = zero('integer', 255) },
+        { timeouts = zero('integer', 255) },
+        { http_failures = zero('integer', 255) },
+    }) },
+})
+
+local function is_name(value)
+    if address.is_name(value) then
+        return true
+    end
+    return nil, 'Invalid name; must be a valid hostname: ' .. value
+end
+
+-- hash_on: header needs hash_on_header, and so on, for both hashes.
+local function needs(field, value, then_field)
+    return { conditional = {
+        if_field = field, if_match = { eq = value },
+        then_field = then_field, then_match = { required = true },
+    } }
+end
+
+local hash_fields = {}
+for _, name in ipairs({ 'hash_on', 'hash_fallback' }) do
+    hash_fields[#hash_fields + 1] = { [name] = {
+        type = 'string', default = 'none', one_of = HASH_ON,
+    } }
+    hash_fields[#hash_fields + 1] = { [name .. '_header'] = typedefs.header_name }
+    hash_fields[#hash_fields + 1] = { [name .. '_query_arg'] = { type = 'string' } }
+    hash_fields[#hash_fields + 1] = { [name .. '_uri_capture'] = { type = 'string' } }
+end
+
+local fields = {
+    { name = { type = 'string', required = true, unique = true, custom_validator = is_name } },
+    { algorithm = {
+        type = 'string', default = 'round-robin',
+        one_of = { 'round-robin', 'consistent-hashing', 'least-connections', 'latency' },
+        not_supported_yet = { latency = 'balancing by latency' },
+    } },
+    { hash_on_cookie = typedefs.cookie_name },
+    { hash_on_cookie_path = typedefs.path({ default = '/' }) },
+    { slots = { type = 'integer', default = 10000, between = { 10, 65536 } } },
+    { host_header = typedefs.host_with_optional_port },
+    { client_certificate = { type = 'any', not_supported_yet = NO_TLS } },
+    { use_srv_name = { type = 'boolean', default = false,
+        not_supported_yet = { [true] = 'targets by SRV record' } } },
+    { healthchecks = record({
+        { threshold = zero('number', 100) },
+        { active = active },
+        { passive = passive },
+    }) },
+}
+for _, field in ipairs(hash_fields) do
+    fields[#fields + 1] = field
+end
+
+return common.entity('upstreams', fields, {
+    entity_checks = {
+        needs('hash_on', 'header', 'hash_on_header'),
+        needs('hash_on', 'cookie', 'hash_on_cookie'),
+        needs('hash_on', 'query_arg', 'hash_on_query_arg'),
+        needs('hash_on', 'uri_capture', 'hash_on_uri_capture'),
+        needs('hash_fallback', 'header', 'hash_fallback_header'),
+        needs('hash_fallback', 'cookie', 'hash_on_cookie'),
+        needs('hash_fallback', 'query_arg', 'hash_fallback_query_arg'),
+        needs('hash_fallback', 'uri_capture', 'hash_fallback_uri_capture'),
+    },
+})

@@ -1,0 +1,99 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- One validation under way: where it is, what it has found wrong, and the options it runs with.
+-- Errors are kept twice: as the table that plugins see (built by init.lua from return values) and
+-- here as a flat list, from which the loader finds file positions.
+local cjson = require 'cjson'
+local describe = require 'moongate.schema.describe'
+
+local Walk = {}
+Walk.__index = Walk
+
+--- @tparam[opt] table opts
+--   soft: container table -> key -> source text, for values that came out of `${env:…}`: their text
+--   is turned into the number or boolean that the schema asks for, also in the container itself
+-- @treturn Walk
+function Walk.new(opts)
+    return setmetatable({
+        flat = {},
+        path = {},
+        depth = 0,
+        in_default = 0,
+        soft = opts and opts.soft,
+    }, Walk)
+end
+
+--- A walk that shares nothing but the options: for trying a value without reporting.
+-- @treturn Walk
+function Walk:aside()
+    return Walk.new({ soft = self.soft })
+end
+
+function Walk:enter(key)
+    self.depth = self.depth + 1
+    self.path[self.depth] = key
+end
+
+function Walk:leave()
+    self.path[self.depth] = nil
+    self.depth = self.depth - 1
+end
+
+local function first_text(err)
+    while type(err) == 'table' do
+        local _, inner = next(err)
+        err = inner
+    end
+    return tostring(err)
+end
+
+--- Records an error at the present place.
+-- @tparam string|table message fixed text (a table from a custom validator)
+-- @tparam table finding code, expected, found, suggestion, example
+-- @treturn string|table message
+function Walk:fail(message, finding)
+    local path = {}
+    for i = 1, self.depth do
+        path[i] = self.path[i]
+    end
+    finding.path = path
+    finding.message = first_text(message)
+    self.flat[#self.flat + 1] = finding
+    return message
+end
+
+--- Records that a field does not take its value. `err` of the field replaces the message.
+-- @tparam table def
+-- @param value
+-- @tparam string|table message
+-- @tparam string code
+-- @tparam boolean plain whether "expected …, found …" says it well
+-- @treturn string|table message
+function Walk:refuse(def, value, message, code, plain)
+    local finding = { code = code }
+    local source = self.source
+    if plain and not def.err then
+        finding.expected = describe.expected(def)
+        finding.found = source and ('the value of ' .. source)
+            or describe.found(value, def.encrypted or def.type == 'secret')
+    end
+    local example = def.examples and def.examples[1]
+    if example == nil and type(def.default) ~= 'table' then
+        example = def.default
+    end
+    if example ~= nil and example ~= cjson.null and type(example) ~= 'table' then
+        finding.example = tostring(example)
+    end
+    if type(value) == 'string' and not source then
+        finding.word, finding.choices = value, def.one_of
+    end
+    return self:fail(def.err or message, finding)
+end
+
+--- The source text of a value that was expanded, such as "${env:PORT}", or nil.
+function Walk:source_of(container, key)
+    local keys = self.soft and container and self.soft[container]
+    return keys and keys[key]
+end
+
+return Walk
