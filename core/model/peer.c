@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Groups of targets and the three ways to choose one.
+ *
+ * Consistent hash: each slot of the ring belongs to the target that wins a weighted rendezvous for
+ * it (Thaler and Ravishankar; weights as -w / ln h). A target's score depends on itself and the
+ * slot alone, so removing one moves only the slots that it had, and adding one takes slots from
+ * all others in proportion to their weight.
+ */
+#include "model/peer.h"
+
+#include "base/hash.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define DEFAULT_SLOTS 10000
+#define ARENA_BYTES 4096
+
+struct mg_peers {
+    struct mg_arena arena;
+    struct mg_peer_group *groups;
+    uint32_t count;
+};
+
+/* --- ring --- */
+
+/* A number in (0, 1), the same for a seed and slot everywhere. */
+static double draw(uint64_t seed, uint32_t slot)
+{
+    uint64_t x = seed + (uint64_t)slot * 0x9e3779b97f4a7c15U; /* 2^64 / golden ratio, odd */
+    x ^= x >> 32;
+    x *= 0xd6e8feb86659fd93U; /* odd, bits well mixed; the xor-shifts spread its high bits */
+    x ^= x >> 32;
+    x *= 0xd6e8feb86659fd93U;
+    x ^= x >> 32;
+    return ((double)(x >> 11) + 0.5) * 0x1p-53;
+}
+
+static uint64_t seed_of(const struct mg_target *target)
+{
+    return mg_hash_mix(target->host, target->port);
+}
+
+static uint32_t owner_of(const struct mg_peer_group *group, const uint64_t *seeds, uint32_t slot)
+{
+    uint32_t owner = 0;
+    double best = -1;
+    for (uint32_t i = 0; i < group->count; i++) {
+        const uint32_t weight = group->peers[i].target->weight;
+        if (weight == 0) {
+            continue;
+        }
+        const double score = -(double)weight / log(draw(seeds[i], slot));
+        if (score > best) {
+            best = score;
+            owner = i;
+        }
+    }
+    return owner;
+}
+
+static void build_ring(struct mg_arena *arena, struct mg_peer_group *group)
+{
+    group->ring_size = group->upstream->slots ? group->upstream->slots : DEFAULT_SLOTS;
+    group->ring = mg_arena_alloc(arena, group->ring_size * sizeof *group->ring);
+    uint64_t *seeds = mg_arena_alloc(arena, group->count * sizeof *seeds);
+    for (uint32_t i = 0; i < group->count; i++) {
+        seeds[i] = seed_of(group->peers[i].target);
+    }
+    for (uint32_t slot = 0; slot < group->ring_size; slot++) {
+        group->ring[slot] = owner_of(group, seeds, slot);
+    }
+}
+
+/* --- groups --- */
+
+static void fill_group(struct mg_arena *arena, struct mg_peer_group *group,
+                       const struct mg_target *targets, uint32_t count)
+{
+    group->count = count;
+    group->peers = mg_arena_zalloc(arena, count * sizeof *group->peers);
+    for (uint32_t i = 0; i < count; i++) {
+        group->peers[i].target = &targets[i];
+        group->peers[i].index = i;
+        group->total_weight += targets[i].weight;
+    }
+}
+
+static void add_service(struct mg_peers *peers, struct mg_service *service)
+{
+    struct mg_target *target = mg_arena_alloc(&peers->arena, sizeof *target);
+    *target = (struct mg_target){.host = service->host, .port = service->port, .weight = 1};
+    service->group = peers->count;
+    fill_group(&peers->arena, &peers->groups[peers->count++], target, 1);
+}
+
+static void add_upstream(struct mg_peers *peers, const struct mg_upstream_config *upstream)
+{
+    struct mg_peer_group *group = &peers->groups[peers->count++];
+    group->upstream = upstream;
+    fill_group(&peers->arena, group, upstream->targets, upstream->target_count);
+    if (upstream->algorithm == MG_BALANCE_CONSISTENT_HASH && group->total_weight > 0) {
+        build_ring(&peers->arena, group);
+    }
+}
+
+struct mg_peers *mg_peers_new(struct mg_config *config)
+{
+    struct mg_peers *peers = calloc(1, sizeof *peers);
+    mg_require(peers != NULL);
+    mg_arena_init(&peers->arena, ARENA_BYTES);
+    const size_t most = (size_t)config->service_count + config->upstream_count;
+    peers->groups = mg_arena_zalloc(&peers->arena, (most + 1) * sizeof *peers->groups);
+    for (uint32_t i = 0; i < config->service_count; i++) {
+        if (!config->services[i].upstream) {
+            add_service(peers, &config->services[i]);
+        }
+    }
+    const uint32_t first = peers->count;
+    for (uint32_t i = 0; i < config->upstream_count; i++) {
+        add_upstream(peers, &config->upstreams[i]);
+    }
+    for (uint32_t i = 0; i < config->service_count; i++) {
+        struct mg_service *service = &config->services[i];
+        if (service->upstream) {
+            service->group = first + (uint32_t)(service->upstream - config->upstreams);
+        }
+    }
+    return peers;
+}
+
+void mg_peers_free(struct mg_peers *peers)
+{
+    if (!peers) {
+        return;
+    }
+    mg_arena_deinit(&peers->arena);
+    free(peers);
+}
+
+uint32_t mg_peers_group_count(const struct mg_peers *peers)
+{
+    return peers->count;
+}
+
+struct mg_peer_group *mg_peers_group(struct mg_peers *peers, uint32_t group)
+{
+    mg_require(group < peers->count);
+    return &peers->groups[group];
+}
+
+struct mg_peer_group *mg_peers_find(struct mg_peers *peers, mg_str upstream)
+{
+    for (uint32_t i = 0; i < peers->count; i++) {
+        const struct mg_upstream_config *config = peers->groups[i].upstream;
+        if (config && mg_str_equal(config->name, upstream)) {
+            return &peers->groups[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- choosing --- */
+
+static bool is_open(const struct mg_peer *peer, uint64_t tried)
+{
+    return peer->target->weight > 0 && (tried >> peer->index % 64 & 1U) == 0;
+}
+
+/* Fewer requests in flight for its weight? */
+static int compare_load(const struct mg_peer *a, const struct mg_peer *b)
+{
+    const uint64_t left = (uint64_t)a->inflight * b->target->weight;
+    const uint64_t right = (uint64_t)b->inflight * a->target->weight;
+    return (left > right) - (left < right);
+}
+
+static const struct mg_peer *least_loaded(const struct mg_peer_group *group, uint64_t tried)
+{
+    const struct mg_peer *least = NULL;
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct mg_peer *peer = &group->peers[i];
+        if (is_open(peer, tried) && (!least || compare_load(peer, least) < 0)) {
+            least = peer;
+        }
+    }
+    return least;
+}
+
+/* Smooth weighted round robin (as in nginx): all gain their weight, the richest is taken and pays
+ * the sum, so a heavy target's turns are spread out. With least, only peers as little loaded take
+ * part. */
+static struct mg_peer *pick_in_turn(struct mg_peer_group *group, uint64_t tried,
+                                    const struct mg_peer *least)
+{
+    struct mg_peer *richest = NULL;
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < group->count; i++) {
+        struct mg_peer *peer = &group->peers[i];
+        if (!is_open(peer, tried) || (least && compare_load(peer, least) != 0)) {
+            continue;
+        }
+        peer->current += peer->target->weight;
+        sum += peer->target->weight;
+        if (!richest || peer->current > richest->current) {
+            richest = peer;
+        }
+    }
+    if (richest) {
+        richest->current -= sum;
+    }
+    return richest;
+}
+
+static struct mg_peer *pick_by_hash(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
+{
+    const uint32_t start = (uint32_t)(hash % group->ring_size);
+    for (uint32_t i = 0; i < group->ring_size; i++) {
+        struct mg_peer *peer = &group->peers[group->ring[(start + i) % group->ring_size]];
+        if (is_open(peer, tried)) {
+            return peer;
+        }
+    }
+    return pick_in_turn(group, tried, NULL); /* a target too light to own a slot may be left */
+}
+
+static struct mg_peer *pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
+{
+    if (group->ring) {
+        return pick_by_hash(group, hash, tried);
+    }
+    const bool by_load =
+        group->upstream && group->upstream->algorithm == MG_BALANCE_LEAST_CONNECTIONS;
+    return pick_in_turn(group, tried, by_load ? least_loaded(group, tried) : NULL);
+}
+
+struct mg_peer *mg_peers_pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
+{
+    struct mg_peer *peer = pick(group, hash, tried);
+    return peer || tried == 0 ? peer : pick(group, hash, 0);
+}
+
+void mg_peer_begin(struct mg_peer_group *group, struct mg_peer *peer)
+{
+    group->inflight++;
+    peer->inflight++;
+}
+
+void mg_peer_end(struct mg_peer_group *group, struct mg_peer *peer)
+{
+    mg_require(group->inflight > 0 && peer->inflight > 0);
+    group->inflight--;
+    peer->inflight--;
+}
