@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decoder of the chunked transfer coding (RFC 9112, 7.1), strict: hex digits only, CRLF only, bounded
- * lines, extensions and trailers. Extensions are dropped. Trailer fields are checked and kept only as
- * text for wire/rules to judge.
+ * Decoder of the chunked transfer coding (RFC 9112, 7.1), strict: hex digits only, CRLF only,
+ * bounded lines, extensions and trailers. Extensions are dropped. Trailer fields are checked and
+ * kept only as text for wire/rules to judge.
  *
  *     struct mg_chunk chunk;
  *     mg_chunk_init(&chunk, &limits);
@@ -36,6 +36,6 @@ struct mg_chunk {
 };
 
 void mg_chunk_init(struct mg_chunk *chunk, const struct mg_chunk_limits *limits);
-/* Takes the next piece of bytes. *data: body octets (a slice of bytes, maybe empty); *used > 0 unless
- * bytes is empty. MG_ECHUNK, MG_ETRAILER. Any split of the bytes gives the same octets. */
+/* Takes the next piece of bytes. *data: body octets (a slice of bytes, maybe empty); *used > 0
+ * unless bytes is empty. MG_ECHUNK, MG_ETRAILER. Any split of the bytes gives the same octets. */
 MG_NODISCARD int mg_chunk_next(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);

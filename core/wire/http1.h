@@ -65,7 +65,7 @@ enum mg_method mg_method_of(mg_str name); /* UNKNOWN: not served (501) */
 
 enum mg_framing {
     MG_FRAMING_NONE,   /* no body */
-    MG_FRAMING_LENGTH, /* content_length bytes */
+    MG_FRAMING_LENGTH, /* content_length bytes, which may be 0 */
     MG_FRAMING_CHUNKED,
     MG_FRAMING_CLOSE, /* answers only: until the connection ends */
 };
@@ -79,7 +79,9 @@ struct mg_request_head {
     /* set by mg_rules_check_request */
     enum mg_framing framing;
     uint64_t content_length; /* with MG_FRAMING_LENGTH */
-    bool keep_alive, expect_continue, wants_upgrade;
+    bool keep_alive;
+    bool expect_continue; /* waits for 100 before it sends its body */
+    bool wants_upgrade;   /* to WebSocket; other upgrades are never served (M20) */
 };
 
 struct mg_response_head {
@@ -87,8 +89,9 @@ struct mg_response_head {
     uint8_t minor;
     struct mg_headers headers;
     /* set by mg_rules_check_response */
+    /* NONE for answers to HEAD, 1xx, 204, 304, whatever their fields say */
     enum mg_framing framing;
-    uint64_t content_length;
+    uint64_t content_length; /* as the field said, also with NONE */
     bool keep_alive;
 };
 

@@ -19,32 +19,33 @@ MG_NODISCARD int mg_rules_check_request(struct mg_request_head *head, const stru
                                         struct mg_host *host);
 
 struct mg_rules_trust {
-    bool peer_is_trusted;        /* its address is in trusted_ips */
+    bool peer_is_trusted;         /* its address is in trusted_ips */
     const mg_str *identity_names; /* fields that plugins declare as theirs, lower case */
     size_t identity_count;
     mg_str request_id_name; /* of gateway.headers.request_id; empty = none */
 };
 
-/* Removes hop-by-hop fields (Connection and what it lists, Keep-Alive, Proxy-Connection, TE, Trailer,
- * Transfer-Encoding, Upgrade, Proxy-Authenticate, Proxy-Authorization, Expect), and from untrusted peers
- * Forwarded, X-Forwarded-*, X-Real-IP, X-Original-*, X-Rewrite-*, a malformed request id, and the
- * identity names; names compare with case folded and '_' equal to '-'. Also drops '_' aliases of
- * fields the gateway sets. Content-Length stays. Returns how many untrusted fields were dropped. */
+/* Removes hop-by-hop fields (Connection and what it lists, Keep-Alive, Proxy-Connection, TE,
+ * Trailer, Transfer-Encoding, Upgrade, Proxy-Authenticate, Proxy-Authorization, Expect), and from
+ * untrusted peers Forwarded, X-Forwarded-*, X-Real-IP, X-Original-*, X-Rewrite-*, a malformed
+ * request id, and the identity names; names compare with case folded and '_' equal to '-'. Also
+ * drops '_' aliases of fields the gateway sets. Content-Length stays. Returns how many untrusted
+ * fields were dropped. */
 uint32_t mg_rules_clean_request(struct mg_headers *headers, const struct mg_rules_trust *trust);
 
 struct mg_rules_forward {
-    mg_str peer_ip;  /* appended to X-Forwarded-For */
-    mg_str proto;    /* "http" or "https" */
-    mg_str host;     /* with the port when one was sent */
-    uint16_t port;   /* server port the client used */
-    mg_str path;     /* canonical path as received, for X-Forwarded-Path */
-    mg_str prefix;   /* stripped prefix, empty = no X-Forwarded-Prefix */
-    mg_str via;      /* pseudonym, empty = no Via */
-    uint8_t minor;   /* version of the client's message, for Via */
+    mg_str peer_ip; /* appended to X-Forwarded-For */
+    mg_str proto;   /* "http" or "https" */
+    mg_str host;    /* with the port when one was sent */
+    uint16_t port;  /* server port the client used */
+    mg_str path;    /* canonical path as received, for X-Forwarded-Path */
+    mg_str prefix;  /* stripped prefix, empty = no X-Forwarded-Prefix */
+    mg_str via;     /* pseudonym, empty = no Via */
+    uint8_t minor;  /* version of the client's message, for Via */
 };
 
-/* Adds X-Forwarded-For (appended), -Proto, -Host, -Port, -Path, -Prefix (a trusted peer's values of the
- * others are kept) and Via. */
+/* Adds X-Forwarded-For (appended), -Proto, -Host, -Port, -Path, -Prefix (a trusted peer's values of
+ * the others are kept) and Via. */
 void mg_rules_add_forwarding(struct mg_headers *headers, const struct mg_rules_forward *forward);
 
 /* Times our own pseudonym stands in Via: a loop when >= 5 (MG_ELOOP is the caller's). */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Serialises heads anew from the parsed model (re-emit, never copy) into an output buffer, and chunk
- * framing. The writer checks names and values once more: a field with a forbidden byte is left out.
+ * Serialises heads anew from the parsed model (re-emit, never copy) into an output buffer, and
+ * chunk framing. The writer checks names and values once more: a field with a forbidden byte is
+ * left out.
  */
 #pragma once
 
@@ -18,17 +19,22 @@ struct mg_write_request {
     mg_str method, path, query; /* path is canonical */
     bool has_query;
     mg_str host; /* value of the Host field */
-    const struct mg_headers *headers; /* Host, Content-Length, Transfer-Encoding, Connection are skipped */
+    /* Host, Content-Length, Transfer-Encoding, Connection are skipped */
+    const struct mg_headers *headers;
     struct mg_write_framing framing;
     bool close;     /* "Connection: close" */
     mg_str upgrade; /* not empty: "Connection: upgrade" and "Upgrade: value" */
 };
 
+/* With framing NONE only POST, PUT and PATCH get "Content-Length: 0" (RFC 9110, 8.6). On an error
+ * nothing is written. MG_ENO_MEMORY: over the buffer's cap. MG_EINVALID: a forbidden byte in
+ * method, path, query, host or upgrade, or an empty path. */
 MG_NODISCARD int mg_write_request_head(struct mg_buf *out, const struct mg_write_request *request);
 
 struct mg_write_response {
     uint16_t status;
-    const struct mg_headers *headers; /* Content-Length, Transfer-Encoding, Connection are skipped */
+    /* Content-Length, Transfer-Encoding, Connection are skipped */
+    const struct mg_headers *headers;
     struct mg_write_framing framing;
     bool close;
     bool keep_alive; /* "Connection: keep-alive", for HTTP/1.0 clients that asked */
@@ -38,7 +44,9 @@ struct mg_write_response {
     mg_str via;    /* whole value of a Via field to append; empty = none */
 };
 
-/* The reason phrase is our own. */
+/* The reason phrase is our own. With framing NONE "Content-Length: 0" is written; 1xx and 204 never
+ * get a length or coding. On an error nothing is written. MG_ENO_MEMORY: over the buffer's cap.
+ * MG_EINVALID: a status outside 100-999, a forbidden byte in upgrade. */
 MG_NODISCARD int mg_write_response_head(struct mg_buf *out,
                                         const struct mg_write_response *response);
 
