@@ -2,12 +2,12 @@
 /*
  * The event loop. One turn:
  *
- *     prepare: before_poll, set the timer if it is late  ->  poll: callbacks, the first one takes the
- *     time  ->  check: due deadlines, after_poll  ->  close callbacks
+ *     prepare: before_poll, set the timer if it is late  ->  poll: callbacks, the first one takes
+ *     the time  ->  check: due deadlines, after_poll  ->  close callbacks
  *
- * The one uv timer only ends the wait; deadlines always run from check. It is moved only when it would
- * fire too late: arming and cancelling deadlines all day then costs one spurious wake-up, not a heap
- * operation each.
+ * The one uv timer only ends the wait; deadlines always run from check. It is moved only when it
+ * would fire too late: arming and cancelling deadlines all day then costs one spurious wake-up, not
+ * a heap operation each.
  */
 #include "net/loop.h"
 
@@ -49,10 +49,9 @@ static void on_prepare(uv_prepare_t *prepare)
 static void on_check(uv_check_t *check)
 {
     struct mg_loop *loop = MG_CONTAINER(check, struct mg_loop, check);
-    if (!loop->awake) { /* an empty poll: the time is taken, but no event is counted */
-        loop->awake = true;
-        mg_clock_update(&loop->clock);
-    }
+    const uint64_t events = loop->events;
+    mg_loop_wake(loop);
+    loop->events = events; /* an empty poll: the time is taken, but no event is counted */
     const uint64_t now_ms = mg_loop_now_ms(loop);
     if (loop->deadlines.next_ms <= now_ms) {
         if (mg_deadlines_next(&loop->deadlines) <= now_ms) {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One event loop of a worker: libuv's loop, the clock of the turn, the deadline lists with their single
- * timer, and the one read buffer that all connections share. Made after the fork.
+ * One event loop of a worker: libuv's loop, the clock of the turn, the deadline lists with their
+ * single timer, and the one read buffer that all connections share. Made after the fork.
  *
  *     struct mg_loop loop;
  *     mg_loop_open(&loop);
  *     mg_loop_run(&loop);        // until mg_loop_stop
  *     mg_loop_close(&loop);
  *
- * With a virtual clock (tests) nothing waits: mg_loop_turn does what is ready, and when it returns false
- * the caller jumps to the next deadline:
+ * With a virtual clock (tests) nothing waits: mg_loop_turn does what is ready, and when it returns
+ * false the caller jumps to the next deadline:
  *
  *     while (!done) {
  *         if (!mg_loop_turn(&loop)) {
@@ -46,9 +46,13 @@ struct mg_loop {
     void (*before_poll)(void *context);
     void (*after_poll)(void *context);
     void *context;
+    /* Heartbeat: set to 0 when polling has ended (by the first callback), to 1 by the owner in
+     * before_poll; may be NULL. */
+    uint32_t *waiting;
 };
 
-/* Something that ends by itself later (a lingering stream): told to end at once by mg_loop_close. */
+/* Something that ends by itself later (a lingering stream): told to end at once by
+ * mg_loop_close. */
 struct mg_loop_closer {
     struct mg_link link;
     void (*fn)(struct mg_loop_closer *closer); /* unlinked before it runs */
@@ -63,18 +67,21 @@ MG_NODISCARD int mg_loop_open_virtual(struct mg_loop *loop, int64_t wall_ms);
 void mg_loop_close(struct mg_loop *loop);
 void mg_loop_run(struct mg_loop *loop);
 void mg_loop_stop(struct mg_loop *loop);
-/* Without waiting: polls until there is nothing ready, fires due deadlines. Returns whether anything
- * happened. Callbacks count that called mg_loop_wake. */
+/* Without waiting: polls until there is nothing ready, fires due deadlines. Returns whether
+ * anything happened. Callbacks count that called mg_loop_wake. */
 bool mg_loop_turn(struct mg_loop *loop);
 
-/* The first statement of every libuv callback: takes the time once after polling (libuv's check handles
- * run only after the events, so they would see the time of before the wait). */
+/* The first statement of every libuv callback: takes the time once after polling (libuv's check
+ * handles run only after the events, so they would see the time of before the wait). */
 static inline void mg_loop_wake(struct mg_loop *loop)
 {
     loop->events++;
     if (!loop->awake) {
         loop->awake = true;
         mg_clock_update(&loop->clock);
+        if (loop->waiting) {
+            *(volatile uint32_t *)loop->waiting = 0;
+        }
     }
 }
 
