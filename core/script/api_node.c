@@ -74,6 +74,11 @@ MG_FFI_EXPORT int mg_ffi_process_id(void)
     return (int)getpid();
 }
 
+MG_FFI_EXPORT const char *mg_ffi_version(void)
+{
+    return MOONGATE_VERSION;
+}
+
 MG_FFI_EXPORT int mg_ffi_worker_id(struct mg_vm *vm)
 {
     return (int)vm->options.worker;

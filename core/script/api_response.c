@@ -48,6 +48,33 @@ MG_FFI_EXPORT int mg_ffi_response_exit(struct mg_req *req, int status, const cha
     return 1;
 }
 
+/* Room for an answer of so many bytes that is still growing: the next power of two, so that printing
+ * piece by piece copies each byte twice at most, and the room follows from the length. */
+static size_t answer_room(size_t len)
+{
+    size_t room = 256;
+    while (room < len) {
+        room *= 2;
+    }
+    return room;
+}
+
+MG_FFI_EXPORT int mg_ffi_response_append(struct mg_req *req, const char *text, size_t len)
+{
+    const mg_str before = req->answer;
+    if (req->source != MG_SOURCE_EXIT || req->head_sent) {
+        return 0;
+    }
+    char *place = (char *)before.ptr;
+    if (before.len == 0 || answer_room(before.len) < before.len + len) {
+        place = mg_arena_alloc(&req->arena, answer_room(before.len + len));
+        memcpy(place, before.len ? before.ptr : "", before.len);
+    }
+    memcpy(place + before.len, text, len);
+    req->answer = mg_str_make(place, before.len + len);
+    return 1;
+}
+
 MG_FFI_EXPORT const char *mg_ffi_status_reason(int status)
 {
     return is_status(status) ? mg_status_reason((uint16_t)status) : "";

@@ -208,6 +208,8 @@ int mg_ffi_req_consumer(struct mg_req *req, const char *name, size_t name_len, c
 int mg_ffi_response_status(struct mg_req *req, int status); /* 0: there is no answer yet */
 /* Makes the answer: status and body; fields come after it. MG_FFI_TOO_LATE after the head. */
 int mg_ffi_response_exit(struct mg_req *req, int status, const char *body, size_t len);
+/* Adds to the body of an answer that mg_ffi_response_exit made empty. */
+int mg_ffi_response_append(struct mg_req *req, const char *text, size_t len);
 const char *mg_ffi_status_reason(int status); /* "" for an unknown one */
 /* body_filter: replaces this round's chunk, 0 when it is over a cap; and its end flag. */
 int mg_ffi_chunk_set(struct mg_req *req, const char *chunk, size_t len);
@@ -220,6 +222,7 @@ int mg_ffi_node_id(char *out, size_t room); /* UUID made from the machine's id; 
 /* Is the address inside gateway.trusted_ips? */
 int mg_ffi_ip_is_trusted(struct mg_vm *vm, const char *ip, size_t len);
 int mg_ffi_process_id(void);
+const char *mg_ffi_version(void); /* of the gateway, "0.1.0" */
 int mg_ffi_worker_id(struct mg_vm *vm);    /* 0 to count - 1 */
 int mg_ffi_worker_count(struct mg_vm *vm);
 /* The error log. level as in syslog: 0 emerg, 3 err, 5 notice, 7 debug. component: who speaks. */

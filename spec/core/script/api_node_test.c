@@ -57,6 +57,7 @@ static void the_process_knows_itself(void **state)
     assert_int_equal(mg_ffi_process_id(), getpid());
     assert_int_equal(mg_ffi_worker_id(&vm), 1);
     assert_int_equal(mg_ffi_worker_count(&vm), 4);
+    assert_string_equal(mg_ffi_version(), MOONGATE_VERSION);
 }
 
 static void a_line_reaches_the_error_log(void **state)

@@ -39,6 +39,24 @@ static void exit_is_refused_for_a_bad_status_or_a_sent_head(void **state)
     assert_int_equal(mg_ffi_response_exit(req, 100, "", 0), MG_FFI_TOO_LATE);
 }
 
+static void an_answer_grows_piece_by_piece(void **state)
+{
+    struct mg_req *req = *state;
+    assert_int_equal(mg_ffi_response_append(req, "a", 1), 0);
+    assert_int_equal(mg_ffi_response_exit(req, 200, "", 0), 1);
+    const size_t used = req->arena.used_bytes;
+    for (int i = 0; i < 3000; i++) {
+        assert_int_equal(mg_ffi_response_append(req, "abc", 3), 1);
+    }
+    assert_int_equal(req->answer.len, 9000);
+    for (size_t i = 0; i < 9000; i++) {
+        assert_int_equal(req->answer.ptr[i], "abc"[i % 3]);
+    }
+    assert_true(req->arena.used_bytes - used < 64 * 1024);
+    req->head_sent = true;
+    assert_int_equal(mg_ffi_response_append(req, "a", 1), 0);
+}
+
 static void a_status_changes_only_between_answer_and_head(void **state)
 {
     struct mg_req *req = *state;
@@ -88,6 +106,7 @@ int main(void)
         TEST(exit_makes_an_answer_and_keeps_recorded_fields),
         TEST(exit_replaces_the_answer_of_the_upstream),
         TEST(exit_is_refused_for_a_bad_status_or_a_sent_head),
+        TEST(an_answer_grows_piece_by_piece),
         TEST(a_status_changes_only_between_answer_and_head),
         TEST(reasons_are_known_for_registered_codes),
         TEST(a_chunk_is_replaced_up_to_the_cap),
