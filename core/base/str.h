@@ -38,7 +38,7 @@ static inline mg_str mg_str_slice(mg_str s, size_t from, size_t to)
 {
     to = to > s.len ? s.len : to;
     from = from > to ? to : from;
-    return (mg_str){.ptr = s.ptr + from, .len = to - from};
+    return (mg_str){.ptr = from > 0 ? s.ptr + from : s.ptr, .len = to - from}; /* NULL has no + 0 */
 }
 
 static inline bool mg_str_equal(mg_str a, mg_str b)

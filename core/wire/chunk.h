@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decoder of the chunked transfer coding (RFC 9112, 7.1), strict: hex digits only, CRLF only,
- * bounded lines, extensions and trailers. Extensions are dropped. Trailer fields are checked and
- * kept only as text for wire/rules to judge.
+ * bounded lines, extensions and trailers. Extensions and trailer fields are checked and dropped; a
+ * trailer that names a field of framing, routing, authentication or control is refused
+ * (hardening.md, M16).
  *
  *     struct mg_chunk chunk;
  *     mg_chunk_init(&chunk, &limits);
@@ -16,26 +17,28 @@
  */
 #pragma once
 
-#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
 struct mg_chunk_limits {
-    uint32_t line;       /* bytes of one chunk-size line with its extension, without CRLF */
-    uint32_t extensions; /* bytes of all extensions of a message */
-    uint32_t trailers;   /* fields */
-    uint32_t trailer_bytes;
+    uint32_t line;          /* bytes of one chunk-size line with its extension, without CRLF */
+    uint32_t extensions;    /* bytes of all extensions of a message */
+    uint32_t trailers;      /* fields */
+    uint32_t trailer_bytes; /* of all fields, each with its CRLF */
 };
 
 struct mg_chunk {
     const struct mg_chunk_limits *limits;
     uint64_t remaining; /* bytes of the present chunk still to come */
     uint32_t line_bytes, extension_bytes, trailer_count, trailer_bytes;
-    uint8_t state, digits;
-    bool done; /* the last chunk and the trailers are complete */
+    uint8_t state, digits, name_bytes;
+    bool done;     /* the last chunk and the trailers are complete */
+    char name[32]; /* of the present trailer field, as far as it fits */
 };
 
 void mg_chunk_init(struct mg_chunk *chunk, const struct mg_chunk_limits *limits);
 /* Takes the next piece of bytes. *data: body octets (a slice of bytes, maybe empty); *used > 0
- * unless bytes is empty. MG_ECHUNK, MG_ETRAILER. Any split of the bytes gives the same octets. */
+ * unless bytes is empty or the body is done: what follows it is not touched. MG_ECHUNK: bad framing
+ * or a size over 2^63-1. MG_ETRAILER. Any split of the bytes gives the same octets and the same
+ * error. */
 MG_NODISCARD int mg_chunk_next(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);
