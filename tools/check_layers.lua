@@ -24,7 +24,7 @@ local LIBRARIES = {
     { 'uv%.h', { '^net/', '^model/', '^script/', '^flow/', '^top/' } },
     { 'llhttp%.h', { '^wire/http1%.c$' } },
     { 'pcre2%.h', { '^wire/regex%.c$' } },
-    { 'ares%.h', { '^net/dns%.c$' } },
+    { 'ares%.h', { '^net/ares%.c$' } },
     { 'yaml%.h', { '^script/yaml%.c$' } },
     { 'openssl/.*', { '^base/hash%.c$', '^net/tls%.c$' } },
     { 'stdatomic%.h', { '^base/shm[%w_]*%.c$' } },

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams on libuv. An idle one is this struct and nothing else (about 340 bytes): the write queue, the
- * connect request and the lingering state are allocated while they are needed.
+ * Streams on libuv. An idle one is this struct and nothing else (about 340 bytes): the write queue,
+ * the connect request and the lingering state are allocated while they are needed.
  *
  * A write goes straight to the kernel. Only what is left over is copied: the first rest becomes the
  * uv_write in flight, everything later gathers in one buffer that follows it.
  *
- * The loop is found through the handle (struct mg_loop begins with its uv_loop_t), the owner's context
- * lies in the handle's data pointer.
+ * The loop is found through the handle (struct mg_loop begins with its uv_loop_t), the owner's
+ * context lies in the handle's data pointer.
  */
 #include "net/io.h"
 
@@ -123,7 +123,8 @@ static void on_connected(uv_connect_t *request, int status)
     }
 }
 
-/* Kernels without IPv6 and the like fail here; libuv reports "refused" later, even when it is known. */
+/* Kernels without IPv6 and the like fail here; libuv reports "refused" later, even when it is
+ * known. */
 static int start_connect(struct mg_io *io, const struct sockaddr *sockaddr,
                          struct connecting *connecting)
 {
@@ -179,8 +180,8 @@ struct mg_link *mg_io_link(struct mg_io *io)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* libuv reads again while reads come back full. An empty buffer tells it to stop for this time; what is
- * left is reported by the next poll. */
+/* libuv reads again while reads come back full. An empty buffer tells it to stop for this time;
+ * what is left is reported by the next poll. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     (void)suggested;
@@ -518,15 +519,28 @@ void mg_address_set(struct mg_address *address, const struct sockaddr *sockaddr)
     }
 }
 
-void mg_io_peer(const struct mg_io *io, struct mg_address *address)
+/* name: getpeername or getsockname. */
+static void ask_address(const struct mg_io *io, struct mg_address *address,
+                        int (*name)(int, struct sockaddr *restrict, socklen_t *restrict))
 {
     struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    struct sockaddr *sockaddr = (struct sockaddr *)&storage;
     socklen_t length = sizeof storage;
     int fd = -1;
     if (uv_fileno(&io->uv.handle, &fd) == 0) {
-        (void)getpeername(fd, (struct sockaddr *)&storage, &length);
+        (void)name(fd, sockaddr, &length);
     }
-    mg_address_set(address, (const struct sockaddr *)&storage);
+    mg_address_set(address, sockaddr);
+}
+
+void mg_io_local(const struct mg_io *io, struct mg_address *address)
+{
+    ask_address(io, address, getsockname);
+}
+
+void mg_io_peer(const struct mg_io *io, struct mg_address *address)
+{
+    ask_address(io, address, getpeername);
 }
 
 uint64_t mg_io_bytes_in(const struct mg_io *io)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connected stream (TCP or unix) behind a small interface, so that TLS or another backend can take
- * its place. Writes try the kernel first and queue only what is left; reads go into the loop's shared
- * buffer, so an idle stream holds no buffer.
+ * One connected stream (TCP or unix) behind a small interface, so that TLS or another backend can
+ * take its place. Writes try the kernel first and queue only what is left; reads go into the loop's
+ * shared buffer, so an idle stream holds no buffer.
  *
- * Ownership: mg_io_new_* returns an object that the caller closes with mg_io_close; the object is freed
- * after on_closed. After mg_io_close no other callback fires. Callbacks may close the stream: make
- * that the last thing done with it. A failed write does not end reading: a peer that answers early and
- * closes has its answer read to the end.
+ * Ownership: mg_io_new_* returns an object that the caller closes with mg_io_close; the object is
+ * freed after on_closed. After mg_io_close no other callback fires. Callbacks may close the stream:
+ * make that the last thing done with it. A failed write does not end reading: a peer that answers
+ * early and closes has its answer read to the end.
  *
  *     static const struct mg_io_handler handler = {on_data, on_end, on_drain, on_closed};
  *     if (mg_io_new_fd(&io, loop, fd, false) == 0) {
@@ -15,8 +15,8 @@
  *         mg_io_read_start(io);
  *     }
  *
- * Back-pressure: after a write, when mg_io_queued(io) is above the mark, stop reading the other side;
- * start again in on_drain.
+ * Back-pressure: after a write, when mg_io_queued(io) is above the mark, stop reading the other
+ * side; start again in on_drain.
  */
 #pragma once
 
@@ -37,7 +37,8 @@ struct mg_io_handler {
     void (*on_data)(void *context, mg_str bytes);
     /* Once: MG_ECLOSED at the peer's orderly end (it may still read), or a negative libuv code. */
     void (*on_end)(void *context, int status);
-    /* All queued bytes are with the kernel (0), or writing failed (negative; the stream is dead). */
+    /* All queued bytes are with the kernel (0), or writing failed (negative; the stream is
+     * dead). */
     void (*on_drain)(void *context, int status);
     /* Last callback; the object is freed when it returns. May be NULL. */
     void (*on_closed)(void *context);
@@ -51,12 +52,12 @@ struct mg_address {
 /* The text form of an IPv4, IPv6 or unix socket address. */
 void mg_address_set(struct mg_address *address, const struct sockaddr *sockaddr);
 
-/* Takes an fd that is connected (accepted). is_unix: a unix stream socket. On failure the fd is closed
- * too. Not reading yet. */
+/* Takes an fd that is connected (accepted). is_unix: a unix stream socket. On failure the fd is
+ * closed too. Not reading yet. */
 MG_NODISCARD int mg_io_new_fd(struct mg_io **out, struct mg_loop *loop, int fd, bool is_unix);
-/* Connects by TCP: fn fires once, later, with 0 (connected, not reading yet) or a libuv code (then the
- * caller closes io). Until then only mg_io_close may be called, after which fn does not fire. An error
- * that is known at once is returned instead. */
+/* Connects by TCP: fn fires once, later, with 0 (connected, not reading yet) or a libuv code (then
+ * the caller closes io). Until then only mg_io_close may be called, after which fn does not fire.
+ * An error that is known at once is returned instead. */
 typedef void mg_io_connect_fn(void *context, int status);
 MG_NODISCARD int mg_io_new_connect(struct mg_io **out, struct mg_loop *loop,
                                    const struct sockaddr *sockaddr, mg_io_connect_fn *fn,
@@ -69,12 +70,13 @@ void mg_io_read_stop(struct mg_io *io);
 bool mg_io_is_reading(const struct mg_io *io);
 /* Whether the stream can serve another exchange: open, no end seen, nothing queued. */
 bool mg_io_is_reusable(const struct mg_io *io);
-/* Most bytes taken by one read: 64 KiB at first, up to MG_READ_BYTES while the other side takes every
- * write at once. */
+/* Most bytes taken by one read: 64 KiB at first, up to MG_READ_BYTES while the other side takes
+ * every write at once. */
 void mg_io_set_read_size(struct mg_io *io, size_t bytes);
-/* Writes the parts in order (at most MG_IO_PARTS). What the kernel does not take is copied and queued;
- * then on_drain fires later, once for all that is queued by then. 0, or a negative code when writing is
- * over (UV_EPIPE, UV_ECONNRESET, MG_ECLOSED after mg_io_close; then nothing is queued). */
+/* Writes the parts in order (at most MG_IO_PARTS). What the kernel does not take is copied and
+ * queued; then on_drain fires later, once for all that is queued by then. 0, or a negative code
+ * when writing is over (UV_EPIPE, UV_ECONNRESET, MG_ECLOSED after mg_io_close; then nothing is
+ * queued). */
 MG_NODISCARD int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count);
 /* Bytes queued in user space: the measure for back-pressure. */
 size_t mg_io_queued(const struct mg_io *io);
@@ -84,10 +86,11 @@ void mg_io_shutdown(struct mg_io *io);
 void mg_io_close(struct mg_io *io);
 /* Closes with a reset (TCP: SO_LINGER 0), so that the peer sees a broken message, not an end. */
 void mg_io_reset(struct mg_io *io);
-/* Lingering close for error answers: sends FIN after the queue, discards input for at most linger_ms,
- * then closes, so that the peer can read the answer (RFC 9112, 9.6). */
+/* Lingering close for error answers: sends FIN after the queue, discards input for at most
+ * linger_ms, then closes, so that the peer can read the answer (RFC 9112, 9.6). */
 void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms);
-/* Asks the kernel. Empty text and port 0 when the stream is dead. */
+/* Ask the kernel. Empty text and port 0 when the stream is dead. */
+void mg_io_local(const struct mg_io *io, struct mg_address *address);
 void mg_io_peer(const struct mg_io *io, struct mg_address *address);
 /* Link for the owner's lists; unlinked at start, and by us just before on_closed. */
 struct mg_link *mg_io_link(struct mg_io *io);

@@ -3,9 +3,9 @@
  * Listening sockets. accept4 gives fd and address in one system call, so the fd is watched with a
  * uv_poll_t rather than handed to uv_listen.
  *
- * Out of file descriptors the kernel keeps reporting the waiting connection, which would make the loop
- * spin. So one descriptor is held in reserve: it is closed, one connection accepted and refused, and
- * accepting rests for 100 ms.
+ * Out of file descriptors the kernel keeps reporting the waiting connection, which would make the
+ * loop spin. So one descriptor is held in reserve: it is closed, one connection accepted and
+ * refused, and accepting rests for 100 ms.
  */
 #define _GNU_SOURCE /* accept4; NOLINT(bugprone-reserved-identifier): the C library's own switch */
 #include "net/listen.h"

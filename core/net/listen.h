@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listening sockets. Addresses are parsed and fds made without a loop (the master does it, before the
- * fork); a worker then accepts on the fd until EAGAIN.
+ * Listening sockets. Addresses are parsed and fds made without a loop (the master does it, before
+ * the fork); a worker then accepts on the fd until EAGAIN.
  *
  *     struct mg_listen_address address;
- *     int err = mg_listen_parse(MG_STR("127.0.0.1:8000"), &address);   // also "[::]:8000", "unix:/path"
+ *     int err = mg_listen_parse(MG_STR("127.0.0.1:8000"), &address); // "[::]:8000", "unix:/path"
  *     int fd = mg_listen_bind(&address, 1024, message, sizeof message);
  *     mg_listener_open(&listener, loop, fd, on_accept, context);
  */
@@ -21,11 +21,12 @@ struct mg_listen_address {
     char text[128]; /* as parsed, for messages */
 };
 
-/* "a.b.c.d:port", "[v6]:port", "unix:/path" (also "unix:@name", abstract). MG_EINVALID. No names. */
+/* "a.b.c.d:port", "[v6]:port", "unix:/path" (also "unix:@name", abstract). MG_EINVALID. No
+ * names. */
 MG_NODISCARD int mg_listen_parse(mg_str text, struct mg_listen_address *out);
-/* A bound, listening, non-blocking fd: SO_REUSEPORT and TCP_NODELAY for TCP, IPV6_V6ONLY for IPv6; a
- * stale unix path (nobody answers) is replaced. Negative errno on failure with a sentence in message
- * ("127.0.0.1:8000 is in use by another process"). */
+/* A bound, listening, non-blocking fd: SO_REUSEPORT and TCP_NODELAY for TCP, IPV6_V6ONLY for IPv6;
+ * a stale unix path (nobody answers) is replaced. Negative errno on failure with a sentence in
+ * message ("127.0.0.1:8000 is in use by another process"). */
 int mg_listen_bind(const struct mg_listen_address *address, int backlog, char *message,
                    size_t message_bytes);
 /* 0 when nobody listens there. Because of SO_REUSEPORT a second gateway could bind beside the first
@@ -41,8 +42,8 @@ struct mg_listener; /* one accepting fd of a worker */
 /* fd of an accepted, non-blocking connection; the callback owns it. */
 typedef void mg_accept_fn(void *context, int fd, const struct mg_address *peer);
 
-/* Takes fd, but not when it fails. Out of file descriptors: accepting pauses (a reserve fd is used to refuse one), tried again after
- * 100 ms. */
+/* Takes fd, but not when it fails. Out of file descriptors: accepting pauses (a reserve fd is used
+ * to refuse one), tried again after 100 ms. */
 MG_NODISCARD int mg_listener_open(struct mg_listener **out, struct mg_loop *loop, int fd,
                                   bool is_unix, mg_accept_fn *on_accept, void *context);
 /* Stops accepting, at once; allowed in on_accept. Closes the fd and frees itself on the loop's next
