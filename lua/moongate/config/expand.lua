@@ -121,10 +121,10 @@ function Expander:expand_table(node, path)
         elseif type(value) == 'string' and not UNREAD[key]
             and (value:find('${', 1, true) or value:find('^{vault://')) then
             local result, err = self:expand_scalar(value)
+            self.soft[node] = self.soft[node] or {}
+            self.soft[node][key] = result and value or false
             if result then
                 node[key] = result
-                self.soft[node] = self.soft[node] or {}
-                self.soft[node][key] = value
             else
                 self.fail({ unpack(path) }, err)
             end
@@ -138,7 +138,7 @@ end
 -- @tparam table o env = function(name) -> text or nil; read_file = function(path) -> text or nil,
 -- err; folder = of the configuration file, '' or ending in `/`; vaults = vault -> prefix of names;
 -- fail = function(path, {code, message})
--- @treturn table soft: container -> key -> source text of what was expanded
+-- @treturn table soft: container -> key -> source text of what was expanded, false where it failed
 function M.run(tree, o)
     local self = setmetatable({
         env = o.env, read_file = o.read_file, folder = o.folder, vaults = o.vaults, fail = o.fail,

@@ -21,7 +21,7 @@ M.__index = M
 function M.new(o)
     return setmetatable({
         file = o.file, tree = o.tree, marks = o.marks, places = o.places or {},
-        list = {}, errors = 0, warnings = 0,
+        list = {}, seen = {}, errors = 0, warnings = 0,
     }, M)
 end
 
@@ -95,6 +95,11 @@ end
 -- @tparam table f severity ('error'), code, message, at_key, shown (number of path parts that are
 -- named), line, column, length, and the fields above
 function M:add(path, f)
+    local place = f.code .. M.path_text(path)
+    if f.severity == nil and not f.line and self.seen[place] then
+        return -- two schemas look at the same value
+    end
+    self.seen[place] = true
     local finding = {
         file = self.file, severity = f.severity or 'error', code = f.code, message = f.message,
         fixed = f.fixed, expected = f.expected, found = f.found, hint = f.hint,
@@ -159,7 +164,8 @@ function M:add_schema_errors(path, flat)
             code = error.code, message = sentence(error), fixed = error.message,
             expected = error.expected, found = error.found, suggestion = suggestion,
             hint = not suggestion and hint_of(error) or nil,
-            at_key = is_key or error.code == LATER, shown = is_key and #full - 1 or nil,
+            at_key = is_key or error.at_key or error.code == LATER,
+            shown = is_key and #full - 1 or nil,
         })
     end
 end

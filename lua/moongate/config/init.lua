@@ -53,6 +53,16 @@ local M = {}
 
 local SYNTAX, DUPLICATE_KEY, TOO_LARGE, TRAP = 'MG1002', 'MG1003', 'MG1004', 'MG1006'
 
+local function is_tab(text, place)
+    local number = 0
+    for line in (text .. '\n'):gmatch('(.-)\n') do
+        number = number + 1
+        if number == place.line then
+            return line:match('^ *\t') ~= nil
+        end
+    end
+end
+
 -- Parses the text. Gives the state of a load, or nil and the findings.
 local function read_text(o)
     local tree, marks, notes = yaml.parse(o.text)
@@ -62,6 +72,7 @@ local function read_text(o)
         findings:add({}, {
             code = err.limit and TOO_LARGE or SYNTAX, message = err.message,
             line = err.line, column = err.column, length = 0,
+            hint = is_tab(o.text, err) and 'YAML takes no tabs for indentation' or nil,
         })
         return nil, findings:finish()
     end
@@ -74,13 +85,13 @@ local function read_text(o)
     local function keys_of(map)
         return marks[map] and marks[map].order or schema.ordered_keys(map)
     end
-    return { tree = tree, findings = findings, keys_of = keys_of, now = o.now or os.time() }
+    return { tree = tree, findings = findings, keys_of = keys_of, now = o.now or 0 }
 end
 
 local function read_expanded(o)
     local expanded = o.expanded or { tree = o.tree }
     return {
-        tree = expanded.tree, now = expanded.now or o.now or os.time(),
+        tree = expanded.tree, now = expanded.now or o.now or 0,
         keys_of = schema.ordered_keys, expanded = expanded,
         findings = Findings.new({
             file = o.file or expanded.file, tree = expanded.tree, places = expanded.places,
@@ -158,7 +169,8 @@ end
 --- Loads a configuration.
 -- @tparam table o file, and text (YAML), or expanded (of an earlier snapshot), or tree (a plain
 -- tree without places); env, read_file, load_plugin, plugin_names: see above; now (s since the
--- epoch, for created_at); sha1 (text -> 40 hexadecimal digits)
+-- epoch, for created_at; give the file's own time, so that the expanded form and its digest depend
+-- on the file alone; 0 by default); sha1 (text -> 40 hexadecimal digits)
 -- @treturn ?table snapshot
 -- @treturn table findings
 function M.load(o)

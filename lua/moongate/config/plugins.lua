@@ -162,7 +162,8 @@ function M.run(items, o)
     }, Plugins)
     for _, item in ipairs(items) do
         local name = item.entity.name
-        local known = type(name) == 'string' and self:load(name, extend(item.path, 'name'))
+        local is_name = type(name) == 'string' and name:match('^%w[%w_-]*$')
+        local known = is_name and self:load(name, extend(item.path, 'name'))
         if known then
             self:check_config(item, known)
             item.entity.plugin = known.plugin

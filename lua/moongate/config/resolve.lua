@@ -134,30 +134,41 @@ function Resolver:report_unknown(item, field, collection, text, path)
     item.broken = true
 end
 
+-- The item that a written reference means; nil after a report.
+function Resolver:find_written(item, field, collection, is_parent)
+    local path = extend(item.path, field)
+    local text, text_path = reference_text(item.raw[field], path)
+    if type(text) ~= 'string' then
+        item.broken = true
+        self.findings:add_mismatch(path, 'a name, or a map with an id or name', item.raw[field])
+        return nil
+    end
+    local target = find_item(self, collection, text)
+    if item.parent and not (is_parent and target == item.parent) then
+        item.broken = true
+        self.findings:add(path, {
+            code = TWO_PARENTS, at_key = true,
+            message = 'an entity with two parents must stand at the top level',
+        })
+        return nil
+    end
+    if not target then
+        self:report_unknown(item, field, collection, text, text_path)
+        return nil
+    end
+    item.written = item.written or {}
+    item.written[field] = text
+    return target
+end
+
 function Resolver:resolve_reference(item, field, collection)
     local value = item.raw[field]
-    local path = extend(item.path, field)
     local is_parent = item.parent_field == field
     local target
-    if is_set(value) then
-        local text, text_path = reference_text(value, path)
-        if type(text) ~= 'string' then
-            item.broken = true
-            return self.findings:add_mismatch(path, 'a name, or a map with an id or name', value)
-        end
-        target = find_item(self, collection, text)
-        if item.parent and not (is_parent and target == item.parent) then
-            item.broken = true
-            return self.findings:add(path, {
-                code = TWO_PARENTS, at_key = true,
-                message = 'an entity with two parents must stand at the top level',
-            })
-        end
-        if not target then
-            return self:report_unknown(item, field, collection, text, text_path)
-        end
-        item.written = item.written or {}
-        item.written[field] = text
+    if (self.soft and self.soft[item.raw] or {})[field] == false then
+        item.broken = true -- its expansion failed and was reported
+    elseif is_set(value) then
+        target = self:find_written(item, field, collection, is_parent)
     elseif is_parent then
         target = item.parent
     end

@@ -58,7 +58,7 @@ local function is_listener(value)
     return true
 end
 
-local NO_TLS = 'TLS listeners are not built yet'
+local NO_TLS = 'TLS listeners'
 
 local listener = {
     type = 'record',
@@ -67,9 +67,9 @@ local listener = {
             examples = { '0.0.0.0:8000' } } },
         { tls = { type = 'boolean', default = false, not_supported_yet = { [true] = NO_TLS } } },
         { http2 = { type = 'boolean', default = false,
-            not_supported_yet = { [true] = 'HTTP/2 is not built yet' } } },
+            not_supported_yet = { [true] = 'HTTP/2' } } },
         { proxy_protocol = { type = 'boolean', default = false,
-            not_supported_yet = { [true] = 'the PROXY protocol is not built yet' } } },
+            not_supported_yet = { [true] = 'the PROXY protocol' } } },
         { backlog = count(1024, 1, 65535) },
         { merge_slashes = flag(true) },
         { encoded_slash = { type = 'string', default = 'refuse', one_of = { 'refuse', 'keep' } } },
@@ -83,6 +83,10 @@ local function upstream_settings(default)
     local function value(number)
         return default and number or nil
     end
+    local no_link_local
+    if default then
+        no_link_local = false
+    end
     return {
         { keepalive = count(value(64), 0, 65535) },
         { keepalive_idle = ms(value('55s'), 1) },
@@ -95,7 +99,7 @@ local function upstream_settings(default)
             },
         } },
         { outlier = later('ejection of single targets') },
-        { allow_link_local = { type = 'boolean', default = not default and nil or false } },
+        { allow_link_local = flag(no_link_local) },
     }
 end
 

@@ -9,9 +9,9 @@ local schema = require 'moongate.schema'
 
 local M = {}
 
-local CREDENTIALS = 'credentials are not built yet'
-local TLS = 'TLS is not built yet'
-local KEYS = 'key sets are not built yet'
+local CREDENTIALS = 'credentials'
+local TLS = 'TLS'
+local KEYS = 'key sets'
 
 --- Collections of Kong that are refused, and why.
 M.not_supported = {
@@ -20,8 +20,8 @@ M.not_supported = {
     oauth2_credentials = CREDENTIALS, oauth2_tokens = CREDENTIALS, mtls_auth_credentials = TLS,
     certificates = TLS, snis = TLS, ca_certificates = TLS,
     keys = KEYS, key_sets = KEYS,
-    consumer_groups = 'consumer groups are not built yet',
-    filter_chains = 'WebAssembly filters are not run, and what they guard would lie open',
+    consumer_groups = 'consumer groups',
+    filter_chains = 'WebAssembly filters, without which a route would lie open',
 }
 
 -- Nested collections that are refused, by parent.

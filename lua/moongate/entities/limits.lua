@@ -69,7 +69,7 @@ end
 -- @treturn table list of one-key tables
 function M.fields(with_default)
     local list = {
-        { tls_timeout = { type = 'any', not_supported_yet = 'TLS listeners are not built yet' } },
+        { tls_timeout = { type = 'any', not_supported_yet = 'TLS listeners' } },
     }
     for _, row in ipairs(LIMITS) do
         list[#list + 1] = field(row, with_default)

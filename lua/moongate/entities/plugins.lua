@@ -14,7 +14,7 @@ return common.entity('plugins', {
         type = 'set', len_min = 1,
         elements = { type = 'string', one_of = typedefs.protocol.one_of },
     } },
-    { consumer_group = { type = 'any', not_supported_yet = 'consumer groups are not built yet' } },
+    { consumer_group = { type = 'any', not_supported_yet = 'consumer groups' } },
     { ordering = { type = 'any',
         not_supported_yet = 'set gateway.plugins.settings.NAME.priority instead' } },
     { condition = { type = 'any', not_supported_yet = true } },

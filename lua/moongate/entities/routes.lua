@@ -4,8 +4,8 @@
 local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
 
-local NO_STREAM = 'only http is proxied'
-local NO_GRPC = 'gRPC is not built yet'
+local NO_STREAM = 'anything but HTTP'
+local NO_GRPC = 'gRPC'
 
 local function contains(list, value)
     for _, item in ipairs(list) do
@@ -76,7 +76,9 @@ return common.entity('routes', {
 }, {
     entity_checks = {
         { custom_entity_check = {
-            field_sources = { 'methods', 'hosts', 'headers', 'paths', 'snis', 'protocols' },
+            field_sources = {
+                'methods', 'hosts', 'headers', 'paths', 'snis', 'protocols', 'expression',
+            },
             run_with_missing_fields = true, fn = has_a_criterion,
         } },
         { custom_entity_check = {

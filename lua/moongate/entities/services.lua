@@ -8,9 +8,9 @@ local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
 local url = require 'moongate.entities.url'
 
-local NO_TLS = 'TLS to upstreams is not built yet'
-local NO_STREAM = 'only http is proxied'
-local NO_GRPC = 'gRPC is not built yet'
+local NO_TLS = 'TLS to upstreams'
+local NO_STREAM = 'anything but HTTP'
+local NO_GRPC = 'gRPC'
 
 local timeout = typedefs.timeout({ between = { 1, 2 ^ 31 - 2 } })
 
@@ -26,7 +26,7 @@ return common.entity('services', {
     { protocol = {
         type = 'string', default = 'http', one_of = typedefs.protocol.one_of,
         not_supported_yet = {
-            https = NO_TLS, wss = NO_TLS, ws = 'write http, which upgrades to WebSocket too',
+            https = NO_TLS, wss = NO_TLS, ws = 'write http, which carries WebSocket too',
             grpc = NO_GRPC, grpcs = NO_GRPC,
             tcp = NO_STREAM, tls = NO_STREAM, tls_passthrough = NO_STREAM, udp = NO_STREAM,
         },

@@ -6,13 +6,13 @@ local address = require 'moongate.schema.address'
 local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
 
-local LATER = 'health checks are not built yet'
+local LATER = 'health checks'
 local LONGEST_S = 65535
 local HASH_ON = {
     'none', 'consumer', 'ip', 'header', 'cookie', 'path', 'query_arg', 'uri_capture',
 }
 local CHECK_TYPES = { 'http', 'tcp', 'https', 'grpc', 'grpcs' }
-local NO_TLS = 'TLS to upstreams is not built yet'
+local NO_TLS = 'TLS to upstreams'
 
 -- A count or time that must stay 0 for now.
 local function zero(kind, most)
@@ -89,6 +89,7 @@ local function needs(field, value, then_field)
     return { conditional = {
         if_field = field, if_match = { eq = value },
         then_field = then_field, then_match = { required = true },
+        then_err = ("%s '%s' needs '%s'"):format(field, value, then_field),
     } }
 end
 

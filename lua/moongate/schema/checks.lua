@@ -107,9 +107,9 @@ end
 function CHECKS.conditional_at_least_one_of(self, arg)
     local value = get(self.entity, arg.if_field)
     local names, text
-    if self:fits(arg.if_field, arg.if_match, value) then
+    if self:applies(arg.if_field, arg.if_match, value) then
         names, text = arg.then_at_least_one_of, arg.then_err
-    elseif arg.else_match and self:fits(arg.if_field, arg.else_match, value) then
+    elseif arg.else_match and self:applies(arg.if_field, arg.else_match, value) then
         names, text = arg.else_then_at_least_one_of, arg.else_then_err
     end
     if names and count_filled(self.entity, names) == 0 then
@@ -137,15 +137,18 @@ function CHECKS.distinct(self, names)
 end
 
 function CHECKS.conditional(self, arg)
-    if not self:fits(arg.if_field, arg.if_match, get(self.entity, arg.if_field)) then
+    if not self:applies(arg.if_field, arg.if_match, get(self.entity, arg.if_field)) then
         return nil
     end
     local ok, err = self:fits(arg.then_field, arg.then_match, get(self.entity, arg.then_field))
     if ok then
         return nil
     end
-    return arg.then_err or ("failed conditional validation given value of field '%s'")
-        :format(arg.if_field), arg.then_field, err
+    if arg.then_err then
+        return arg.then_err, arg.then_field, err, true
+    end
+    return ("failed conditional validation given value of field '%s'"):format(arg.if_field),
+        arg.then_field, err
 end
 
 function CHECKS.mutually_required(self, names)
@@ -217,8 +220,16 @@ function METHODS:fits(name, match, value)
     return self.schema:matches(self.walk, def, value)
 end
 
+-- Does a condition hold? An unset field fits only what asks for null.
+function METHODS:applies(name, match, value)
+    if value == nil and match.eq ~= null then
+        return false
+    end
+    return self:fits(name, match, value)
+end
+
 -- Where a check blames one field, the finding stands there and says both.
-function METHODS:complain(message, field, err)
+function METHODS:complain(message, field, detail)
     local list = self.errors['@entity'] or {}
     self.errors['@entity'] = list
     list[#list + 1] = message
@@ -227,7 +238,7 @@ function METHODS:complain(message, field, err)
         self.walk:enter(part)
         entered = entered + 1
     end
-    self.walk:fail(message, { code = CHECK_FAILED, detail = type(err) == 'string' and err or nil })
+    self.walk:fail(message, { code = CHECK_FAILED, detail = detail })
     for _ = 1, entered do
         self.walk:leave()
     end
@@ -273,9 +284,9 @@ function METHODS:run_one(kind, arg)
     if is_custom and not self:has_fields(names, arg.run_with_missing_fields) then
         return
     end
-    local message, field, err = CHECKS[kind](self, arg)
+    local message, field, err, is_whole = CHECKS[kind](self, arg)
     if message then
-        self:complain(message, field, err)
+        self:complain(message, field, type(err) == 'string' and not is_whole and err or nil)
         if field then
             self:blame(field, err or message)
         end

@@ -29,12 +29,14 @@ local function join(list)
     return table.concat(texts, ', ')
 end
 
--- " from 1 to 10", in the unit of the field.
-local function range(def, format)
-    format = format or show
+-- " from 1 to 10", in the unit of the field. A bound as far as `endless` is none to an operator.
+local function range(def, format, endless)
+    format, endless = format or show, endless or 2 ^ 31 - 2
     if def.between then
         local low, high = def.between[1], def.between[2]
-        if high >= 2 ^ 53 then
+        if low <= -endless and high >= endless then
+            return ''
+        elseif high >= endless then
             return ' from ' .. format(low)
         end
         return (' from %s to %s'):format(format(low), format(high))
@@ -72,7 +74,7 @@ local WORDS = {
         return 'a duration' .. (words ~= '' and words or ' such as 10s or 50ms')
     end,
     bytes = function(def)
-        local words = range(def, units.format_bytes)
+        local words = range(def, units.format_bytes, 2 ^ 53)
         return 'a size' .. (words ~= '' and words or ' such as 64KiB or 8MiB')
     end,
     array = function(def) return 'a list' .. list_size(def) end,
@@ -105,14 +107,17 @@ end
 --- What was found: `the text "ten"`.
 -- @param value
 -- @tparam[opt] boolean is_secret
+-- @tparam[opt] string wanted type of the field, which an empty table is taken for
 -- @treturn string
-function M.found(value, is_secret)
+function M.found(value, is_secret, wanted)
     local kind = type(value)
     if value == nil or value == cjson.null then
         return 'nothing'
     end
     if kind == 'table' then
-        return (#value > 0 and 'a list') or (next(value) and 'a map') or 'an empty list or map'
+        local is_map = wanted == 'map' or wanted == 'record'
+        return (#value > 0 and 'a list') or (next(value) and 'a map')
+            or (is_map and 'an empty map') or 'an empty list'
     end
     if is_secret then
         return '***'

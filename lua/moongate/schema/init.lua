@@ -142,7 +142,9 @@ function Schema:read_map(walk, def, value)
         walk:enter(key)
         local name, err = self:read_entry(walk, def.keys, number_key(def.keys, key))
         local read
-        if not err then
+        if err then
+            walk.flat[#walk.flat].at_key = true
+        else
             read, err = self:read_entry(walk, def.values, value[key], value, key)
         end
         walk:leave()
@@ -172,7 +174,9 @@ local READERS = { array = 'read_list', set = 'read_list', map = 'read_map', reco
 -- A value that is not nil, of any type. Returns what to use, or nil and its error.
 function Schema:read_value(walk, def, value, container, key)
     local source = walk:source_of(container, key)
-    if source then
+    if source == false then
+        return value
+    elseif source then
         value = types.coerce(def, value)
         container[key] = value
     end
@@ -240,14 +244,18 @@ function Schema:read_field(walk, def, value, container, key)
 end
 
 -- Expands one shorthand into `input`. Notes in `origin` which fields came out of it.
-function Schema:read_shorthand(walk, shorthand, input, origin)
+function Schema:read_shorthand(walk, shorthand, input, origin, container)
     local name, def = shorthand.name, shorthand.def
     local value = input[name]
     input[name] = nil
     if value == nil or value == null then
         return nil
     end
-    local read, err = self:read_value(walk, def, value)
+    if walk:source_of(container, name) == false then
+        origin[shorthand] = true
+        return nil
+    end
+    local read, err = self:read_value(walk, def, value, container, name)
     if err then
         return err
     end
@@ -268,8 +276,10 @@ function Schema:read_shorthand(walk, shorthand, input, origin)
     end
 end
 
+-- Gives the input with shorthands expanded, which fields came out of them, and whether some could
+-- not: then nobody can say which fields are missing.
 function Schema:read_shorthands(walk, record, value, errors)
-    local input, origin = value, {}
+    local input, origin, input_is_partial = value, {}, false
     for _, shorthand in ipairs(record.shorthands) do
         if value[shorthand.name] ~= nil then
             if input == value then
@@ -279,11 +289,13 @@ function Schema:read_shorthands(walk, record, value, errors)
                 end
             end
             walk:enter(shorthand.name)
-            errors[shorthand.name] = self:read_shorthand(walk, shorthand, input, origin)
+            local err = self:read_shorthand(walk, shorthand, input, origin, value)
             walk:leave()
+            errors[shorthand.name] = err
+            input_is_partial = input_is_partial or err ~= nil or origin[shorthand]
         end
     end
-    return input, origin
+    return input, origin, input_is_partial
 end
 
 local function report_unknown(walk, record, input, errors)
@@ -310,12 +322,15 @@ function Schema:read_record(walk, def, value)
     end
     local record = self.index[def]
     local errors, result = {}, {}
-    local input, origin = self:read_shorthands(walk, record, value, errors)
+    local input, origin, is_partial = self:read_shorthands(walk, record, value, errors)
     report_unknown(walk, record, input, errors)
     for _, name in ipairs(record.names) do
         walk:enter(origin[name] or name)
         local container = not origin[name] and value or nil
-        local read, err = self:read_field(walk, record.defs[name], input[name], container, name)
+        local read, err
+        if not (is_partial and input[name] == nil) then
+            read, err = self:read_field(walk, record.defs[name], input[name], container, name)
+        end
         walk:leave()
         result[name] = read
         errors[name] = errors[name] or err

@@ -153,9 +153,15 @@ local ORDER = {
         return is_number(v) and (v < x[1] or v > x[2])
             and ('value should be between %s and %s'):format(show(x[1]), show(x[2]))
     end, plain = true },
-    { 'len_eq', function(v, x) return length(v) ~= x and 'length must be ' .. x end },
-    { 'len_min', function(v, x) return length(v) < x and 'length must be at least ' .. x end },
-    { 'len_max', function(v, x) return length(v) > x and 'length must be at most ' .. x end },
+    { 'len_eq', function(v, x)
+        return length(v) ~= x and 'length must be ' .. x
+    end, counts = true },
+    { 'len_min', function(v, x)
+        return length(v) < x and 'length must be at least ' .. x
+    end, counts = true },
+    { 'len_max', function(v, x)
+        return length(v) > x and 'length must be at most ' .. x
+    end, counts = true },
     { 'starts_with', function(v, x) return v:sub(1, #x) ~= x and 'should start with: ' .. x end },
     { 'not_match', function(v, x) return v:find(x) and 'invalid value: ' .. v end },
     { 'match_none', function(v, x) return match_list(v, x, false) end },
@@ -185,7 +191,8 @@ function M.run(def, value)
         if argument ~= nil then
             local message = validator[2](value, argument)
             if message then
-                return message, validator.code or REFUSED, validator.plain or false
+                local is_plain = validator.plain or (validator.counts and type(value) == 'table')
+                return message, validator.code or REFUSED, is_plain or false
             end
         end
     end

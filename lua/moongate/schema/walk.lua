@@ -3,7 +3,6 @@
 -- One validation under way: where it is, what it has found wrong, and the options it runs with.
 -- Errors are kept twice: as the table that plugins see (built by init.lua from return values) and
 -- here as a flat list, from which the loader finds file positions.
-local cjson = require 'cjson'
 local describe = require 'moongate.schema.describe'
 
 local Walk = {}
@@ -11,7 +10,8 @@ Walk.__index = Walk
 
 --- @tparam[opt] table opts
 --   soft: container table -> key -> source text, for values that came out of `${env:…}`: their text
---   is turned into the number or boolean that the schema asks for, also in the container itself
+--   is turned into the number or boolean that the schema asks for, also in the container itself;
+--   false where the value could not be had: it is not checked
 -- @treturn Walk
 function Walk.new(opts)
     return setmetatable({
@@ -47,6 +47,18 @@ local function first_text(err)
     return tostring(err)
 end
 
+-- A fixed text may quote the value, which must not be printed.
+local function mask(message, value, replacement)
+    if type(value) ~= 'string' or value == '' then
+        return message
+    end
+    local start, stop = message:find(value, 1, true)
+    if not start then
+        return message
+    end
+    return message:sub(1, start - 1) .. replacement .. message:sub(stop + 1)
+end
+
 --- Records an error at the present place.
 -- @tparam string|table message fixed text (a table from a custom validator)
 -- @tparam table finding code, expected, found, suggestion, example
@@ -72,28 +84,36 @@ end
 function Walk:refuse(def, value, message, code, plain)
     local finding = { code = code }
     local source = self.source
+    local is_secret = def.encrypted or def.type == 'secret'
     if plain and not def.err then
         finding.expected = describe.expected(def)
         finding.found = source and ('the value of ' .. source)
-            or describe.found(value, def.encrypted or def.type == 'secret')
+            or describe.found(value, is_secret, def.type)
     end
     local example = def.examples and def.examples[1]
     if example == nil and type(def.default) ~= 'table' then
         example = def.default
     end
-    if example ~= nil and example ~= cjson.null and type(example) ~= 'table' then
+    local kind = type(example)
+    if (kind == 'string' or kind == 'number') and not def.one_of then
         finding.example = tostring(example)
     end
     if type(value) == 'string' and not source then
         finding.word, finding.choices = value, def.one_of
     end
-    return self:fail(def.err or message, finding)
+    self:fail(def.err or message, finding)
+    if source or is_secret then
+        finding.message = mask(finding.message, value, source or '***')
+    end
+    return def.err or message
 end
 
---- The source text of a value that was expanded, such as "${env:PORT}", or nil.
+--- The source text of a value that was expanded, such as "${env:PORT}"; false where that failed.
 function Walk:source_of(container, key)
     local keys = self.soft and container and self.soft[container]
-    return keys and keys[key]
+    if keys then
+        return keys[key]
+    end
 end
 
 return Walk
