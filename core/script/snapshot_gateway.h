@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The section `gateway:` of a checked snapshot (plugin-interface, 9.5) as C data, for
+ * script/snapshot.c. Lua errors pass through.
+ */
+#pragma once
+
+#include "script/snapshot_read.h"
+
+/* Fills config->gateway from the table at the stack index. */
+void mg_snapshot_gateway(struct mg_snapshot_reader *reader, int at);
+
+/* Replaces in limits what the table at the stack index sets (gateway.limits, or a route's own). */
+void mg_snapshot_limits(struct mg_snapshot_reader *reader, int at, struct mg_limits *limits);
+
+/* Limits and pools of the upstream or service host called name: upstreams.settings.NAME over
+ * upstreams.defaults. at: the section. */
+struct mg_upstream_settings mg_snapshot_upstream_settings(struct mg_snapshot_reader *reader, int at,
+                                                          mg_str name);
