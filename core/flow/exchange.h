@@ -60,6 +60,7 @@ struct mg_exchange {
     struct mg_upstream upstream;
     struct mg_peer_group *group;
     struct mg_peer *peer;
+    struct mg_origin *fixed; /* of a plugin's set_target */
     uint64_t hash, tried;
     int32_t retries_left;
     uint64_t try_started_us;

@@ -15,11 +15,6 @@ static bool has_phase(const struct mg_exchange *x, enum mg_phase phase)
     return (x->phases & MG_PHASE_BIT(phase)) != 0;
 }
 
-static uint64_t now_us(const struct mg_exchange *x)
-{
-    return x->server->parts.loop->clock.now_us;
-}
-
 /* --- writing --- */
 
 static void write_gathered(struct mg_exchange *x)
@@ -42,18 +37,26 @@ static void gather(struct mg_exchange *x, mg_str part)
     x->gather[x->gathered++] = part;
 }
 
+/* The length that HEAD and 304 tell of a body that they do not have (RFC 9110, 8.6). */
+static struct mg_write_framing length_alone(const struct mg_exchange *x)
+{
+    const struct mg_req *req = &x->req;
+    const struct mg_header *told = mg_headers_known(&req->out, MG_HEADER_CONTENT_LENGTH);
+    uint64_t length = req->answer.len;
+    const bool local = x->answered_locally && req->head.method_id == MG_METHOD_HEAD;
+    const bool known = local || (told && req->status != 204 && mg_str_to_u64(told->value, &length));
+    return (struct mg_write_framing){
+        .kind = MG_FRAMING_LENGTH, .length = length, .omit = !known};
+}
+
 /* How the body will be delimited for this client (RFC 9112, 6.3). */
 static struct mg_write_framing choose_framing(struct mg_exchange *x, size_t ready, bool last)
 {
     struct mg_req *req = &x->req;
     const bool filtered = has_phase(x, MG_PHASE_BODY_FILTER) && !x->filter_off;
     if (x->no_body) {
-        const bool keeps = !x->answered_locally && x->in_framing == MG_FRAMING_LENGTH;
-        const bool local = x->answered_locally && req->head.method_id == MG_METHOD_HEAD;
         x->out_framing = MG_FRAMING_NONE;
-        return (struct mg_write_framing){.kind = MG_FRAMING_LENGTH,
-                                         .length = local ? req->answer.len : x->in_length,
-                                         .omit = !keeps && !local};
+        return length_alone(x);
     }
     if (last) {
         x->out_framing = MG_FRAMING_LENGTH;

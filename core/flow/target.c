@@ -91,7 +91,8 @@ static uint64_t hash_request(const struct mg_req *req, const struct mg_upstream_
 static int pick_fixed(struct mg_exchange *x, struct mg_origin **origin)
 {
     struct mg_req *req = &x->req;
-    *origin = mg_pool_origin(x->server->parts.pool, req->up.target_host, req->up.target_port);
+    x->fixed = mg_pool_origin(x->server->parts.pool, req->up.target_host, req->up.target_port);
+    *origin = x->fixed;
     x->settings = req->config->gateway.upstream_defaults;
     return 0;
 }
@@ -134,7 +135,6 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
     if (!peer->origin) {
         peer->origin =
             mg_pool_origin(x->server->parts.pool, peer->target->host, peer->target->port);
-        mg_origin_hold(peer->origin);
     }
     x->group = group;
     x->peer = peer;
@@ -149,5 +149,9 @@ void mg_target_release(struct mg_exchange *x)
         mg_peer_end(x->group, x->peer);
         x->peer = NULL;
         x->group = NULL;
+    }
+    if (x->fixed) {
+        mg_origin_release(x->fixed);
+        x->fixed = NULL;
     }
 }
