@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leaf functions with which the PDK reads a request (ffi.h, section PDK): texts, numbers, measures. */
+/* Leaf functions with which the PDK reads a request (ffi.h, section PDK): texts, numbers,
+ * measures. */
 #include "model/req.h"
 #include "script/export.h"
 #include "script/ffi.h"
@@ -137,8 +138,8 @@ MG_FFI_EXPORT int mg_ffi_req_text(struct mg_req *req, int which, struct mg_ffi_s
     if (which <= MG_FFI_PREFIX) {
         return give(out, route_text(req, which));
     }
-    return give(out, which <= MG_FFI_HELD_BODY ? upstream_text(req, which)
-                                               : answer_text(req, which));
+    return give(out,
+                which <= MG_FFI_HELD_BODY ? upstream_text(req, which) : answer_text(req, which));
 }
 
 static int client_int(const struct mg_req *req, int which)
@@ -228,7 +229,8 @@ static double duration(const struct mg_req *req, int which)
     case MG_FFI_TOTAL_MS:
         return total;
     case MG_FFI_GATEWAY_MS:
-        return total < 0 ? total : total - (upstream > 0 ? upstream : 0) - (receive > 0 ? receive : 0);
+        return total < 0 ? total
+                         : total - (upstream > 0 ? upstream : 0) - (receive > 0 ? receive : 0);
     case MG_FFI_UPSTREAM_MS:
         return upstream;
     default:
@@ -276,8 +278,7 @@ MG_FFI_EXPORT int mg_ffi_req_capture(struct mg_req *req, int group, struct mg_ff
                                      struct mg_ffi_str *value)
 {
     const struct mg_match *match = &req->match;
-    if (!match->regex || group < 0 || group >= match->captures.count ||
-        group >= MG_REGEX_GROUPS) {
+    if (!match->regex || group < 0 || group >= match->captures.count || group >= MG_REGEX_GROUPS) {
         return 0;
     }
     give(name, present(mg_regex_group_name(match->regex, group)));

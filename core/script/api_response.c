@@ -48,8 +48,8 @@ MG_FFI_EXPORT int mg_ffi_response_exit(struct mg_req *req, int status, const cha
     return 1;
 }
 
-/* Room for an answer of so many bytes that is still growing: the next power of two, so that printing
- * piece by piece copies each byte twice at most, and the room follows from the length. */
+/* Room for an answer of so many bytes that is still growing: the next power of two, so that
+ * printing piece by piece copies each byte twice at most, and the room follows from the length. */
 static size_t answer_room(size_t len)
 {
     size_t room = 256;

@@ -29,7 +29,8 @@ MG_FFI_EXPORT int mg_ffi_up_path(struct mg_req *req, const char *path, size_t le
     return 1;
 }
 
-/* What may stand in a request target unescaped: no control byte, no blank, no '#', nothing over ASCII. */
+/* What may stand in a request target unescaped: no control byte, no blank, no '#', nothing over
+ * ASCII. */
 static bool is_query(mg_str query)
 {
     for (size_t i = 0; i < query.len; i++) {
@@ -59,7 +60,8 @@ MG_FFI_EXPORT int mg_ffi_up_target(struct mg_req *req, const char *host, size_t 
     if (port < 0 || port > 65535 || (is_unix && memchr(host, 0, len))) {
         return 0;
     }
-    if (!is_unix && (len == 0 || mg_uri_parse_host(&req->arena, text, &parsed) || parsed.port >= 0)) {
+    if (!is_unix &&
+        (len == 0 || mg_uri_parse_host(&req->arena, text, &parsed) || parsed.port >= 0)) {
         return 0;
     }
     req->up.target_host = is_unix ? keep(req, host, len) : parsed.name;

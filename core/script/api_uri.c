@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leaf functions for query strings and forms (ffi.h, section PDK). They work on borrowed bytes and on
- * room that Lua gives, so asking twice costs the request nothing. */
+/* Leaf functions for query strings and forms (ffi.h, section PDK). They work on borrowed bytes and
+ * on room that Lua gives, so asking twice costs the request nothing. */
 #include "base/str.h"
 #include "script/export.h"
 #include "script/ffi.h"
@@ -40,8 +40,7 @@ static void split(mg_str text, struct mg_ffi_arg *out)
 {
     const ptrdiff_t equals = mg_str_find(text, '=', 0);
     const mg_str name = equals < 0 ? text : mg_str_slice(text, 0, (size_t)equals);
-    const mg_str value =
-        equals < 0 ? MG_STR("") : mg_str_slice(text, (size_t)equals + 1, text.len);
+    const mg_str value = equals < 0 ? MG_STR("") : mg_str_slice(text, (size_t)equals + 1, text.len);
     *out = (struct mg_ffi_arg){.name = {name.ptr, name.len},
                                .value = {value.ptr, value.len},
                                .has_value = equals >= 0,

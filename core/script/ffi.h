@@ -239,4 +239,26 @@ int mg_ffi_log_write(struct mg_vm *vm, int level, const char *component, const c
 /* ---- end of log ---------------------------------------------------------------------------- */
 
 /* ---- HTTP client --------------------------------------------------------------------------- */
+
+/* A plugin's request to another service (script/api_http.c). It is Lua's: free it once, waiting or not. */
+struct mg_ffi_http;
+struct mg_ffi_http_ask {
+    struct mg_ffi_str host, method, path, host_field, body;
+    int port;
+    double timeout_ms, keepalive_ms; /* 0: none; close afterwards */
+};
+struct mg_ffi_http *mg_ffi_http_new(struct mg_vm *vm); /* NULL where nothing can wait */
+void mg_ffi_http_free(struct mg_ffi_http *http);
+/* 1, MG_FFI_BAD_NAME or MG_FFI_BAD_VALUE */
+int mg_ffi_http_field(struct mg_ffi_http *http, const char *name, size_t name_len,
+                      const char *value, size_t value_len);
+/* 0: call sched.wait(), whose result is 0 or an error; a negative error: there is nothing to wait for. */
+int mg_ffi_http_start(struct mg_ffi_http *http, const struct mg_ffi_http_ask *ask);
+/* The answer; lives until the call is freed. */
+int mg_ffi_http_status(struct mg_ffi_http *http);
+int mg_ffi_http_at(struct mg_ffi_http *http, int index, struct mg_ffi_str *name,
+                   struct mg_ffi_str *value);
+int mg_ffi_http_body(struct mg_ffi_http *http, struct mg_ffi_str *out);
+const char *mg_ffi_err_text(int err); /* of base/err.h; static */
+
 /* ---- end of HTTP client -------------------------------------------------------------------- */

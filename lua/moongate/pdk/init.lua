@@ -25,6 +25,7 @@ local M = {
     tracing = require 'moongate.pdk.tracing',
     vault = require 'moongate.pdk.vault',
     configuration = require 'moongate.pdk.configuration',
+    http = require 'moongate.http',
 }
 
 M.service.request = require 'moongate.pdk.service_request'

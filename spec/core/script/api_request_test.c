@@ -144,9 +144,8 @@ static void captures_carry_their_names(void **state)
     struct mg_req *req = *state;
     struct mg_regex *regex;
     char message[80];
-    assert_int_equal(mg_regex_new(&regex, MG_STR("/orders/(?<id>\\d+)(x)?"), 0, message,
-                                  sizeof message),
-                     0);
+    assert_int_equal(
+        mg_regex_new(&regex, MG_STR("/orders/(?<id>\\d+)(x)?"), 0, message, sizeof message), 0);
     assert_int_equal(mg_regex_exec(regex, req->uri.path, 0, 1000, &req->match.captures), 1);
     req->match.regex = regex;
     struct mg_ffi_str name, value;

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request of a plugin to another service, and its whole answer in memory. Plain HTTP/1.1 over
+ * the worker's connection pool; knows no Lua. A call is used once.
+ *
+ *     struct mg_http_call *call = mg_http_call_new(loop, pool, limits);
+ *     mg_headers_add(&call->fields, name, value);              // bytes in call->arena
+ *     int err = mg_http_call_start(call, &ask, on_done, context);
+ *     ... on_done(context, 0): call->head.status, call->head.headers, mg_buf_view(&call->body)
+ *     mg_http_call_free(call);
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "model/config.h"
+#include "net/loop.h"
+#include "net/pool.h"
+#include "wire/http1.h"
+
+struct mg_http_ask {
+    mg_str host; /* name, IP literal, or "unix:/path" */
+    uint16_t port;
+    mg_str method, path; /* path with the query, as it goes on the wire */
+    mg_str host_field;   /* value of Host */
+    mg_str body;
+    uint64_t timeout_ms;   /* for everything, 0 = none */
+    uint64_t keepalive_ms; /* how long the connection may idle afterwards, 0 = close it */
+};
+
+/* 0, or MG_ETIMEOUT, MG_ECLOSED, MG_EDNS, MG_EBAD_RESPONSE, MG_ERESPONSE_TOO_LARGE, a libuv
+ * code. */
+typedef void mg_http_done_fn(void *context, int status);
+
+enum mg_http_state { MG_HTTP_IDLE, MG_HTTP_DIALLING, MG_HTTP_HEAD, MG_HTTP_BODY, MG_HTTP_DONE };
+
+struct mg_http_call {
+    struct mg_arena arena;        /* all bytes of the request, and the head of the answer */
+    struct mg_headers fields;     /* of the request; Host and framing are not taken from here */
+    struct mg_response_head head; /* of the answer */
+    struct mg_buf body;           /* of the answer, decoded from its framing */
+
+    /* private */
+    struct mg_loop *loop;
+    struct mg_pool *pool;
+    const struct mg_limits *limits;
+    struct mg_http_ask ask;
+    mg_http_done_fn *fn;
+    void *context;
+    struct mg_origin *origin;
+    struct mg_io *io;
+    struct mg_dial dial;
+    struct mg_deadline deadline;
+    struct mg_buf out, in; /* head of the request; unfinished head of the answer */
+    struct mg_http1_scan scan;
+    struct mg_chunk chunk;
+    enum mg_http_state state;
+    enum mg_method method;
+    uint64_t remaining;
+    uint32_t interims;
+    bool reused, heard; /* heard: a byte of the answer arrived */
+};
+
+/* limits: response_head, chunk, interim_responses and response_buffer are used; NULL = built-in
+ * ones. */
+struct mg_http_call *mg_http_call_new(struct mg_loop *loop, struct mg_pool *pool,
+                                      const struct mg_limits *limits);
+/* fn fires exactly once, after this has returned; on an error it does not. Copies what ask points
+ * to. MG_EINVALID: bytes that cannot stand in a head, or a method the gateway does not know. */
+MG_NODISCARD int mg_http_call_start(struct mg_http_call *call, const struct mg_http_ask *ask,
+                                    mg_http_done_fn *fn, void *context);
+/* fn will not fire; the connection is closed. Harmless at any time. */
+void mg_http_call_cancel(struct mg_http_call *call);
+/* Cancels first. free(NULL) is fine. */
+void mg_http_call_free(struct mg_http_call *call);
