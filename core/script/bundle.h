@@ -5,8 +5,9 @@
  * generation's digest.
  *
  *   "MGBUNDLE" u32 version u32 entries, then entries: u32 name length, u32 data length, name, data,
- *   padded to 8 bytes. Names: "plan" (struct mg_plan as text lines "key value"), "config" (Lua literal of
- *   the expanded tree), "file" (name of the configuration file), "lua:PATH" (source by path or module).
+ *   padded to 8 bytes. Names: "plan" (struct mg_plan as text lines "key value"), "config" (Lua
+ *   literal of the expanded tree), "file" (name of the configuration file), "lua:PATH" (source by
+ *   path or module).
  */
 #pragma once
 
@@ -26,8 +27,8 @@ struct mg_plan_listener {
 
 /* What the master needs to know of a configuration. */
 struct mg_plan {
-    uint32_t workers; /* 0 = auto */
-    uint64_t shared_memory; /* bytes wanted */
+    uint32_t workers;               /* 0 = auto */
+    uint64_t shared_memory;         /* bytes wanted */
     uint64_t limit_cells, breakers; /* needed by the configuration */
     uint64_t watchdog_ms, drain_delay, drain_timeout, init_timeout; /* ms */
     char user[64];

@@ -5,8 +5,9 @@
  *
  *     MG_FFI_EXPORT int mg_ffi_sched_sleep(struct mg_vm *vm, double ms)
  *
- * ffi.h has declarations only (LuaJIT's parser has no preprocessor, so it has no include guard either):
- * a .c file includes it once, as the last of our headers, after those that define the structs it names.
+ * ffi.h has declarations only (LuaJIT's parser has no preprocessor, so it has no include guard
+ * either): a .c file includes it once, as the last of our headers, after those that define the
+ * structs it names.
  */
 #pragma once
 

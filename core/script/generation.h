@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A generation: an immutable configuration snapshot and its own Lua state, built from a bundle beside
- * the old one, referenced by its requests, freed when the last one ends.
+ * A generation: an immutable configuration snapshot and its own Lua state, built from a bundle
+ * beside the old one, referenced by its requests, freed when the last one ends.
  *
  *     struct mg_generation *generation;
- *     mg_generation_build(&environment, bundle, number, on_built, context);   // on libuv's pool, then
- *                                                                            // init_worker, configure
+ *     mg_generation_build(&environment, bundle, number, on_built, context);   // on libuv's pool,
+ *     then
+ *                                                                            // init_worker,
+ *                                                                            configure
  *     mg_generation_hold(generation) / mg_generation_release(generation)
  */
 #pragma once
@@ -46,8 +48,8 @@ struct mg_generation {
     struct mg_environment *environment;
 };
 
-/* status 0: generation is ready with one reference, which the callback owns. Else its text names every
- * failing plugin and error; generation is NULL. */
+/* status 0: generation is ready with one reference, which the callback owns. Else its text names
+ * every failing plugin and error; generation is NULL. */
 typedef void mg_built_fn(void *context, int status, struct mg_generation *generation,
                          const char *errors);
 
@@ -62,9 +64,9 @@ static inline void mg_generation_hold(struct mg_generation *generation)
 }
 /* Frees everything with the last reference. */
 void mg_generation_release(struct mg_generation *generation);
-/* Another generation took over: timers fire with premature = true, ngx.worker.exiting() becomes true, the
- * CPU limiter moves (mg_generation_activate of the new one does that), the worker's reference is given
- * back. */
+/* Another generation took over: timers fire with premature = true, ngx.worker.exiting() becomes
+ * true, the CPU limiter moves (mg_generation_activate of the new one does that), the worker's
+ * reference is given back. */
 void mg_generation_retire(struct mg_generation *generation);
 /* It is the current one: its compiler goes on and it owns the profiler. */
 void mg_generation_activate(struct mg_generation *generation, struct mg_generation *previous);

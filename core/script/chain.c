@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the description that lua/moongate/runtime/chain.lua makes:
+ *
+ *   { turns   = { { plugin =, index =, cpu_ms =, wall_ms =, open =, quarantine = }, ... },
+ *     plugins = number of them,
+ *     chains  = { { confs = {...}, run = { access = fn, ... }, plugins = { index, ... },
+ *                   dynamic =, body_read_only = }, ... },
+ *     routes  = { chain, ... }, global = chain, identity = { name, ... } }
+ *
+ * Indexes of chains and plugins count from 1 there.
+ */
+#include "script/chain.h"
+
+#include "base/arena.h"
+#include "script/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+
+struct intake {
+    struct mg_vm *vm;
+    struct mg_config *config;
+};
+
+static uint64_t number_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const double value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static bool flag_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* The text lives in the arena of the snapshot, which outlives the VM's use of it. */
+static const char *text_field(struct intake *in, lua_State *L, const char *name)
+{
+    size_t length;
+    lua_getfield(L, -1, name);
+    const char *text = luaL_checklstring(L, -1, &length);
+    const char *copy = mg_arena_copy(&in->config->arena, mg_str_make(text, length));
+    lua_pop(L, 1);
+    return copy;
+}
+
+static void take_turns(struct intake *in, lua_State *L)
+{
+    struct mg_vm *vm = in->vm;
+    lua_getfield(L, 1, "turns");
+    const uint32_t count = (uint32_t)lua_objlen(L, -1);
+    vm->turns = realloc(vm->turns, (count + 1) * sizeof *vm->turns);
+    mg_require(vm->turns != NULL);
+    for (uint32_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, (int)i);
+        const uint32_t cpu_ms = (uint32_t)number_field(L, "cpu_ms");
+        vm->turns[i] = (struct mg_turn){
+            .plugin = text_field(in, L, "plugin"),
+            .plugin_index = (uint32_t)number_field(L, "index") - 1,
+            .cpu_ms = cpu_ms,
+            .cpu_ticks = (cpu_ms + MG_CPU_TICK_MS - 1) / MG_CPU_TICK_MS,
+            .wall_ms = number_field(L, "wall_ms"),
+            .open = flag_field(L, "open"),
+            .may_quarantine = flag_field(L, "quarantine"),
+        };
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    vm->turn_count = count + 1;
+    vm->watch.turns = vm->turns;
+    vm->watch.turn_count = vm->turn_count;
+}
+
+static void take_functions(struct mg_chain *chain, lua_State *L)
+{
+    lua_getfield(L, -1, "run");
+    for (int phase = 0; phase < MG_PHASE_COUNT; phase++) {
+        lua_getfield(L, -1, mg_phase_name((enum mg_phase)phase));
+        chain->run[phase] = LUA_NOREF;
+        if (lua_isfunction(L, -1)) {
+            chain->phases |= MG_PHASE_BIT((unsigned)phase);
+            chain->run[phase] = luaL_ref(L, LUA_REGISTRYINDEX);
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+static void take_places(struct intake *in, struct mg_chain *chain, lua_State *L)
+{
+    lua_getfield(L, -1, "plugins");
+    chain->count = (uint32_t)lua_objlen(L, -1);
+    uint32_t *plugins = mg_arena_alloc(&in->config->arena, (chain->count + 1) * sizeof *plugins);
+    for (uint32_t i = 0; i < chain->count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        plugins[i] = (uint32_t)lua_tointeger(L, -1) - 1;
+        lua_pop(L, 1);
+    }
+    chain->plugins = plugins;
+    lua_pop(L, 1);
+}
+
+static void take_chains(struct intake *in, lua_State *L)
+{
+    struct mg_vm *vm = in->vm;
+    lua_getfield(L, 1, "chains");
+    const uint32_t count = (uint32_t)lua_objlen(L, -1);
+    vm->chains = calloc(count + 1, sizeof *vm->chains);
+    mg_require(vm->chains != NULL);
+    vm->chain_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct mg_chain *chain = &vm->chains[i];
+        lua_rawgeti(L, -1, (int)i + 1);
+        lua_getfield(L, -1, "confs");
+        chain->confs = luaL_ref(L, LUA_REGISTRYINDEX);
+        take_functions(chain, L);
+        take_places(in, chain, L);
+        chain->is_dynamic = flag_field(L, "dynamic");
+        chain->body_read_only = flag_field(L, "body_read_only");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static uint32_t chain_index(const struct intake *in, lua_State *L, lua_Integer index)
+{
+    if (index < 1 || (uint32_t)index > in->vm->chain_count) {
+        luaL_error(L, "no chain %d", (int)index);
+    }
+    return (uint32_t)index - 1;
+}
+
+static void take_routes(struct intake *in, lua_State *L)
+{
+    struct mg_config *config = in->config;
+    lua_getfield(L, 1, "routes");
+    if (lua_objlen(L, -1) != config->route_count) {
+        luaL_error(L, "%d routes have chains, %d are configured", (int)lua_objlen(L, -1),
+                   (int)config->route_count);
+    }
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        struct mg_route *route = &config->routes[i];
+        lua_rawgeti(L, -1, (int)i + 1);
+        route->chain = chain_index(in, L, lua_tointeger(L, -1));
+        lua_pop(L, 1);
+        const struct mg_chain *chain = &in->vm->chains[route->chain];
+        route->phases = chain->phases & ~MG_PHASE_BIT(MG_PHASE_REWRITE);
+        route->body_read_only = chain->body_read_only;
+    }
+    lua_pop(L, 1);
+    lua_getfield(L, 1, "global");
+    config->global_chain = chain_index(in, L, lua_tointeger(L, -1));
+    lua_pop(L, 1);
+    config->global_phases =
+        in->vm->chains[config->global_chain].phases & ~MG_PHASE_BIT(MG_PHASE_ACCESS);
+    config->global_body_read_only = in->vm->chains[config->global_chain].body_read_only;
+}
+
+static void take_identity(struct intake *in, lua_State *L)
+{
+    struct mg_config *config = in->config;
+    lua_getfield(L, 1, "identity");
+    const uint32_t count = (uint32_t)lua_objlen(L, -1);
+    config->identity_names =
+        mg_arena_alloc(&config->arena, (count + 1) * sizeof *config->identity_names);
+    config->identity_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t length;
+        lua_rawgeti(L, -1, (int)i + 1);
+        const char *name = luaL_checklstring(L, -1, &length);
+        config->identity_names[i] = mg_arena_copy_str(&config->arena, mg_str_make(name, length));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* (description, intake) */
+static int on_take(lua_State *L)
+{
+    struct intake *in = lua_touserdata(L, 2);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    take_turns(in, L);
+    lua_getfield(L, 1, "plugins");
+    in->vm->plugin_count = (uint32_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    in->vm->quarantines = calloc(in->vm->plugin_count + 1, sizeof *in->vm->quarantines);
+    mg_require(in->vm->quarantines != NULL);
+    take_chains(in, L);
+    take_routes(in, L);
+    take_identity(in, L);
+    return 0;
+}
+
+int mg_chain_take(struct mg_vm *vm, struct mg_config *config)
+{
+    struct intake in = {.vm = vm, .config = config};
+    lua_State *L = vm->L;
+    vm->config = config;
+    lua_pushcfunction(L, on_take);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, &in);
+    return mg_vm_call(vm, 2, 0);
+}
+
+const struct mg_chain *mg_chain_of(const struct mg_vm *vm, const struct mg_route *route)
+{
+    return &vm->chains[route ? route->chain : vm->config->global_chain];
+}
+
+int mg_chain_place(const struct mg_chain *chain, uint32_t plugin_index)
+{
+    for (uint32_t i = 0; i < chain->count; i++) {
+        if (chain->plugins[i] == plugin_index) {
+            return (int)i;
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Texts and counts of failing handlers. A quarantine goes through three states:
+ *
+ *     free --3 limits in 10 s--> closed for 10 s --first call--> trial --passed--> free
+ *                                  ^------------------------------'--limit
+ */
+#include "script/fault.h"
+
+#include "base/stats.h"
+#include "model/req.h"
+#include "net/loop.h"
+
+#include "script/ffi.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REPORT_BYTES (8 * 1024) /* of one entry; a longer traceback is cut */
+
+static const struct mg_turn *turn_of(const struct mg_vm *vm, int32_t turn)
+{
+    return &vm->turns[turn > 0 && (uint32_t)turn < vm->turn_count ? turn : 0];
+}
+
+static const char *plugin_name(const struct mg_turn *turn)
+{
+    return turn->plugin ? turn->plugin : "none";
+}
+
+void mg_fault_limit_text(const struct mg_vm *vm, char *text, size_t bytes)
+{
+    const struct mg_turn *turn = turn_of(vm, vm->shared->turn);
+    const char *phase = mg_phase_name((enum mg_phase)vm->shared->phase);
+    switch (vm->shared->unwind) {
+    case MG_UNWIND_WALL:
+        snprintf(text, bytes, "wall limit of %llu ms reached (plugin %s, phase %s)",
+                 (unsigned long long)turn->wall_ms, plugin_name(turn), phase);
+        break;
+    case MG_UNWIND_QUARANTINE:
+        snprintf(text, bytes, "plugin %s is in quarantine (phase %s)", plugin_name(turn), phase);
+        break;
+    case MG_UNWIND_EXIT:
+        snprintf(text, bytes, "the handler ended by response.exit");
+        break;
+    default:
+        if (!vm->shared->loop_thread) {
+            snprintf(text, bytes, "modules took longer than init_timeout to load");
+            break;
+        }
+        snprintf(text, bytes, "CPU limit of %u ms reached (plugin %s, phase %s)", turn->cpu_ms,
+                 plugin_name(turn), phase);
+    }
+}
+
+bool mg_fault_is_limit(const struct mg_vm *vm, lua_State *co)
+{
+    if (vm->shared->unwind != MG_UNWIND_NONE) {
+        return true;
+    }
+    const char *text = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : NULL;
+    return text && strcmp(text, "not enough memory") == 0;
+}
+
+/* --- the line in the error log
+ * ----------------------------------------------------------------- */
+
+/* "nil" and tables without a text of their own are named by their type. */
+static const char *describe(const struct mg_vm *vm, lua_State *co, char *room, size_t bytes)
+{
+    if (vm->shared->unwind != MG_UNWIND_NONE) {
+        mg_fault_limit_text(vm, room, bytes);
+        return room;
+    }
+    if (lua_isstring(co, -1)) {
+        return lua_tostring(co, -1);
+    }
+    snprintf(room, bytes, "error object is a %s value", luaL_typename(co, -1));
+    return room;
+}
+
+struct traceback {
+    lua_State *co;
+    const char *text; /* result */
+};
+
+/* Building it takes memory, of which there may be none: protected. */
+static int on_traceback(lua_State *L)
+{
+    struct traceback *traceback = lua_touserdata(L, 1);
+    luaL_traceback(L, traceback->co, NULL, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "mg.traceback"); /* keeps it alive */
+    traceback->text = lua_tostring(L, -1);
+    return 0;
+}
+
+static void name_component(const struct mg_turn *turn, char *text, size_t bytes)
+{
+    snprintf(text, bytes, turn->plugin ? "plugin %s" : "runtime", turn->plugin);
+}
+
+/* The log holds lines of one turn back when there are too many in a second. */
+static void log_error(struct mg_task *task, const struct mg_turn *turn)
+{
+    struct mg_vm *vm = task->vm;
+    const struct mg_req *req = task->req;
+    const mg_str route = req && req->route ? req->route->name : MG_STR("-");
+    const mg_str id = req ? req->request_id : MG_STR("-");
+    struct traceback traceback = {.co = task->co, .text = ""};
+    char room[256], component[128], line[REPORT_BYTES];
+    const char *what = describe(vm, task->co, room, sizeof room);
+    if (lua_cpcall(vm->L, on_traceback, &traceback)) {
+        lua_pop(vm->L, 1);
+        traceback.text = "";
+    }
+    name_component(turn, component, sizeof component);
+    const int length = snprintf(line, sizeof line, "%s phase=%s route=%.*s request=%.*s%s%s", what,
+                                mg_phase_name((enum mg_phase)task->phase), MG_STR_ARG(route),
+                                MG_STR_ARG(id), *traceback.text ? "\n" : "", traceback.text);
+    if (length > 0) {
+        const size_t bytes = (size_t)length < sizeof line ? (size_t)length : sizeof line - 1;
+        mg_vm_log(vm, MG_LOG_ERROR, component, turn, mg_str_make(line, bytes));
+    }
+}
+
+/* --- quarantine
+ * -------------------------------------------------------------------------------- */
+
+static struct mg_quarantine *quarantine_of(struct mg_vm *vm, int32_t index)
+{
+    const struct mg_turn *turn = turn_of(vm, index);
+    return turn->plugin && turn->may_quarantine ? &vm->quarantines[turn->plugin_index] : NULL;
+}
+
+static void enter(struct mg_vm *vm, struct mg_quarantine *quarantine, const struct mg_turn *turn)
+{
+    if (!quarantine->until_ms) {
+        vm->quarantined++;
+    }
+    *quarantine = (struct mg_quarantine){.until_ms = mg_loop_now_ms(vm->loop) + MG_QUARANTINE_MS};
+    char component[128];
+    name_component(turn, component, sizeof component);
+    mg_vm_log(vm, MG_LOG_WARN, component, NULL,
+              MG_STR("reached three limits in 10 s: not called for 10 s"));
+}
+
+static void count_limit(struct mg_vm *vm, int32_t index)
+{
+    struct mg_quarantine *quarantine = quarantine_of(vm, index);
+    if (!quarantine) {
+        return;
+    }
+    const uint64_t now_ms = mg_loop_now_ms(vm->loop);
+    if (quarantine->until_ms) { /* only a trial runs then, or what had begun before */
+        if (quarantine->trial_ms) {
+            enter(vm, quarantine, turn_of(vm, index));
+        }
+        return;
+    }
+    uint64_t *times = quarantine->limit_ms;
+    times[2] = times[1];
+    times[1] = times[0];
+    times[0] = now_ms ? now_ms : 1;
+    if (times[2] && now_ms - times[2] <= MG_QUARANTINE_MS) {
+        enter(vm, quarantine, turn_of(vm, index));
+    }
+}
+
+int mg_fault_blocked(struct mg_vm *vm, uint32_t index)
+{
+    struct mg_quarantine *quarantine = quarantine_of(vm, (int32_t)index);
+    if (!quarantine || !quarantine->until_ms) {
+        return 0;
+    }
+    const struct mg_turn *turn = turn_of(vm, (int32_t)index);
+    const uint64_t now_ms = mg_loop_now_ms(vm->loop);
+    const bool trial_runs = quarantine->trial_ms && now_ms < quarantine->trial_ms + turn->wall_ms;
+    if (now_ms >= quarantine->until_ms && !trial_runs) {
+        quarantine->trial_ms = now_ms;
+        return 0;
+    }
+    if (vm->options.stats) {
+        mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_QUARANTINED, 1);
+    }
+    return turn->open ? 1 : 2;
+}
+
+void mg_fault_passed(struct mg_vm *vm, uint32_t index)
+{
+    struct mg_quarantine *quarantine = quarantine_of(vm, (int32_t)index);
+    if (quarantine && quarantine->until_ms && quarantine->trial_ms) {
+        *quarantine = (struct mg_quarantine){0};
+        vm->quarantined--;
+        char component[128];
+        name_component(turn_of(vm, (int32_t)index), component, sizeof component);
+        mg_vm_log(vm, MG_LOG_NOTICE, component, NULL, MG_STR("ran on trial: called again"));
+    }
+}
+
+/* --- all of it
+ * --------------------------------------------------------------------------------- */
+
+static void count(const struct mg_vm *vm, bool is_limit)
+{
+    struct mg_stats *stats = vm->options.stats;
+    if (!stats) {
+        return;
+    }
+    mg_stats_add(stats, is_limit ? MG_STAT_PLUGIN_LIMITS : MG_STAT_PLUGIN_ERRORS, 1);
+    if (vm->shared->unwind == MG_UNWIND_CPU) {
+        mg_stats_add(stats, MG_STAT_CPU_LIMIT, 1);
+    } else if (vm->shared->unwind == MG_UNWIND_WALL) {
+        mg_stats_add(stats, MG_STAT_WALL_LIMIT, 1);
+    }
+}
+
+void mg_fault_report(struct mg_task *task, bool is_limit)
+{
+    struct mg_vm *vm = task->vm;
+    const int32_t index = vm->shared->turn;
+    if (vm->shared->unwind == MG_UNWIND_QUARANTINE) {
+        return; /* said when it began */
+    }
+    count(vm, is_limit);
+    if (is_limit) {
+        count_limit(vm, index);
+    } else {
+        mg_fault_passed(vm, (uint32_t)index);
+    }
+    log_error(task, turn_of(vm, index));
+}

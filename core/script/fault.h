@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens when a handler fails: the error's text and traceback, the line in the error log (10
+ * full ones a second for each turn, then a count), and quarantine: a plugin that reached three
+ * limits in 10 s is not called for 10 s, then once on trial (plugin-interface.md, 4).
+ */
+#pragma once
+
+#include "base/str.h"
+#include "script/vm.h"
+
+#define MG_QUARANTINE_MS 10000
+
+/* "CPU limit of 50 ms reached (plugin x, phase access)" for the limit that mg_ffi_shared.unwind
+ * names. */
+void mg_fault_limit_text(const struct mg_vm *vm, char *text, size_t bytes);
+
+/* Was the failure a limit (CPU, wall, memory, quarantine)? value: the error value on top of co's
+ * stack. */
+bool mg_fault_is_limit(const struct mg_vm *vm, struct lua_State *co);
+
+/* Logs the error on top of the task's stack and counts it: against its turn, and for the
+ * quarantine. Call it while mg_ffi_shared still describes the failed slice. */
+void mg_fault_report(struct mg_task *task, bool is_limit);
+
+/* 0: the turn may run (its trial, when quarantine is over); 1: skipped, as its on_error is open; 2:
+ * fails at once. */
+int mg_fault_blocked(struct mg_vm *vm, uint32_t turn);
+/* A handler has ended without a limit: if it was on trial, the quarantine is over. */
+void mg_fault_passed(struct mg_vm *vm, uint32_t turn);

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One phase of one request. The fast way: the chain's generated function runs all handlers in one
+ * coroutine, without pcall and without checks between them. When one fails the coroutine is dead;
+ * which one it was stands in shared->turn, and if its on_error is open the rest runs the careful
+ * way (entry.slow in Lua: a plain loop from a given place, which also knows quarantine and plugins
+ * that are skipped for this request). response.exit leaves the coroutine by a yield that is never
+ * resumed.
+ *
+ * req->script is the task while one waits; req->lua_ref holds MG_REQ_* bits.
+ */
+#include "script/hook.h"
+
+#include "base/stats.h"
+#include "script/chain.h"
+#include "script/fault.h"
+#include "script/sched.h"
+#include "script/vm.h"
+
+#include "script/ffi.h"
+
+#include <lauxlib.h>
+
+static void on_hook_end(struct mg_task *task, enum mg_run result);
+
+static struct mg_task *take_task(struct mg_req *req, enum mg_phase phase)
+{
+    struct mg_task *task = mg_sched_take(req->vm);
+    if (task) {
+        task->req = req;
+        task->number = req->number;
+        task->phase = (int32_t)phase;
+        task->chain = req->route ? req->route->chain : req->config->global_chain;
+        task->on_end = on_hook_end;
+    }
+    return task;
+}
+
+static enum mg_run run_task(struct mg_req *req, struct mg_task *task, int arguments)
+{
+    const enum mg_run result = mg_sched_run(task, arguments);
+    if (result == MG_RUN_WAITING) {
+        req->script = task;
+    }
+    return result;
+}
+
+/* --- failures -------------------------------------------------------------------------------- */
+
+static enum mg_verdict fail(struct mg_req *req, enum mg_phase phase, const struct mg_turn *turn,
+                            bool is_limit)
+{
+    const uint16_t status = is_limit ? 503 : 500;
+    req->outcome = is_limit ? MG_OUTCOME_PLUGIN_LIMIT : MG_OUTCOME_PLUGIN_ERROR;
+    req->ended_by = turn->plugin ? mg_str_from(turn->plugin) : MG_STR("core");
+    req->ended_in = phase;
+    if (phase != MG_PHASE_BODY_FILTER && !req->head_sent) {
+        mg_req_problem(req, status,
+                       is_limit ? "The gateway cannot handle this request at the moment"
+                                : "An unexpected error occurred");
+        req->source = MG_SOURCE_ERROR;
+    } else if (!req->head_sent) {
+        req->status = status;
+    }
+    return MG_VERDICT_FAILED;
+}
+
+/* After an exit or a failure in access the later plugins' configurations are still collected: a
+ * chain whose configurations depend on the consumer has noted only those up to `place`. */
+static void collect_rest(struct mg_req *req, enum mg_phase phase, const struct mg_chain *chain,
+                         int place)
+{
+    struct mg_vm *vm = req->vm;
+    if (phase != MG_PHASE_ACCESS || !chain->is_dynamic) {
+        return;
+    }
+    vm->shared->slot = (int32_t)req->slot;
+    vm->shared->number = req->number;
+    vm->shared->request = req;
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry.collect);
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, chain->confs);
+    lua_pushinteger(vm->L, place + 1); /* Lua counts from 1, and it is the next one */
+    if (mg_vm_call(vm, 2, 0)) {
+        lua_pop(vm->L, 1);
+    }
+    vm->shared->slot = -1;
+}
+
+static enum mg_verdict settle(struct mg_task *task, enum mg_run result);
+
+/* Runs the handlers from a place on, one by one. failed: the one before has failed. */
+static enum mg_verdict run_careful(struct mg_req *req, enum mg_phase phase, int place, bool failed,
+                                   bool exited)
+{
+    struct mg_vm *vm = req->vm;
+    const struct mg_chain *chain = mg_chain_of(vm, req->route);
+    struct mg_task *task = take_task(req, phase);
+    if (!task) {
+        return fail(req, phase, &vm->turns[0], true);
+    }
+    task->exited = exited;
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->entry.slow);
+    lua_pushstring(task->co, mg_phase_name(phase));
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->confs);
+    lua_pushinteger(task->co, place + 1);
+    lua_pushboolean(task->co, failed);
+    const enum mg_run result = run_task(req, task, 4);
+    if (result == MG_RUN_WAITING) {
+        return MG_VERDICT_WAITING;
+    }
+    const enum mg_verdict verdict = settle(task, result);
+    mg_sched_release(task);
+    return verdict;
+}
+
+static enum mg_verdict settle_failure(struct mg_task *task)
+{
+    struct mg_req *req = task->req;
+    struct mg_vm *vm = task->vm;
+    const enum mg_phase phase = (enum mg_phase)task->phase;
+    const struct mg_chain *chain = &vm->chains[task->chain];
+    const struct mg_turn *turn = &vm->turns[task->turn];
+    const int place = turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1;
+    const bool is_limit = mg_fault_is_limit(vm, task->co);
+    mg_fault_report(task, is_limit);
+    if (place >= 0 && (turn->open || phase == MG_PHASE_LOG)) {
+        if (phase == MG_PHASE_BODY_FILTER) {
+            req->lua_ref |= MG_REQ_CAREFUL;
+        }
+        return run_careful(req, phase, place + 1, true, task->exited);
+    }
+    if (phase == MG_PHASE_LOG) {
+        return MG_VERDICT_CONTINUE;
+    }
+    collect_rest(req, phase, chain, place);
+    return fail(req, phase, turn, is_limit);
+}
+
+static enum mg_verdict settle_exit(struct mg_task *task)
+{
+    struct mg_req *req = task->req;
+    struct mg_vm *vm = task->vm;
+    const struct mg_turn *turn = &vm->turns[task->turn];
+    if (req->outcome == MG_OUTCOME_OK) {
+        req->outcome = MG_OUTCOME_PLUGIN_ANSWER;
+    }
+    req->ended_by = turn->plugin ? mg_str_from(turn->plugin) : MG_STR("core");
+    req->ended_in = (enum mg_phase)task->phase;
+    if (turn->plugin && vm->quarantined) {
+        mg_fault_passed(vm, (uint32_t)task->turn);
+    }
+    if (task->phase == MG_PHASE_ACCESS) {
+        const struct mg_chain *chain = &vm->chains[task->chain];
+        collect_rest(req, MG_PHASE_ACCESS, chain,
+                     turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1);
+    }
+    return MG_VERDICT_EXIT;
+}
+
+/* What the end of the task means; the task is released by the caller. */
+static enum mg_verdict settle(struct mg_task *task, enum mg_run result)
+{
+    switch (result) {
+    case MG_RUN_DONE:
+        return task->exited ? settle_exit(task) : MG_VERDICT_CONTINUE;
+    case MG_RUN_EXIT:
+        return settle_exit(task);
+    default:
+        return settle_failure(task);
+    }
+}
+
+/* A task that had waited has ended. */
+static void on_hook_end(struct mg_task *task, enum mg_run result)
+{
+    struct mg_req *req = task->req;
+    const enum mg_phase phase = (enum mg_phase)task->phase;
+    req->script = NULL;
+    const enum mg_verdict verdict = settle(task, result);
+    if (verdict != MG_VERDICT_WAITING) {
+        req->ops->hook_done(req, phase, (int)verdict);
+    }
+}
+
+/* --- what flow calls -------------------------------------------------------------------------- */
+
+enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
+{
+    struct mg_vm *vm = req->vm;
+    const struct mg_chain *chain = mg_chain_of(vm, req->route);
+    if (!(chain->phases & MG_PHASE_BIT(phase))) {
+        return MG_VERDICT_CONTINUE;
+    }
+    req->lua_used = true;
+    if (vm->options.stats) {
+        mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
+    }
+    if (__builtin_expect(vm->quarantined != 0 || (req->lua_ref & MG_REQ_CAREFUL), 0)) {
+        return run_careful(req, phase, 0, false, false);
+    }
+    struct mg_task *task = take_task(req, phase);
+    if (!task) {
+        return fail(req, phase, &vm->turns[0], true);
+    }
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->run[phase]);
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->confs);
+    const enum mg_run result = run_task(req, task, 1);
+    if (result == MG_RUN_WAITING) {
+        return MG_VERDICT_WAITING;
+    }
+    const enum mg_verdict verdict = settle(task, result);
+    mg_sched_release(task);
+    return verdict;
+}
+
+void mg_hook_resume(struct mg_req *req, int status)
+{
+    const struct mg_task *task = req->script;
+    if (task) {
+        mg_sched_wake(req->vm, (struct mg_ticket){.task = task->index, .number = task->ticket},
+                      status);
+    }
+}
+
+void mg_hook_end(struct mg_req *req)
+{
+    struct mg_vm *vm = req->vm;
+    if (req->script) {
+        mg_sched_abandon(req->script);
+        req->script = NULL;
+    }
+    if (req->lua_ref & MG_REQ_DIRTY) {
+        lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry.forget);
+        lua_pushinteger(vm->L, (lua_Integer)req->slot);
+        if (mg_vm_call(vm, 1, 0)) {
+            lua_pop(vm->L, 1);
+        }
+    }
+    req->lua_ref = 0;
+    req->lua_used = false;
+}
+
+bool mg_hook_waiting(const struct mg_req *req)
+{
+    return req->script != NULL;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all parts of the script layer do with a state. */
+#include "script/vm.h"
+
+#include "base/stats.h"
+
+#include "script/ffi.h"
+
+#include <lauxlib.h>
+
+void mg_vm_log(struct mg_vm *vm, enum mg_log_level level, const char *component, const void *site,
+               mg_str text)
+{
+    if (vm->options.on_log) {
+        vm->options.on_log(vm->options.log_context, level, component, text);
+    } else {
+        mg_log_bytes(vm->options.log, level, component, site, text);
+    }
+}
+
+static int add_traceback(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    }
+    return 1;
+}
+
+int mg_vm_call(struct mg_vm *vm, int arguments, int results)
+{
+    lua_State *L = vm->L;
+    const int base = lua_gettop(L) - arguments;
+    struct mg_budget_run run;
+    mg_budget_run_init(&run);
+    lua_pushcfunction(L, add_traceback);
+    lua_insert(L, base);
+    vm->shared->unwind = MG_UNWIND_NONE;
+    if (vm->budget) {
+        mg_budget_begin(vm->budget, L, &vm->watch, &run);
+    }
+    vm->alloc.enforced = true;
+    const int failed = lua_pcall(L, arguments, results, base);
+    vm->alloc.enforced = false;
+    if (vm->budget) {
+        mg_budget_end(vm->budget);
+    }
+    lua_remove(L, base);
+    return failed ? MG_ELUA : 0;
+}
+
+/* Live data may well stay over the soft limit: the next collection waits until half of what was
+ * then left is used up. */
+void mg_vm_check_memory(struct mg_vm *vm)
+{
+    struct mg_alloc *alloc = &vm->alloc;
+    const uint64_t refused = alloc->refused - vm->refused;
+    if (refused == 0 && !mg_alloc_wants_collection(alloc)) {
+        return;
+    }
+    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+    mg_alloc_set_soft(alloc);
+    if (refused) {
+        vm->refused = alloc->refused;
+        vm->exhausted = mg_alloc_is_exhausted(alloc);
+        if (vm->options.stats) {
+            mg_stats_add(vm->options.stats, MG_STAT_LUA_MEMORY, refused);
+        }
+    }
+}

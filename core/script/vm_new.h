@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes and frees Lua states with the runtime loaded (standard library wrapped, globals in place),
+ * before any plugin.
+ *
+ *     struct mg_vm_options options = {.loop = loop, .lua_path = "/usr/share/moongate/lua", ...};
+ *     struct mg_vm *vm = mg_vm_new(&options, message, sizeof message);
+ *     mg_vm_adopt(vm, budget);
+ *     mg_vm_free(vm);
+ */
+#pragma once
+
+#include "script/vm.h"
+
+/* NULL with a sentence (a Lua error of the runtime, a file that cannot be read). */
+struct mg_vm *mg_vm_new(const struct mg_vm_options *options, char *message, size_t message_bytes);
+/* Cancels what waits and closes the state. free(NULL) is fine. */
+void mg_vm_free(struct mg_vm *vm);
+/* The state of a request's VM; for authors of FFI functions this is never needed. */
+static inline lua_State *mg_vm_state(struct mg_vm *vm)
+{
+    return vm->L;
+}
+
+/* From now on this thread runs it: its budget, its loop. */
+void mg_vm_adopt(struct mg_vm *vm, struct mg_budget *budget);
