@@ -141,7 +141,15 @@ function Plugins:check_together(items)
     end
     for _, name in ipairs(schema.ordered_keys(entries)) do
         local check = self.loaded[name].plugin.schema.check_entries
-        for _, found in ipairs(check and check(entries[name], self.gateway) or {}) do
+        local ran, list = true, nil
+        if check then
+            ran, list = pcall(check, entries[name], self.gateway)
+        end
+        if not ran then
+            list = { { entry = entries[name][1], message = 'check_entries failed: '
+                .. tostring(list) } }
+        end
+        for _, found in ipairs(list or {}) do
             self.findings:add(extend(places[found.entry], unpack(found.path or {})), {
                 severity = found.severity, code = REFUSED, message = found.message,
             })

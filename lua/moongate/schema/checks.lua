@@ -275,9 +275,18 @@ function METHODS:is_invalid(names)
     return false
 end
 
+function METHODS:is_unread(names)
+    for _, name in ipairs(names) do
+        if get(self.errors, name) == self.walk.UNREAD then
+            return true
+        end
+    end
+    return false
+end
+
 function METHODS:run_one(kind, arg)
     local names, runs_with_invalid = fields_of(kind, arg)
-    if not runs_with_invalid and self:is_invalid(names) then
+    if self:is_unread(names) or (not runs_with_invalid and self:is_invalid(names)) then
         return
     end
     local is_custom = kind == 'custom_entity_check'

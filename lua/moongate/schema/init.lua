@@ -175,7 +175,7 @@ local READERS = { array = 'read_list', set = 'read_list', map = 'read_map', reco
 function Schema:read_value(walk, def, value, container, key)
     local source = walk:source_of(container, key)
     if source == false then
-        return value
+        return nil, Walk.UNREAD
     elseif source then
         value = types.coerce(def, value)
         container[key] = value
@@ -251,10 +251,6 @@ function Schema:read_shorthand(walk, shorthand, input, origin, container)
     if value == nil or value == null then
         return nil
     end
-    if walk:source_of(container, name) == false then
-        origin[shorthand] = true
-        return nil
-    end
     local read, err = self:read_value(walk, def, value, container, name)
     if err then
         return err
@@ -292,7 +288,7 @@ function Schema:read_shorthands(walk, record, value, errors)
             local err = self:read_shorthand(walk, shorthand, input, origin, value)
             walk:leave()
             errors[shorthand.name] = err
-            input_is_partial = input_is_partial or err ~= nil or origin[shorthand]
+            input_is_partial = input_is_partial or err ~= nil
         end
     end
     return input, origin, input_is_partial

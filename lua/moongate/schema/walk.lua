@@ -8,10 +8,14 @@ local describe = require 'moongate.schema.describe'
 local Walk = {}
 Walk.__index = Walk
 
+--- The error of a field whose value could not be had (see soft): it was reported elsewhere, so it
+-- stands in no flat list, and no check looks at the field.
+Walk.UNREAD = 'the value could not be read'
+
 --- @tparam[opt] table opts
 --   soft: container table -> key -> source text, for values that came out of `${env:…}`: their text
 --   is turned into the number or boolean that the schema asks for, also in the container itself;
---   false where the value could not be had: it is not checked
+--   false where the value could not be had: its error is UNREAD
 -- @treturn Walk
 function Walk.new(opts)
     return setmetatable({
