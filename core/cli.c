@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading options by a table. Errors name the option as typed and, where a known one is near, that one.
+ * Reading options by a table. Errors name the option as typed and, where a known one is near, that
+ * one.
  */
 #include "cli.h"
 
@@ -35,7 +36,7 @@ int mg_cli_refuse(struct mg_cli *cli, const char *format, ...)
     return MG_EXIT_USAGE;
 }
 
-/* --- what was meant ------------------------------------------------------------------------------ */
+/* --- what was meant ---------------------------------------------------------------------- */
 
 static int smallest(int a, int b, int c)
 {
@@ -108,7 +109,7 @@ static void refuse_unknown(struct mg_cli *cli, mg_str typed)
     }
 }
 
-/* --- help ---------------------------------------------------------------------------------------- */
+/* --- help -------------------------------------------------------------------------------- */
 
 static void print_option(const struct mg_option *option)
 {
@@ -136,7 +137,7 @@ void mg_cli_help(const struct mg_verb *verb)
     }
 }
 
-/* --- options ------------------------------------------------------------------------------------- */
+/* --- options ----------------------------------------------------------------------------- */
 
 static int stop_with_help(struct mg_cli *cli)
 {
@@ -240,7 +241,7 @@ int mg_cli_next_option(struct mg_cli *cli, const char **value)
     return option;
 }
 
-/* --- values -------------------------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------------------------ */
 
 struct unit {
     const char *name;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the verbs of the command line have in common: a table of options each, one way to read them, help
- * made from the table, a suggestion for what was mistyped. Data goes to stdout, all else to stderr.
+ * What the verbs of the command line have in common: a table of options each, one way to read them,
+ * help made from the table, a suggestion for what was mistyped. Data goes to stdout, all else to
+ * stderr.
  *
  *     const char *value;
  *     int option;
@@ -63,7 +64,8 @@ enum {
     MG_CLI_STOP = -3,
 };
 
-/* The next option, with its value ("--name VALUE", "--name=VALUE", "-cVALUE"). --help prints the help. */
+/* The next option, with its value ("--name VALUE", "--name=VALUE", "-cVALUE"). --help prints the
+ * help. */
 int mg_cli_next(struct mg_cli *cli, const char **value);
 /* The same where arguments are not allowed: MG_CLI_STOP for one. */
 int mg_cli_next_option(struct mg_cli *cli, const char **value);
@@ -72,8 +74,8 @@ int mg_cli_refuse(struct mg_cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void mg_cli_help(const struct mg_verb *verb);
 
-/* The word of the list (NULL at its end) that is meant by a mistyped one, or NULL: at most two letters
- * added, left out, changed or swapped. */
+/* The word of the list (NULL at its end) that is meant by a mistyped one, or NULL: at most two
+ * letters added, left out, changed or swapped. */
 const char *mg_cli_meant(const char *typed, const char *const *words);
 
 /* "moongate: " and the sentence on stderr, with a line end. */

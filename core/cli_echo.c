@@ -131,7 +131,8 @@ static void watch_signals(struct run *run)
     }
 }
 
-/* Another process on a TCP port would get a part of the connections (SO_REUSEPORT), so it is asked for. */
+/* Another process on a TCP port would get a part of the connections (SO_REUSEPORT), so it is asked
+ * for. */
 static int listen_on(struct run *run, const struct mg_listen_address *place)
 {
     char message[256];

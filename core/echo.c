@@ -5,9 +5,9 @@
  *   HEAD --head complete--> BODY --body complete--> ANSWER --answer written--> HEAD
  *                             `--Upgrade--> TUNNEL
  *
- * Bytes are read from the loop's buffer where they lie; what a state cannot use yet is kept in `in`.
- * While an answer is under way reading goes on up to PIPELINE_BYTES, so that a client that goes away is
- * noticed.
+ * Bytes are read from the loop's buffer where they lie; what a state cannot use yet is kept in
+ * `in`. While an answer is under way reading goes on up to PIPELINE_BYTES, so that a client that
+ * goes away is noticed.
  */
 #include "echo.h"
 
@@ -80,7 +80,7 @@ struct connection {
     struct mg_echo_websocket ws;
 };
 
-/* --- the end of a connection --------------------------------------------------------------------- */
+/* --- the end of a connection ------------------------------------------------------------- */
 
 static void free_when_empty(struct mg_echo *echo)
 {
@@ -126,7 +126,7 @@ static void refuse(struct connection *connection, const char *status)
     }
 }
 
-/* --- answering ----------------------------------------------------------------------------------- */
+/* --- answering --------------------------------------------------------------------------- */
 
 static bool chance(struct mg_echo *echo, double share)
 {
@@ -236,7 +236,7 @@ static void begin_answer(struct connection *connection)
     connection->closed = progress == MG_ECHO_GONE;
 }
 
-/* --- tunnels ------------------------------------------------------------------------------------- */
+/* --- tunnels ----------------------------------------------------------------------------- */
 
 static void begin_tunnel(struct connection *connection)
 {
@@ -282,7 +282,7 @@ static void feed_tunnel(struct connection *connection, mg_str bytes)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------- */
 
 static void split_target(struct connection *connection)
 {
@@ -479,7 +479,7 @@ static void on_answered(void *context)
     feed_kept(connection);
 }
 
-/* --- the server ---------------------------------------------------------------------------------- */
+/* --- the server -------------------------------------------------------------------------- */
 
 static const struct mg_io_handler handler = {
     .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_closed = on_closed};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The answer's life: start -> (delay) -> begin -> pump ... pump -> end. pump writes until the queue is
- * long enough and goes on when it is empty; the head leaves together with the first block.
+ * The answer's life: start -> (delay) -> begin -> pump ... pump -> end. pump writes until the queue
+ * is long enough and goes on when it is empty; the head leaves together with the first block.
  */
 #include "echo_answer.h"
 
@@ -148,7 +148,7 @@ static enum mg_echo_progress pump(struct mg_echo_answer *answer)
     return end(answer);
 }
 
-/* --- events -------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------ */
 
 static void on_time(struct mg_deadline *deadline);
 
@@ -182,7 +182,7 @@ static enum mg_echo_progress pump_events(struct mg_echo_answer *answer)
     return end(answer);
 }
 
-/* --- the story ----------------------------------------------------------------------------------- */
+/* --- the story --------------------------------------------------------------------------- */
 
 static enum mg_echo_progress go_on(struct mg_echo_answer *answer)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One answer of the echo upstream under way: after its delay the head, then the body in blocks (never
- * more than MG_ECHO_QUEUE queued), or events one by one. Lives in its connection and is used again.
+ * One answer of the echo upstream under way: after its delay the head, then the body in blocks
+ * (never more than MG_ECHO_QUEUE queued), or events one by one. Lives in its connection and is used
+ * again.
  *
  *     answer.wish = wish;
  *     if (mg_echo_answer_start(&answer, &ask) == MG_ECHO_WRITTEN) ... next request

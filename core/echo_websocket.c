@@ -2,8 +2,8 @@
 /*
  * Frame by frame:
  *
- *   byte 0: FIN, RSV1-3, opcode (4 bits)    byte 1: MASK, length (7 bits; 126: 16, 127: 64 bits follow)
- *   then the longer length, if any, the mask of 4 bytes (clients must mask), the payload
+ *   byte 0: FIN, RSV1-3, opcode (4 bits)    byte 1: MASK, length (7 bits; 126: 16, 127: 64 bits
+ *   follow) then the longer length, if any, the mask of 4 bytes (clients must mask), the payload
  */
 #include "echo_websocket.h"
 
@@ -34,8 +34,8 @@ static uint64_t payload_length(const struct mg_echo_websocket *ws)
     return value;
 }
 
-/* The head is complete: answers with one of our own, unmasked. A pong goes back as a pong, which RFC 6455
- * (5.5.3) allows without a ping. */
+/* The head is complete: answers with one of our own, unmasked. A pong goes back as a pong, which
+ * RFC 6455 (5.5.3) allows without a ping. */
 static void begin_payload(struct mg_echo_websocket *ws, struct mg_buf *out)
 {
     const unsigned opcode = ws->head[0] & 0x0f;

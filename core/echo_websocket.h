@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The frames of a WebSocket (RFC 6455, 5.2) as an echo server needs them: each frame of the client is
- * unmasked and goes back with the same opcode, piece by piece as it comes. A ping is answered by a pong,
- * a close by a close, after which done is set. Broken is set by a frame that no client may send.
+ * The frames of a WebSocket (RFC 6455, 5.2) as an echo server needs them: each frame of the client
+ * is unmasked and goes back with the same opcode, piece by piece as it comes. A ping is answered by
+ * a pong, a close by a close, after which done is set. Broken is set by a frame that no client may
+ * send.
  *
  *     struct mg_echo_websocket ws = {0};
  *     mg_echo_websocket_feed(&ws, bytes, &out);      // appends to out what is to be sent

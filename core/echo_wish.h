@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an answer of the echo upstream is to be: given on its command line for all requests, changed by
- * the query of one.
+ * What an answer of the echo upstream is to be: given on its command line for all requests, changed
+ * by the query of one.
  *
  *     GET /any?status=503&size=1000&delay=50&chunked=1
  *

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes JSON text into a buffer, value by value, with the commas set and the texts escaped; for the
- * answers of the echo upstream and for `--json`. Over the buffer's cap nothing more is written and
- * failed is set. Nesting is the caller's to keep right.
+ * Writes JSON text into a buffer, value by value, with the commas set and the texts escaped; for
+ * the answers of the echo upstream and for `--json`. Over the buffer's cap nothing more is written
+ * and failed is set. Nesting is the caller's to keep right.
  *
  *     struct mg_json_out json = {.buf = &buf};
  *     mg_json_out_open(&json, '{');

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker table: births, deaths, heartbeats. */
+#include "seats.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EARLY_MS 1000 /* a death so soon after READY is a step of a crash loop */
+#define EARLY_WINDOW_MS 10000
+#define BACKOFF_MS 1000
+#define BACKOFF_MAX_MS 30000
+#define WATCHDOG_START_MS 10000 /* at least, for a worker that is still starting */
+
+void mg_seats_init(struct mg_seats *seats, uint32_t count, struct mg_log *log, struct mg_shm *shm)
+{
+    *seats = (struct mg_seats){.count = count, .log = log, .shm = shm};
+    seats->items = calloc(count, sizeof *seats->items);
+    mg_require(seats->items != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        seats->items[i].channel = -1;
+    }
+}
+
+static void close_channel(struct mg_seat *seat)
+{
+    if (seat->channel >= 0) {
+        close(seat->channel);
+        seat->channel = -1;
+    }
+}
+
+void mg_seats_deinit(struct mg_seats *seats)
+{
+    for (uint32_t i = 0; i < seats->count; i++) {
+        close_channel(&seats->items[i]);
+    }
+    free(seats->items);
+    *seats = (struct mg_seats){.count = 0};
+}
+
+void mg_seats_fill(struct mg_seats *seats, uint32_t index, pid_t pid, int channel, uint64_t now_ms)
+{
+    struct mg_seat *seat = &seats->items[index];
+    seat->state = MG_SEAT_STARTING;
+    seat->pid = pid;
+    seat->channel = channel;
+    seat->started_ms = seat->beat_ms = now_ms;
+    seat->beat = 0;
+    seat->stuck = seat->built = false;
+}
+
+void mg_seats_ready(struct mg_seats *seats, uint32_t index, uint64_t generation, uint64_t now_ms)
+{
+    struct mg_seat *seat = &seats->items[index];
+    seat->state = MG_SEAT_SERVING;
+    seat->ready_ms = now_ms;
+    seat->generation = generation;
+}
+
+/* --- deaths ------------------------------------------------------------------------------ */
+
+/* Whether the last early deaths came fast enough to wait; notes this one. */
+static bool is_crash_loop(struct mg_seat *seat, uint64_t now_ms)
+{
+    for (size_t i = MG_SEAT_EARLY_DEATHS - 1; i > 0; i--) {
+        seat->early_deaths[i] = seat->early_deaths[i - 1];
+    }
+    seat->early_deaths[0] = now_ms;
+    const uint64_t oldest = seat->early_deaths[MG_SEAT_EARLY_DEATHS - 1];
+    return seat->backoff_ms > 0 || (oldest > 0 && now_ms - oldest <= EARLY_WINDOW_MS);
+}
+
+static void plan_respawn(struct mg_seats *seats, uint32_t index, bool wanted, uint64_t now_ms)
+{
+    struct mg_seat *seat = &seats->items[index];
+    const bool early = seat->state == MG_SEAT_STARTING || now_ms - seat->ready_ms <= EARLY_MS;
+    seat->respawn_ms = now_ms;
+    if (wanted || seat->stuck || !early) {
+        seat->backoff_ms = 0;
+        return;
+    }
+    if (is_crash_loop(seat, now_ms)) {
+        seat->backoff_ms = seat->backoff_ms ? seat->backoff_ms * 2 : BACKOFF_MS;
+        seat->backoff_ms = seat->backoff_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : seat->backoff_ms;
+        seat->respawn_ms = now_ms + seat->backoff_ms;
+        mg_log_write(seats->log, MG_LOG_CRIT, "master",
+                     "worker %u keeps dying at its start: next try in %" PRIu64 " s", index,
+                     seat->backoff_ms / 1000);
+    }
+}
+
+/* What the slot says that was running: "" when nothing was. */
+static const char *suspect(const struct mg_slot *slot, char *text, size_t bytes)
+{
+    if (!slot->running) {
+        return "";
+    }
+    char plugin[2 * MG_SLOT_TEXT];
+    char route[2 * MG_SLOT_TEXT];
+    char request[2 * MG_SLOT_TEXT];
+    mg_log_quote(plugin, sizeof plugin,
+                 mg_str_make(slot->plugin, strnlen(slot->plugin, MG_SLOT_TEXT)));
+    mg_log_quote(route, sizeof route, mg_str_make(slot->route, strnlen(slot->route, MG_SLOT_TEXT)));
+    mg_log_quote(request, sizeof request,
+                 mg_str_make(slot->request_id, strnlen(slot->request_id, MG_SLOT_TEXT)));
+    snprintf(text, bytes, " plugin=%s phase=%.*s route=%s request_id=%s", plugin,
+             (int)strnlen(slot->phase, sizeof slot->phase), slot->phase, route, request);
+    return text;
+}
+
+static void log_death(struct mg_seats *seats, uint32_t index, int status, bool wanted)
+{
+    const struct mg_seat *seat = &seats->items[index];
+    char running[600] = "";
+    const char *what = suspect(mg_shm_slot(seats->shm, index), running, sizeof running);
+    if (wanted) {
+        return;
+    }
+    if (WIFSIGNALED(status)) {
+        mg_log_write(seats->log, MG_LOG_ALERT, "master",
+                     "worker %u died of signal %d (%s) pid=%d%s", index, WTERMSIG(status),
+                     strsignal(WTERMSIG(status)), (int)seat->pid, what);
+    } else {
+        mg_log_write(seats->log, MG_LOG_ALERT, "master", "worker %u ended with status %d pid=%d%s",
+                     index, WEXITSTATUS(status), (int)seat->pid, what);
+    }
+}
+
+int mg_seats_died(struct mg_seats *seats, pid_t pid, int status, bool wanted, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < seats->count; i++) {
+        struct mg_seat *seat = &seats->items[i];
+        if (seat->state == MG_SEAT_EMPTY || seat->pid != pid) {
+            continue;
+        }
+        log_death(seats, i, status, wanted);
+        mg_shm_worker_died(seats->shm, i);
+        mg_stats_add(mg_shm_stats(seats->shm, seats->count),
+                     seat->stuck ? MG_STAT_RESTARTS_STUCK : MG_STAT_RESTARTS_CRASH, wanted ? 0 : 1);
+        plan_respawn(seats, i, wanted, now_ms);
+        close_channel(seat);
+        seat->state = MG_SEAT_EMPTY;
+        seat->restarts += wanted ? 0 : 1;
+        return (int)i;
+    }
+    return -1;
+}
+
+/* --- heartbeat --------------------------------------------------------------------------- */
+
+static void kill_stuck(struct mg_seats *seats, uint32_t index, uint64_t still_ms)
+{
+    struct mg_seat *seat = &seats->items[index];
+    char running[600] = "";
+    mg_log_write(seats->log, MG_LOG_ALERT, "master",
+                 "worker %u has not moved for %" PRIu64 " ms and is killed pid=%d%s", index,
+                 still_ms, (int)seat->pid,
+                 suspect(mg_shm_slot(seats->shm, index), running, sizeof running));
+    seat->stuck = true;
+    kill(seat->pid, SIGKILL);
+}
+
+void mg_seats_watch(struct mg_seats *seats, uint64_t watchdog_ms, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < seats->count; i++) {
+        struct mg_seat *seat = &seats->items[i];
+        const struct mg_slot *slot = mg_shm_slot(seats->shm, i);
+        if (seat->state == MG_SEAT_EMPTY || seat->stuck) {
+            continue;
+        }
+        const uint64_t beat = *(const volatile uint64_t *)&slot->beat;
+        const bool waiting = *(const volatile uint32_t *)&slot->waiting != 0;
+        if (waiting || beat != seat->beat) {
+            seat->beat = beat;
+            seat->beat_ms = now_ms;
+            continue;
+        }
+        const uint64_t patience = seat->state == MG_SEAT_STARTING && watchdog_ms < WATCHDOG_START_MS
+                                      ? WATCHDOG_START_MS
+                                      : watchdog_ms;
+        if (watchdog_ms > 0 && now_ms - seat->beat_ms >= patience) {
+            kill_stuck(seats, i, now_ms - seat->beat_ms);
+        }
+    }
+}
+
+/* --- all of them ------------------------------------------------------------------------- */
+
+uint32_t mg_seats_in(const struct mg_seats *seats, enum mg_seat_state state)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < seats->count; i++) {
+        count += seats->items[i].state == state ? 1 : 0;
+    }
+    return count;
+}
+
+void mg_seats_kill(const struct mg_seats *seats, int signal)
+{
+    for (uint32_t i = 0; i < seats->count; i++) {
+        if (seats->items[i].state != MG_SEAT_EMPTY) {
+            kill(seats->items[i].pid, signal);
+        }
+    }
+}
