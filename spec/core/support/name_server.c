@@ -59,11 +59,12 @@ static void put_addresses(struct message *message, unsigned name_at,
 {
     for (int i = 1; i <= record->count; i++) {
         const unsigned char last = (unsigned char)i;
-        const unsigned char a[] = {192, 0, 2, last};
+        const unsigned char test_net[] = {192, 0, 2, last}, local[] = {127, 0, 0, last};
+        const unsigned char *a = record->answer == ANSWER_A ? test_net : local;
         const unsigned char aaaa[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = last};
-        if (record->answer == ANSWER_A) {
-            put_record(message, name_at, TYPE_A, record->ttl_s, sizeof a);
-            put(message, a, sizeof a);
+        if (record->answer != ANSWER_AAAA) {
+            put_record(message, name_at, TYPE_A, record->ttl_s, sizeof test_net);
+            put(message, a, sizeof test_net);
         } else {
             put_record(message, name_at, TYPE_AAAA, record->ttl_s, sizeof aaaa);
             put(message, aaaa, sizeof aaaa);
@@ -118,8 +119,9 @@ static bool make_answer(struct name_server *server, struct message *message, con
             is_silent = message->bytes[7] == 0;
             break;
         case ANSWER_A:
+        case ANSWER_LOCAL:
         case ANSWER_AAAA:
-            if (type == (at->answer == ANSWER_A ? TYPE_A : TYPE_AAAA)) {
+            if (type == (at->answer == ANSWER_AAAA ? TYPE_AAAA : TYPE_A)) {
                 put_addresses(message, name_at, at);
             }
             break;

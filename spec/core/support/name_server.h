@@ -16,6 +16,7 @@
 
 enum name_answer {
     ANSWER_A,     /* 192.0.2.1 ... 192.0.2.count */
+    ANSWER_LOCAL, /* A: 127.0.0.1 ... 127.0.0.count */
     ANSWER_AAAA,  /* 2001:db8::1 ... */
     ANSWER_CNAME, /* an alias of the next record, which follows in the same answer */
     ANSWER_SERVFAIL,
