@@ -62,6 +62,17 @@ MG_FFI_EXPORT int mg_ffi_node_id(char *out, size_t room)
     return UUID_CHARS;
 }
 
+MG_FFI_EXPORT int mg_ffi_random(char *out, size_t len)
+{
+    uint8_t bytes[MG_SIPHASH_KEY_BYTES];
+    if (len > sizeof bytes) {
+        return 0;
+    }
+    mg_hash_random_key(bytes);
+    memcpy(out, bytes, len);
+    return 1;
+}
+
 MG_FFI_EXPORT int mg_ffi_ip_is_trusted(struct mg_vm *vm, const char *ip, size_t len)
 {
     const struct mg_config *config = vm->config;

@@ -258,6 +258,8 @@ MG_FFI_EXPORT double mg_ffi_req_measure(struct mg_req *req, int which)
         return (double)req->body_bytes_out;
     case MG_FFI_RESPONSE_BUFFER:
         return (double)limits_of(req)->response_buffer;
+    case MG_FFI_CONNECTION_ID:
+        return (double)req->connection_id;
     default:
         return duration(req, which);
     }

@@ -138,7 +138,8 @@ enum {
     MG_FFI_BYTES_OUT,
     MG_FFI_BODY_BYTES_IN,
     MG_FFI_BODY_BYTES_OUT,
-    MG_FFI_RESPONSE_BUFFER    /* limits.response_buffer in force, bytes; 0 = unlimited */
+    MG_FFI_RESPONSE_BUFFER,   /* limits.response_buffer in force, bytes; 0 = unlimited */
+    MG_FFI_CONNECTION_ID
 };
 double mg_ffi_req_measure(struct mg_req *req, int which);
 
@@ -229,6 +230,19 @@ int mg_ffi_worker_count(struct mg_vm *vm);
 int mg_ffi_log_enabled(struct mg_vm *vm, int level);
 int mg_ffi_log_write(struct mg_vm *vm, int level, const char *component, const char *text,
                      size_t len);
+
+/* Random bytes that nobody can foretell, at most 16. */
+int mg_ffi_random(char *out, size_t len);
+
+/* PCRE2 with limits. NULL with a sentence in message. Free it once. */
+struct mg_regex;
+struct mg_regex *mg_ffi_regex_new(const char *pattern, size_t len, int caseless, char *message,
+                                  size_t room);
+void mg_ffi_regex_free(struct mg_regex *regex);
+/* groups: room for 16. How many groups matched, the whole match included; 0 = no match; a negative
+ * error over the match limit. A group that took no part has ptr NULL. */
+int mg_ffi_regex_exec(struct mg_vm *vm, const struct mg_regex *regex, const char *subject,
+                      size_t len, struct mg_ffi_str *groups);
 
 /* ---- end of PDK ---------------------------------------------------------------------------- */
 

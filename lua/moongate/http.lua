@@ -6,7 +6,6 @@
 --     if answer and answer.status == 200 then ... answer.body ... answer.headers['x-user'] ...
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'
-local boot = require 'moongate.runtime.boot'
 local runtime = require 'moongate.runtime'
 local C = require('moongate.runtime.ffi').C
 
@@ -16,7 +15,7 @@ local DEFAULT_TIMEOUT = 10   -- seconds, for everything
 local DEFAULT_KEEPALIVE = 60 -- seconds that a connection may idle
 
 local name_view, value_view = ffi.new('struct mg_ffi_str'), ffi.new('struct mg_ffi_str')
-local errors = boot.errors
+local errors = runtime.errors
 local ERRORS = {
     [errors.TIMEOUT] = 'timeout',
     [errors.CLOSED] = 'closed',

@@ -60,6 +60,16 @@ static void the_process_knows_itself(void **state)
     assert_string_equal(mg_ffi_version(), MOONGATE_VERSION);
 }
 
+static void random_bytes_differ(void **state)
+{
+    (void)state;
+    char one[16] = "", two[17] = "";
+    assert_int_equal(mg_ffi_random(one, sizeof one), 1);
+    assert_int_equal(mg_ffi_random(two, 16), 1);
+    assert_memory_not_equal(one, two, 16);
+    assert_int_equal(mg_ffi_random(two, 17), 0);
+}
+
 static void a_line_reaches_the_error_log(void **state)
 {
     (void)state;
@@ -87,6 +97,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trust_follows_the_configured_ranges, request_setup,
                                         request_teardown),
         cmocka_unit_test(the_process_knows_itself),
+        cmocka_unit_test(random_bytes_differ),
         cmocka_unit_test(a_line_reaches_the_error_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
