@@ -178,6 +178,11 @@ struct mg_link *mg_io_link(struct mg_io *io)
     return &io->link;
 }
 
+struct mg_io *mg_io_from_link(struct mg_link *link)
+{
+    return MG_CONTAINER(link, struct mg_io, link);
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* libuv reads again while reads come back full. An empty buffer tells it to stop for this time;
