@@ -9,6 +9,7 @@
 
 #include <lua.h>
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -300,6 +301,9 @@ static int read_number(struct reader *r)
     lua_pushlstring(L, r->p, (size_t)(end - r->p));
     lua_Number value = lua_tonumber(L, -1);
     lua_pop(L, 1);
+    if (isinf(value) && r->settings->decode_numbers != MG_JSON_NUMBERS_ALLOW) {
+        return fail_at(r, "value", "a number out of range", r->p);
+    }
     lua_pushnumber(L, value);
     r->p = end;
     return 0;
