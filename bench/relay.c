@@ -4,8 +4,8 @@
  * upstream and back without parsing them. Whatever the gateway costs above this is its own doing.
  * One answer has to come in one read (small bodies), because the relay cannot tell where it ends.
  *
- *     bench_relay 127.0.0.1:9000 127.0.0.1:9101        # listen, upstream; ends with SIGINT or SIGTERM
- *     strace -c -f bench_relay ...                     # 4 calls a round trip, epoll_wait aside
+ *     bench_relay 127.0.0.1:9000 127.0.0.1:9101    # listen, upstream; ends with SIGINT, SIGTERM
+ *     strace -c -f bench_relay ...                 # 4 calls a round trip, epoll_wait aside
  *
  * An upstream connection goes back to the pool after each answer and is taken again for the next
  * request, as in the gateway.

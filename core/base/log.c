@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The error log. A line is formatted and escaped on the stack and leaves in one write. Call sites are
- * counted in a small table indexed by the site's address; two sites that share a slot push each other
- * out, which at worst lets a few more lines pass.
+ * The error log. A line is formatted and escaped on the stack and leaves in one write. Call sites
+ * are counted in a small table indexed by the site's address; two sites that share a slot push each
+ * other out, which at worst lets a few more lines pass.
  */
 #include "base/log.h"
 
@@ -142,8 +142,8 @@ static void put_escaped(struct line *line, unsigned char c)
     }
 }
 
-/* Length of the printable character at the start of s: 0 for control bytes (C0, DEL, C1) and for what
- * is no UTF-8 (RFC 3629, 4). */
+/* Length of the printable character at the start of s: 0 for control bytes (C0, DEL, C1) and for
+ * what is no UTF-8 (RFC 3629, 4). */
 static size_t printable(mg_str s)
 {
     const unsigned char *at = (const unsigned char *)s.ptr;
@@ -307,6 +307,7 @@ void mg_log_write(struct mg_log *log, enum mg_log_level level, const char *compo
     char text[MG_LOG_LINE_BYTES];
     va_list arguments;
     va_start(arguments, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang 14 does not see va_start */
     const int count = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     /* a text cut here is longer than a line, so the line is marked as cut, too */

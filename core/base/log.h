@@ -4,11 +4,11 @@
  *
  *     2026-11-24T03:40:00.123Z warn worker: cannot accept error="too many open files" pid=17
  *
- * One event is one line and one write(2) of at most 4 KiB: control bytes, line ends and bytes that are
- * no UTF-8 are written as \n, \t or \xHH, a longer message is cut and ends in "[cut]". A call site (known
- * by the address of its format) writes at most 10 lines a second, then counts; the count comes with its
- * next line or with mg_log_flush, as "N suppressed". What a full pipe or disk refuses is counted and
- * reported the same way, as "N lost".
+ * One event is one line and one write(2) of at most 4 KiB: control bytes, line ends and bytes that
+ * are no UTF-8 are written as \n, \t or \xHH, a longer message is cut and ends in "[cut]". A call
+ * site (known by the address of its format) writes at most 10 lines a second, then counts; the
+ * count comes with its next line or with mg_log_flush, as "N suppressed". What a full pipe or disk
+ * refuses is counted and reported the same way, as "N lost".
  *
  *     struct mg_log *log;
  *     if (mg_log_open(&log, NULL, MG_LOG_NOTICE) == 0) {            // standard error
@@ -43,21 +43,23 @@ enum mg_log_level {
 
 struct mg_log;
 
-/* path: appended to, made with mode 0640 when missing; NULL or "stderr": standard error, which is not
- * closed. level: the least urgent one written. Negative errno when the file cannot be opened. */
+/* path: appended to, made with mode 0640 when missing; NULL or "stderr": standard error, which is
+ * not closed. level: the least urgent one written. Negative errno when the file cannot be
+ * opened. */
 MG_NODISCARD int mg_log_open(struct mg_log **out, const char *path, enum mg_log_level level);
 /* Flushes first. */
 void mg_log_close(struct mg_log *log);
 /* Opens the file anew (log rotation). On failure the old one stays in use. */
 MG_NODISCARD int mg_log_reopen(struct mg_log *log);
 void mg_log_set_level(struct mg_log *log, enum mg_log_level level);
-/* Times come from clock (borrowed) from now on, for tests; NULL: from the system, as at the start. */
+/* Times come from clock (borrowed) from now on, for tests; NULL: from the system, as at the
+ * start. */
 void mg_log_set_clock(struct mg_log *log, const struct mg_clock *clock);
 /* Whether a line of this level would be written; false when log is NULL. */
 bool mg_log_enabled(const struct mg_log *log, enum mg_log_level level);
 
-/* One line; nothing when log is NULL. The suppression counts by the address of format; component is a
- * module or "plugin NAME". */
+/* One line; nothing when log is NULL. The suppression counts by the address of format; component is
+ * a module or "plugin NAME". */
 void mg_log_write(struct mg_log *log, enum mg_log_level level, const char *component,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* The same for bytes that come from elsewhere (a Lua plugin); site: any address that stands for the
@@ -70,5 +72,6 @@ void mg_log_flush(struct mg_log *log);
 /* "emerg" ... "debug", also "warning" and "err"; MG_EINVALID. */
 MG_NODISCARD int mg_log_level_parse(mg_str name, enum mg_log_level *level);
 const char *mg_log_level_name(enum mg_log_level level);
-/* bytes in double quotes, with '"' and '\' escaped by a '\', cut to fit; NUL-terminated. Returns into. */
+/* bytes in double quotes, with '"' and '\' escaped by a '\', cut to fit; NUL-terminated. Returns
+ * into. */
 const char *mg_log_quote(char *into, size_t into_bytes, mg_str bytes);

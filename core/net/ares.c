@@ -169,8 +169,8 @@ static void on_answer(void *context, int status, int timeouts, struct ares_addri
     }
 }
 
-/* For both families in one: c-ares 1.18.1 loses memory when the hosts file has a name, but not in the
- * one family that was asked for. */
+/* For both families in one: c-ares 1.18.1 loses memory when the hosts file has a name, but not in
+ * the one family that was asked for. */
 void mg_ares_ask_hosts(struct mg_ares *ares, const char *name, struct mg_ares_ask *ask)
 {
     const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT};

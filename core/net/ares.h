@@ -40,5 +40,6 @@ MG_NODISCARD int mg_ares_open(struct mg_ares **out, struct mg_loop *loop, uint32
 void mg_ares_close(struct mg_ares *ares);
 /* Asks the hosts file only, for both families: fn fires before this returns. */
 void mg_ares_ask_hosts(struct mg_ares *ares, const char *name, struct mg_ares_ask *ask);
-/* Asks the name servers. family: AF_INET or AF_INET6. Unlike other callbacks fn may fire before this returns. */
+/* Asks the name servers. family: AF_INET or AF_INET6. Unlike other callbacks fn may fire before
+ * this returns. */
 void mg_ares_ask(struct mg_ares *ares, const char *name, int family, struct mg_ares_ask *ask);

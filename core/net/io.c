@@ -388,8 +388,7 @@ int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (parts[i].len > 0) {
             /* libuv's type has no const; it does not write there */
-            buffers[used++] =
-                (uv_buf_t){.base = (char *)(uintptr_t)parts[i].ptr, .len = parts[i].len};
+            buffers[used++] = (uv_buf_t){.base = (char *)parts[i].ptr, .len = parts[i].len};
             total += parts[i].len;
         }
     }

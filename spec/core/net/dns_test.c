@@ -403,6 +403,17 @@ static void no_more_than_64_addresses_are_used(void **state)
     close_all(&f);
 }
 
+static void a_long_answer_comes_by_tcp(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct name_record records[] = {{"big.test", ANSWER_AAAA, 30, 60}, {.name = NULL}};
+    open_all(&f, records);
+    assert_int_equal(resolve(&f, "big.test").v6, 60);
+    assert_int_equal(f.server.asked_by_tcp, 1);
+    close_all(&f);
+}
+
 static void silent_servers_are_given_up(void **state)
 {
     (void)state;
@@ -467,6 +478,7 @@ int main(void)
         cmocka_unit_test(one_family_waits_for_the_other_only_briefly),
         cmocka_unit_test(asks_anew_when_half_an_answer_is_out_of_date),
         cmocka_unit_test(no_more_than_64_addresses_are_used),
+        cmocka_unit_test(a_long_answer_comes_by_tcp),
         cmocka_unit_test(silent_servers_are_given_up),
         cmocka_unit_test(closing_tells_those_who_wait),
         cmocka_unit_test(refuses_what_is_no_name_or_no_server),

@@ -2,7 +2,10 @@
 /* A small name server (RFC 1035, 4): one question, answers with compressed names. */
 #include "support/name_server.h"
 
+#include "support/sockets.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +20,7 @@
 #include <cmocka.h>
 
 #define HEAD_BYTES 12
+#define MOST_UDP_BYTES 1232
 #define TYPE_A 1
 #define TYPE_CNAME 5
 #define TYPE_AAAA 28
@@ -133,49 +137,131 @@ static bool make_answer(struct name_server *server, struct message *message, con
     return !is_silent;
 }
 
-static void on_query(uv_poll_t *poll, int status, int events)
+/* Turns the query in message into its answer; whether that is to be sent. */
+static bool answer_query(struct name_server *server, struct message *message)
+{
+    char name[256];
+    const size_t end = read_name(message, name, sizeof name);
+    const unsigned type = (unsigned)message->bytes[end] << 8 | message->bytes[end + 1];
+    message->len = end + 4;   /* head and question stay; EDNS goes */
+    message->bytes[2] = 0x81; /* answer, recursion desired */
+    message->bytes[3] = 0x80; /* recursion available */
+    memset(message->bytes + 6, 0, 6);
+    return make_answer(server, message, name, type);
+}
+
+static void on_udp(uv_poll_t *poll, int status, int events)
 {
     (void)status;
     (void)events;
-    struct name_server *server = MG_CONTAINER(poll, struct name_server, poll);
+    struct name_server *server = MG_CONTAINER(poll, struct name_server, udp);
     struct sockaddr_in from;
     socklen_t length = sizeof from;
     struct message message;
-    char name[256];
     mg_loop_wake(server->loop);
-    const ssize_t count = recvfrom(server->fd, message.bytes, sizeof message.bytes, MSG_DONTWAIT,
-                                   (struct sockaddr *)&from, &length);
+    const ssize_t count = recvfrom(server->udp_fd, message.bytes, sizeof message.bytes,
+                                   MSG_DONTWAIT, (struct sockaddr *)&from, &length);
     if (count < HEAD_BYTES) {
         return;
     }
     message.len = (size_t)count;
-    const size_t end = read_name(&message, name, sizeof name);
-    const unsigned type = (unsigned)message.bytes[end] << 8 | message.bytes[end + 1];
-    message.len = end + 4;   /* head and question stay; EDNS goes */
-    message.bytes[2] = 0x81; /* answer, recursion desired */
-    message.bytes[3] = 0x80; /* recursion available */
-    memset(message.bytes + 6, 0, 6);
-    if (make_answer(server, &message, name, type)) {
-        (void)sendto(server->fd, message.bytes, message.len, 0, (struct sockaddr *)&from, length);
+    if (!answer_query(server, &message)) {
+        return;
     }
+    if (message.len > MOST_UDP_BYTES) {
+        char name[256];
+        message.bytes[2] |= 0x02; /* truncated: come by TCP */
+        message.bytes[7] = 0;     /* only the question is left */
+        message.len = read_name(&message, name, sizeof name) + 4;
+    }
+    (void)sendto(server->udp_fd, message.bytes, message.len, 0, (struct sockaddr *)&from, length);
+}
+
+static void close_tcp(struct name_server *server)
+{
+    uv_close((uv_handle_t *)&server->tcp, NULL);
+    close(server->tcp_fd);
+    server->tcp_fd = -1;
+}
+
+/* A query stands behind its length (RFC 1035, 4.2.2); on the loopback it comes in one piece. */
+static void on_tcp(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct name_server *server = MG_CONTAINER(poll, struct name_server, tcp);
+    unsigned char prefix[2];
+    struct message message;
+    mg_loop_wake(server->loop);
+    if (recv(server->tcp_fd, prefix, sizeof prefix, MSG_WAITALL) != sizeof prefix) {
+        close_tcp(server);
+        return;
+    }
+    message.len = (size_t)prefix[0] << 8 | prefix[1];
+    assert_int_equal(recv(server->tcp_fd, message.bytes, message.len, MSG_WAITALL), message.len);
+    server->asked_by_tcp++;
+    if (answer_query(server, &message)) {
+        prefix[0] = (unsigned char)(message.len >> 8);
+        prefix[1] = (unsigned char)message.len;
+        assert_int_equal(send(server->tcp_fd, prefix, sizeof prefix, MSG_NOSIGNAL), sizeof prefix);
+        assert_int_equal(send(server->tcp_fd, message.bytes, message.len, MSG_NOSIGNAL),
+                         message.len);
+    }
+}
+
+static void watch(struct name_server *server, uv_poll_t *poll, int fd, uv_poll_cb on_event)
+{
+    assert_int_equal(uv_poll_init(&server->loop->uv, poll, fd), 0);
+    assert_int_equal(uv_poll_start(poll, UV_READABLE, on_event), 0);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct name_server *server = MG_CONTAINER(poll, struct name_server, listener);
+    mg_loop_wake(server->loop);
+    assert_int_equal(server->tcp_fd, -1);
+    server->tcp_fd = accept(server->listener_fd, NULL, NULL);
+    assert_return_code(server->tcp_fd, errno);
+    watch(server, &server->tcp, server->tcp_fd, on_tcp);
+}
+
+/* One port for both; the kernel picks one that is free for TCP, but may be taken for UDP. */
+static void bind_both(struct name_server *server)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int result = -1;
+    uint16_t port;
+    server->udp_fd = socket(AF_INET, SOCK_DGRAM, 0);
+    for (int i = 0; i < 10 && result != 0; i++) {
+        server->listener_fd = sockets_listen(&port);
+        in.sin_port = htons(port);
+        result = bind(server->udp_fd, (struct sockaddr *)&in, sizeof in);
+        if (result != 0) {
+            close(server->listener_fd);
+        }
+    }
+    assert_return_code(result, errno);
+    snprintf(server->address, sizeof server->address, "127.0.0.1:%u", port);
 }
 
 void name_server_open(struct name_server *server, struct mg_loop *loop)
 {
     static const struct name_record none[] = {{.name = NULL}};
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof in;
-    *server = (struct name_server){.loop = loop, .records = none};
-    server->fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_return_code(bind(server->fd, (struct sockaddr *)&in, sizeof in), 0);
-    assert_return_code(getsockname(server->fd, (struct sockaddr *)&in, &length), 0);
-    snprintf(server->address, sizeof server->address, "127.0.0.1:%u", ntohs(in.sin_port));
-    assert_int_equal(uv_poll_init(&loop->uv, &server->poll, server->fd), 0);
-    assert_int_equal(uv_poll_start(&server->poll, UV_READABLE, on_query), 0);
+    *server = (struct name_server){.loop = loop, .records = none, .tcp_fd = -1};
+    bind_both(server);
+    watch(server, &server->udp, server->udp_fd, on_udp);
+    watch(server, &server->listener, server->listener_fd, on_connection);
 }
 
 void name_server_close(struct name_server *server)
 {
-    uv_close((uv_handle_t *)&server->poll, NULL);
-    close(server->fd);
+    uv_close((uv_handle_t *)&server->udp, NULL);
+    uv_close((uv_handle_t *)&server->listener, NULL);
+    close(server->udp_fd);
+    close(server->listener_fd);
+    if (server->tcp_fd >= 0) {
+        close_tcp(server);
+    }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A name server of a test: UDP on 127.0.0.1, served by the loop under test. It answers from a table
- * of the test, or keeps silent, and counts what it was asked.
+ * A name server of a test: on 127.0.0.1, by UDP, and by TCP for answers over 1232 bytes, served by
+ * the loop under test. It answers from a table of the test, or keeps silent, and counts what it was
+ * asked.
  *
  *     struct name_server server;
  *     name_server_open(&server, &loop);
@@ -33,11 +34,12 @@ struct name_record {
 
 struct name_server {
     struct mg_loop *loop;
-    uv_poll_t poll;
-    int fd;
+    uv_poll_t udp, listener, tcp;
+    int udp_fd, listener_fd, tcp_fd;   /* tcp: one connection at a time, -1 = none */
     char address[32];                  /* "127.0.0.1:PORT" */
     const struct name_record *records; /* may change at any time */
     int asked_a, asked_aaaa;           /* of listed names */
+    int asked_by_tcp;
 };
 
 void name_server_open(struct name_server *server, struct mg_loop *loop);

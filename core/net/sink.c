@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registry of sinks, and what a sink does in a loop turn. */
+#include "net/sink.h"
+
+#include "base/list.h"
+#include "net/sink_file.h"
+#include "net/sink_stream.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RETRY_STREAM_MS 20 /* until a reader that was too slow is tried again */
+#define RETRY_FILE_MS 500  /* until a file that failed is; back within 1 s of the cause's end */
+
+struct mg_sinks {
+    struct mg_loop *loop;
+    struct mg_stats *stats;
+    struct mg_link all; /* struct mg_sink */
+    bool closing;
+};
+
+struct mg_sink {
+    struct mg_link link;
+    struct mg_sinks *sinks;
+    struct mg_sink_settings settings; /* path is a copy */
+    mg_str name;                      /* in records of loss */
+    uint32_t references;
+    struct mg_sink_queue queue;
+    struct mg_sink_counts told; /* what stats know already */
+    bool is_file;               /* file below, else stream */
+    struct mg_sink_stream stream;
+    struct mg_sink_file file;
+    struct mg_deadline retry;      /* armed: nothing is tried before */
+    char lead[MG_SINK_LOSS_BYTES]; /* records of loss being written to the file */
+    struct mg_sink_loss lead_losses[MG_SINK_REASONS];
+};
+
+static int64_t wall_ms(const struct mg_sink *sink)
+{
+    return mg_clock_wall_ms(&sink->sinks->loop->clock);
+}
+
+static void on_retry(struct mg_deadline *deadline)
+{
+    (void)deadline; /* the next flush finds it no longer armed */
+}
+
+static void retry_later(struct mg_sink *sink, uint64_t ms)
+{
+    struct mg_loop *loop = sink->sinks->loop;
+    mg_deadline_arm(mg_deadlines_class(&loop->deadlines, ms), &sink->retry, on_retry,
+                    mg_loop_now_ms(loop));
+}
+
+static void tell_stats(struct mg_sink *sink)
+{
+    struct mg_stats *stats = sink->sinks->stats;
+    const struct mg_sink_counts *now = &sink->queue.counts;
+    if (stats) {
+        mg_stats_add(stats, MG_STAT_LOG_WRITTEN, now->written - sink->told.written);
+        mg_stats_add(stats, MG_STAT_LOG_DROPPED, now->dropped - sink->told.dropped);
+        mg_stats_add(stats, MG_STAT_LOG_BYTES, now->bytes_written - sink->told.bytes_written);
+    }
+    sink->told = *now;
+}
+
+static void free_sink(struct mg_sink *sink)
+{
+    tell_stats(sink);
+    mg_deadline_cancel(&sink->retry);
+    mg_link_remove(&sink->link);
+    if (sink->is_file) {
+        mg_sink_file_close(&sink->file);
+    } else {
+        mg_sink_stream_close(&sink->stream);
+    }
+    mg_sink_queue_deinit(&sink->queue);
+    free((char *)sink->settings.path.ptr);
+    free(sink);
+}
+
+/* --- opening --- */
+
+static bool is_equal(const struct mg_sink_settings *a, const struct mg_sink_settings *b)
+{
+    return a->kind == b->kind && mg_str_equal(a->path, b->path) && a->mode == b->mode &&
+           a->reopen_check_ms == b->reopen_check_ms && a->queue_bytes == b->queue_bytes &&
+           a->queue_entries == b->queue_entries && a->drop_newest == b->drop_newest;
+}
+
+/* Files go through the pool; pipes, terminals and devices are written at once. */
+static void sort_out(struct mg_sink *sink)
+{
+    struct stat about;
+    if (fstat(sink->file.fd, &about) == 0 && !S_ISREG(about.st_mode)) {
+        mg_sink_stream_take(&sink->stream, sink->file.fd);
+        free(sink->file.path);
+        sink->file.path = NULL;
+        return;
+    }
+    sink->is_file = true;
+}
+
+static int open_path(struct mg_sink *sink, char *message, size_t message_bytes)
+{
+    const int err = mg_sink_file_open(&sink->file, sink->settings.path, sink->settings.mode,
+                                      sink->settings.reopen_check_ms);
+    if (err) {
+        snprintf(message, message_bytes, "cannot open the log file %s: %s", sink->settings.path.ptr,
+                 mg_err_text(err));
+        return err;
+    }
+    sort_out(sink);
+    return 0;
+}
+
+/* Standard output or error. A file there is shared with its position, so it is not opened anew. */
+static void open_standard(struct mg_sink *sink, int fd)
+{
+    struct stat about;
+    if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) {
+        const int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (own >= 0) {
+            mg_sink_file_take(&sink->file, own);
+            sink->is_file = true;
+            return;
+        }
+    }
+    mg_sink_stream_open(&sink->stream, fd);
+}
+
+static struct mg_sink *new_sink(struct mg_sinks *sinks, const struct mg_sink_settings *settings)
+{
+    struct mg_sink *sink = calloc(1, sizeof *sink);
+    char *path = calloc(1, settings->path.len + 1);
+    mg_require(sink != NULL && path != NULL);
+    if (settings->path.len > 0) {
+        memcpy(path, settings->path.ptr, settings->path.len);
+    }
+    sink->sinks = sinks;
+    sink->settings = *settings;
+    sink->settings.path = mg_str_make(path, settings->path.len);
+    sink->name = settings->kind == MG_SINK_STDOUT   ? MG_STR("stdout")
+                 : settings->kind == MG_SINK_STDERR ? MG_STR("stderr")
+                                                    : sink->settings.path;
+    mg_link_init(&sink->link);
+    mg_deadline_init(&sink->retry);
+    mg_sink_queue_init(&sink->queue, settings->queue_bytes, settings->queue_entries,
+                       settings->drop_newest);
+    return sink;
+}
+
+static struct mg_sink *find(struct mg_sinks *sinks, const struct mg_sink_settings *settings)
+{
+    for (struct mg_link *at = sinks->all.next; at != &sinks->all; at = at->next) {
+        struct mg_sink *sink = MG_CONTAINER(at, struct mg_sink, link);
+        if (is_equal(&sink->settings, settings)) {
+            return sink;
+        }
+    }
+    return NULL;
+}
+
+int mg_sink_open(struct mg_sinks *sinks, const struct mg_sink_settings *settings,
+                 struct mg_sink **out, char *message, size_t message_bytes)
+{
+    struct mg_sink *sink = find(sinks, settings);
+    if (!sink) {
+        sink = new_sink(sinks, settings);
+        if (settings->kind == MG_SINK_FILE) {
+            const int err = open_path(sink, message, message_bytes);
+            if (err) {
+                mg_sink_queue_deinit(&sink->queue);
+                free((char *)sink->settings.path.ptr);
+                free(sink);
+                return err;
+            }
+        } else {
+            open_standard(sink, settings->kind == MG_SINK_STDOUT ? STDOUT_FILENO : STDERR_FILENO);
+        }
+        mg_list_append(&sinks->all, &sink->link);
+    }
+    sink->references++;
+    *out = sink;
+    return 0;
+}
+
+void mg_sink_close(struct mg_sink *sink)
+{
+    mg_require(sink->references > 0);
+    sink->references--; /* the next flush frees it, when nothing is queued */
+}
+
+/* --- lines --- */
+
+size_t mg_sink_line_bytes(const struct mg_sink *sink)
+{
+    return sink->is_file ? sink->queue.max_bytes : MG_SINK_PIPE_BYTES;
+}
+
+void mg_sink_put(struct mg_sink *sink, mg_str line)
+{
+    if (line.len > mg_sink_line_bytes(sink)) {
+        mg_sink_queue_refuse(&sink->queue, MG_SINK_TOO_BIG, wall_ms(sink));
+        return;
+    }
+    mg_sink_queue_put(&sink->queue, line, wall_ms(sink));
+}
+
+void mg_sink_counts(const struct mg_sink *sink, struct mg_sink_counts *counts)
+{
+    *counts = sink->queue.counts;
+}
+
+/* --- streams --- */
+
+/* The records of loss; true when there are none, or they are written. */
+static bool write_losses(struct mg_sink *sink)
+{
+    char text[MG_SINK_LOSS_BYTES];
+    const size_t length = mg_sink_queue_loss_text(&sink->queue, sink->name, text);
+    if (length == 0 || sink->queue.partial) {
+        return true;
+    }
+    if (mg_sink_stream_write(&sink->stream, mg_str_make(text, length)) <= 0) {
+        return false;
+    }
+    struct mg_sink_loss told[MG_SINK_REASONS];
+    memcpy(told, sink->queue.losses, sizeof told);
+    mg_sink_queue_loss_told(&sink->queue, told);
+    return true;
+}
+
+static void flush_stream(struct mg_sink *sink)
+{
+    struct mg_sink_queue *queue = &sink->queue;
+    if (!write_losses(sink)) {
+        retry_later(sink, RETRY_STREAM_MS);
+        return;
+    }
+    while (queue->bytes.len > 0) {
+        const mg_str piece = mg_sink_queue_piece(&queue->bytes, MG_SINK_PIPE_BYTES);
+        const ssize_t n = mg_sink_stream_write(&sink->stream, piece);
+        if (n == MG_EAGAIN) {
+            retry_later(sink, RETRY_STREAM_MS);
+            return;
+        }
+        if (n < 0) { /* nobody reads any more */
+            mg_sink_queue_drop_all(queue, MG_SINK_REFUSED, wall_ms(sink));
+            return;
+        }
+        mg_sink_queue_wrote(queue, &queue->bytes, (size_t)n);
+    }
+}
+
+/* --- files --- */
+
+static void account_file(struct mg_sink *sink)
+{
+    struct mg_sink_queue *queue = &sink->queue;
+    const struct mg_sink_file *file = &sink->file;
+    if (file->lead_done && file->lead.len > 0) {
+        mg_sink_queue_loss_told(queue, sink->lead_losses);
+    }
+    mg_sink_queue_wrote(queue, &queue->batch, file->data_done);
+    queue->busy = false;
+    queue->full_reason = file->err ? MG_SINK_DISK : MG_SINK_QUEUE_FULL;
+}
+
+static void on_file_done(void *context)
+{
+    struct mg_sink *sink = context;
+    account_file(sink);
+    if (sink->queue.batch.len > 0 && !sink->sinks->closing) {
+        retry_later(sink, RETRY_FILE_MS);
+    }
+}
+
+static void prepare_file(struct mg_sink *sink)
+{
+    struct mg_sink_queue *queue = &sink->queue;
+    mg_sink_queue_fill_batch(queue);
+    memcpy(sink->lead_losses, queue->losses, sizeof sink->lead_losses);
+    const size_t lead = mg_sink_queue_loss_text(queue, sink->name, sink->lead);
+    sink->file.lead = mg_str_make(sink->lead, lead);
+    sink->file.data = mg_buf_view(&queue->batch);
+    queue->busy = true;
+}
+
+static void flush_file(struct mg_sink *sink)
+{
+    if (sink->file.busy || (mg_sink_queue_is_empty(&sink->queue) && !sink->file.reopen)) {
+        return;
+    }
+    prepare_file(sink);
+    if (mg_sink_file_start(&sink->file, sink->sinks->loop, on_file_done, sink)) {
+        sink->queue.busy = false;
+        retry_later(sink, RETRY_FILE_MS);
+    }
+}
+
+/* --- the registry --- */
+
+static bool is_idle(const struct mg_sink *sink)
+{
+    return mg_sink_queue_is_empty(&sink->queue) && !(sink->is_file && sink->file.busy);
+}
+
+void mg_sinks_flush(struct mg_sinks *sinks)
+{
+    for (struct mg_link *at = sinks->all.next, *next; at != &sinks->all; at = next) {
+        struct mg_sink *sink = MG_CONTAINER(at, struct mg_sink, link);
+        next = at->next;
+        if (!mg_deadline_armed(&sink->retry)) {
+            if (sink->is_file) {
+                flush_file(sink);
+            } else if (sink->queue.bytes.len > 0) {
+                flush_stream(sink);
+            }
+        }
+        tell_stats(sink);
+        if (sink->references == 0 && is_idle(sink)) {
+            free_sink(sink);
+        }
+    }
+}
+
+void mg_sinks_reopen(struct mg_sinks *sinks)
+{
+    for (struct mg_link *at = sinks->all.next; at != &sinks->all; at = at->next) {
+        struct mg_sink *sink = MG_CONTAINER(at, struct mg_sink, link);
+        if (sink->is_file && sink->file.path) {
+            sink->file.reopen = true;
+        }
+    }
+}
+
+struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats)
+{
+    struct mg_sinks *sinks = calloc(1, sizeof *sinks);
+    mg_require(sinks != NULL);
+    sinks->loop = loop;
+    sinks->stats = stats;
+    mg_link_init(&sinks->all);
+    signal(SIGXFSZ, SIG_IGN);
+    return sinks;
+}
+
+/* --- the end --- */
+
+static uint64_t real_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+static void finish_stream(struct mg_sink *sink, uint64_t until_ms)
+{
+    for (;;) {
+        flush_stream(sink);
+        const uint64_t now_ms = real_ms();
+        if (sink->queue.bytes.len == 0 || now_ms >= until_ms) {
+            return;
+        }
+        mg_sink_stream_wait(&sink->stream, (int)(until_ms - now_ms));
+    }
+}
+
+/* Waits for the job of the pool, then writes the rest on this thread; tries again while the disk is
+ * full and there is time. */
+static void finish_file(struct mg_sink *sink, uint64_t until_ms)
+{
+    while (sink->file.busy && real_ms() < until_ms) {
+        uv_run(&sink->sinks->loop->uv, UV_RUN_NOWAIT);
+        usleep(1000);
+    }
+    while (!sink->file.busy && !mg_sink_queue_is_empty(&sink->queue)) {
+        prepare_file(sink);
+        mg_sink_file_run(&sink->file);
+        account_file(sink);
+        if (sink->file.err && (real_ms() >= until_ms || sink->file.data_done == 0)) {
+            return;
+        }
+    }
+}
+
+void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
+{
+    const uint64_t until_ms = real_ms() + most_ms;
+    sinks->closing = true;
+    while (!mg_list_empty(&sinks->all)) {
+        struct mg_sink *sink = MG_CONTAINER(sinks->all.next, struct mg_sink, link);
+        mg_require(sink->references == 0);
+        if (sink->is_file) {
+            finish_file(sink, until_ms);
+        } else {
+            finish_stream(sink, until_ms);
+        }
+        mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, wall_ms(sink));
+        if (sink->is_file && sink->file.busy) {
+            mg_link_remove(&sink->link); /* a disk hangs: the thread keeps it, the process ends */
+            continue;
+        }
+        free_sink(sink);
+    }
+    free(sinks);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where access-log lines go: standard output, standard error or a file. One registry per worker; it
+ * outlives generations, and a sink with equal settings is the same sink for all of them, with its
+ * queue. Nothing here waits: a stream gets what it takes once per loop turn, a file is written by
+ * libuv's pool, and what a bounded queue cannot hold is counted and told to the reader.
+ *
+ *     struct mg_sinks *sinks = mg_sinks_open(&loop, stats, log);
+ *     int err = mg_sink_open(sinks, &settings, &sink, message, sizeof message);
+ *     mg_sink_put(sink, MG_STR("{...}\n"));
+ *     mg_sinks_flush(sinks);       // in the loop's before_poll
+ *     mg_sink_close(sink);         // gives a reference back; the last one drains in the background
+ *     mg_sinks_close(sinks, 5000); // after the last generation
+ */
+#pragma once
+
+#include "base/log.h"
+#include "base/stats.h"
+#include "net/loop.h"
+#include "net/sink_queue.h"
+
+#include <sys/types.h>
+
+struct mg_sinks;
+struct mg_sink;
+
+enum mg_sink_kind {
+    MG_SINK_STDOUT,
+    MG_SINK_STDERR,
+    MG_SINK_FILE,
+};
+
+struct mg_sink_settings {
+    enum mg_sink_kind kind;
+    mg_str path;              /* of a file */
+    mode_t mode;              /* of a file that is made */
+    uint64_t reopen_check_ms; /* how often the path is looked at, while lines are written */
+    size_t queue_bytes;       /* of this worker */
+    uint32_t queue_entries;
+    bool drop_newest;
+};
+
+/* stats: counts lines written and lost; log: told when a file fails and works again; both may be
+ * NULL. Files over RLIMIT_FSIZE become an error
+ * instead of the process's end (SIGXFSZ is ignored from here on). */
+struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats, struct mg_log *log);
+/* Writes what is queued for at most most_ms, counts the rest as lost and frees everything. Every
+ * sink must have been closed. Runs the loop while a file is being written. */
+void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms);
+
+/* The sink with these settings, with one more reference. A negative errno with a sentence that
+ * names the file in message. */
+MG_NODISCARD int mg_sink_open(struct mg_sinks *sinks, const struct mg_sink_settings *settings,
+                              struct mg_sink **out, char *message, size_t message_bytes);
+void mg_sink_close(struct mg_sink *sink);
+/* Bytes of the longest line it takes in one piece, its LF included. */
+size_t mg_sink_line_bytes(const struct mg_sink *sink);
+/* One line with its LF, copied. */
+void mg_sink_put(struct mg_sink *sink, mg_str line);
+void mg_sink_counts(const struct mg_sink *sink, struct mg_sink_counts *counts);
+
+/* Hands on what is queued; to be called once per loop turn. */
+void mg_sinks_flush(struct mg_sinks *sinks);
+/* Opens all files anew (log rotation), soon. */
+void mg_sinks_reopen(struct mg_sinks *sinks);

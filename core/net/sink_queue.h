@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lines waiting for a log sink: bounded in bytes and in lines, and every line that is lost is
+ * counted by reason. At every moment offered = written + dropped + queued. No I/O.
+ *
+ *   batch   what is being written somewhere (a thread of the pool): does not move while `busy`
+ *   bytes   what came after it
+ *
+ *     mg_sink_queue_init(&queue, 8 << 20, 8192, false);
+ *     mg_sink_queue_put(&queue, line, wall_ms);                  // "...\n"
+ *     mg_str piece = mg_sink_queue_piece(&queue.bytes, 4096);    // whole lines
+ *     mg_sink_queue_wrote(&queue, &queue.bytes, piece.len);
+ */
+#pragma once
+
+#include "base/buf.h"
+
+enum mg_sink_reason {
+    MG_SINK_QUEUE_FULL,
+    MG_SINK_DISK,     /* the queue ran over while the file could not be written */
+    MG_SINK_REFUSED,  /* the reader is gone */
+    MG_SINK_TOO_BIG,  /* longer than the sink takes */
+    MG_SINK_SHUTDOWN, /* the process ended first */
+    MG_SINK_REASONS
+};
+
+struct mg_sink_counts { /* lines, since the sink was made; queued: now */
+    uint64_t offered, written, dropped, queued;
+    uint64_t bytes_written;
+};
+
+struct mg_sink_loss { /* not yet told to the reader */
+    uint64_t lines;
+    int64_t from_ms, to_ms; /* wall time */
+};
+
+struct mg_sink_queue {
+    struct mg_buf batch, bytes;
+    size_t max_bytes;
+    uint32_t max_entries;
+    bool drop_newest; /* when full: the new line goes, else the oldest */
+    bool busy;        /* batch is in use elsewhere */
+    bool partial;     /* the first line of bytes is half written: it must not be dropped */
+    enum mg_sink_reason full_reason; /* what a full queue means at present */
+    struct mg_sink_counts counts;
+    struct mg_sink_loss losses[MG_SINK_REASONS];
+};
+
+/* Both bounds are at least 1. */
+void mg_sink_queue_init(struct mg_sink_queue *queue, size_t max_bytes, uint32_t max_entries,
+                        bool drop_newest);
+void mg_sink_queue_deinit(struct mg_sink_queue *queue);
+/* Takes a copy of a line, which ends with its only LF, or drops it or older ones. */
+void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms);
+/* Counts the line as offered and lost. */
+void mg_sink_queue_refuse(struct mg_sink_queue *queue, enum mg_sink_reason reason, int64_t wall_ms);
+/* Loses all that is queued (not batch, when busy). */
+void mg_sink_queue_drop_all(struct mg_sink_queue *queue, enum mg_sink_reason reason,
+                            int64_t wall_ms);
+/* When batch is empty: what waits becomes the batch. Returns whether batch has something. */
+bool mg_sink_queue_fill_batch(struct mg_sink_queue *queue);
+/* As many whole lines from the front as fit into most bytes; the first line alone when it does not.
+ * Empty when there is nothing. */
+mg_str mg_sink_queue_piece(const struct mg_buf *from, size_t most);
+/* bytes from the front of batch or bytes were written; they need not end at a line end in bytes. */
+void mg_sink_queue_wrote(struct mg_sink_queue *queue, struct mg_buf *from, size_t bytes);
+
+static inline bool mg_sink_queue_is_empty(const struct mg_sink_queue *queue)
+{
+    return queue->bytes.len == 0 && queue->batch.len == 0;
+}
+
+/* "queue_full"; static. */
+const char *mg_sink_reason_word(enum mg_sink_reason reason);
+/* The records of what was lost, a line each, for the sink called name; 0 when nothing was lost.
+ * Needs MG_SINK_LOSS_BYTES of room. */
+#define MG_SINK_LOSS_BYTES 4096
+size_t mg_sink_queue_loss_text(const struct mg_sink_queue *queue, mg_str name,
+                               char out[MG_SINK_LOSS_BYTES]);
+/* They were written: forgets what they told, given a copy of losses as it was then. */
+void mg_sink_queue_loss_told(struct mg_sink_queue *queue,
+                             const struct mg_sink_loss told[MG_SINK_REASONS]);
