@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests of net/: the peers' side of real sockets, and running a loop until something holds. Peers
- * are plain non-blocking fds, owned by the test. Failures end the test.
+ * For tests of net/: the peers' side of real sockets, and running a loop until something holds.
+ * Peers are plain non-blocking fds, owned by the test. Failures end the test.
  */
 #pragma once
 
