@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define TICK_SIGNAL (SIGRTMIN + 3)
-#define PROFILE_INTERVAL "li10" /* ms between samples; each ends a compiled loop's turn */
-#define TOTAL_FACTOR 10         /* a whole phase call may use that many slices */
+#define PROFILE_INTERVAL "li5" /* ms between samples; each ends a compiled loop's turn */
+#define TOTAL_FACTOR 10        /* a whole phase call may use that many slices */
 
 /* A handler has no context argument, so each thread keeps a pointer to its own budget. */
 static _Thread_local struct mg_budget *here;
@@ -67,14 +67,14 @@ static bool charge(struct mg_budget *budget, uint32_t ticks)
         run->slice += ticks;
     } else {
         run->turn = turn;
-        run->slice = ticks - 1; /* this one may be charged for what ran before */
+        run->slice = 0; /* these ticks may belong to what ran before */
         name_plugin(watch, turn);
     }
     if (turn == run->total_turn) {
         run->total += ticks;
     } else {
         run->total_turn = turn;
-        run->total = ticks;
+        run->total = 1;
     }
     return limit && (run->slice >= limit ||
                      (run->total > limit * TOTAL_FACTOR && *watch->phase != MG_PHASE_TIMER));

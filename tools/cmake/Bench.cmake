@@ -14,6 +14,10 @@ foreach(source ${bench_sources})
         target_link_libraries(bench_${name} PRIVATE
             $<LINK_LIBRARY:WHOLE_ARCHIVE,moongate_core> moongate_libs)
     endif()
+    if(TARGET PkgConfig::cmocka)  # some stand on a fixture of the tests
+        target_include_directories(bench_${name} PRIVATE "${CMAKE_SOURCE_DIR}/spec/core")
+        target_link_libraries(bench_${name} PRIVATE PkgConfig::cmocka)
+    endif()
     set_target_properties(bench_${name} PROPERTIES ENABLE_EXPORTS ON)
     add_dependencies(bench bench_${name})
 endforeach()

@@ -36,25 +36,18 @@ local function picker(request)
         end
     end
 
-    local function begin(base, object)
-        if not object.confs then
-            object.confs = {}
-        end
-        object.picked = base
-    end
-
     return {
         -- In access: the list to be filled.
         start = function(base)
             local object = request()
-            begin(base, object)
+            object.picked = base
             return object.confs, object
         end,
         -- In later phases: the list that access filled, or one without a consumer.
         pick = function(base)
             local object = request()
             if object.picked ~= base then
-                begin(base, object)
+                object.picked = base
                 collect(base, 1, object)
             end
             return object.confs, object

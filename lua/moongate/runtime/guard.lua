@@ -35,9 +35,24 @@ function M.pcall(fn, ...)
     return checked(raw_pcall(fn, ...))
 end
 
---- As the standard function, but limits pass through.
+-- A handler runs before the stack is unwound, for a limit even inside the hook that raises it, where
+-- no further hook can stop it: plugin code must not run there.
+local guarded = setmetatable({}, { __mode = 'kv' })
+
+local function guard_handler(handler)
+    local wrapper = function(...)
+        if shared.unwind ~= 0 then
+            return limit
+        end
+        return handler(...)
+    end
+    guarded[handler] = wrapper
+    return wrapper
+end
+
+--- As the standard function, but limits pass through, and handlers do not see them.
 function M.xpcall(fn, handler, ...)
-    return checked(raw_xpcall(fn, handler, ...))
+    return checked(raw_xpcall(fn, handler and (guarded[handler] or guard_handler(handler)), ...))
 end
 
 return M

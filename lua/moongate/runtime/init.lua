@@ -82,7 +82,10 @@ local turns = {}   -- turn -> { plugin = name, index = plugin index }
 -- Makes the object of a place ready for the request that is there now.
 local function renew(slot, object)
     if not object then
-        object = {}
+        -- All keys from the start: a key that is set to nil keeps its place, so that a request later
+        -- costs a few stores and never a new hash part.
+        object = { cdata = false, number = -1, consumer = false, credential = false, ctx = false,
+            picked = false, skipped = false, confs = {} }
         slots[slot + 1] = object
     end
     if object.cdata ~= shared.request then

@@ -35,7 +35,6 @@
 
 struct vm_fixture {
     struct mg_loop loop;
-    struct mg_budget budget;
     struct mg_vm *vm;
     struct mg_config *config;
     struct mg_req requests[VM_REQUESTS];
@@ -47,6 +46,8 @@ struct vm_fixture {
     bool jit;
 };
 
+static struct mg_budget vm_budget; /* this thread's, for all fixtures */
+static int vm_budget_users;
 static struct vm_fixture *vm_fixture_now; /* the ops of a request have no context */
 
 static inline void vm_on_log(void *context, enum mg_log_level level, const char *component,
@@ -156,7 +157,9 @@ static inline struct vm_fixture *vm_fixture_make(uint64_t memory_bytes, uint32_t
     f->done_verdict = -1;
     mg_buf_init(&f->log, 1024 * 1024);
     assert_int_equal(mg_loop_open_virtual(&f->loop, 1700000000000), 0);
-    assert_int_equal(mg_budget_open(&f->budget), 0);
+    if (vm_budget_users++ == 0) {
+        assert_int_equal(mg_budget_open(&vm_budget), 0);
+    }
     static const struct mg_vm_module modules[] = {
         {"cjson", mg_json_open}, {"cjson.safe", mg_json_open_safe}, {NULL, NULL}};
     const struct mg_vm_options options = {
@@ -184,9 +187,9 @@ static inline struct vm_fixture *vm_fixture_make(uint64_t memory_bytes, uint32_t
 static inline void vm_fixture_start(struct vm_fixture *f, const char *text, bool jit)
 {
     vm_load(f, text);
-    mg_vm_adopt(f->vm, &f->budget);
+    mg_vm_adopt(f->vm, &vm_budget);
     if (jit) {
-        mg_budget_take_profiler(&f->budget, f->vm->L);
+        mg_budget_take_profiler(&vm_budget, f->vm->L);
     }
 }
 
@@ -260,7 +263,9 @@ static inline void vm_fixture_close(struct vm_fixture *f)
     }
     mg_vm_free(f->vm);
     mg_config_free(f->config);
-    mg_budget_close(&f->budget);
+    if (--vm_budget_users == 0) {
+        mg_budget_close(&vm_budget);
+    }
     mg_loop_close(&f->loop);
     mg_buf_deinit(&f->log);
     free(f);
