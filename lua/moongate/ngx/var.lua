@@ -103,6 +103,7 @@ local readers = {
     remote_port = number(C.MG_FFI_CLIENT_PORT),
     realip_remote_addr = text(C.MG_FFI_PEER_IP),
     realip_remote_port = number(C.MG_FFI_PEER_PORT),
+    connection = measure(C.MG_FFI_CONNECTION_ID),
     connection_requests = number(C.MG_FFI_CONNECTION_REQUESTS),
     status = function(req)
         return ('%03d'):format(C.mg_ffi_req_int(req, C.MG_FFI_STATUS))
