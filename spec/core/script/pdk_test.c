@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kit in a real Lua state, on real requests: what its specs, which run on tables, cannot show. */
+/* The kit in a real Lua state, on real requests: what its specs, which run on tables, cannot
+ * show. */
 #include "support/sockets.h"
 #include "support/vm.h"
 
@@ -239,8 +240,8 @@ static long growth_of_a_run(struct vm_fixture *f, struct mg_req *req)
     return growth / runs;
 }
 
-/* What a usual handler calls is compiled: interpreted FFI calls would box pointers and sizes, so the
- * heap would grow with each run. The strings it reads are interned already. */
+/* What a usual handler calls is compiled: interpreted FFI calls would box pointers and sizes, so
+ * the heap would grow with each run. The strings it reads are interned already. */
 static void the_hot_path_makes_no_garbage(void **state)
 {
     (void)state;

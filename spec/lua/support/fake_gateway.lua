@@ -347,6 +347,54 @@ function leaf.mg_ffi_log_write(_, level, component, text)
     return 1
 end
 
+-- ---- the HTTP client -----
+
+-- M.http = { status =, fields = { { name, value } }, body =, error = } is what calls are answered
+-- with; M.http.asked is the last call.
+function leaf.mg_ffi_http_new()
+    return M.http and ffi.cast('struct mg_ffi_http *', 1) or nil
+end
+
+function leaf.mg_ffi_http_free()
+    M.http.freed = (M.http.freed or 0) + 1
+end
+
+function leaf.mg_ffi_http_field(_, name, _, value)
+    local checked = leaf.mg_ffi_field_check(name, nil, value)
+    M.http.sent = M.http.sent or {}
+    table.insert(M.http.sent, { name, value })
+    return checked
+end
+
+function leaf.mg_ffi_http_start(_, ask)
+    M.http.asked = {
+        host = text_of(ask.host.ptr, ask.host.len), port = ask.port,
+        method = text_of(ask.method.ptr, ask.method.len),
+        path = text_of(ask.path.ptr, ask.path.len),
+        host_field = text_of(ask.host_field.ptr, ask.host_field.len),
+        body = text_of(ask.body.ptr, ask.body.len),
+        timeout_ms = ask.timeout_ms, keepalive_ms = ask.keepalive_ms,
+    }
+    return M.http.error or 0
+end
+
+function leaf.mg_ffi_http_status()
+    return M.http.status
+end
+
+function leaf.mg_ffi_http_at(_, index, name, value)
+    local field = M.http.fields and M.http.fields[index + 1]
+    return field and give(name, field[1]) * give(value, field[2]) or 0
+end
+
+function leaf.mg_ffi_http_body(_, out)
+    return give(out, M.http.body or '')
+end
+
+function leaf.mg_ffi_err_text()
+    return ffi.cast('const char *', 'Connection refused')
+end
+
 -- ---- the runtime -------------------------------------------------------------------------------
 
 local phase_name, object
@@ -437,6 +485,7 @@ end
 -- @treturn table ngx
 function M.load()
     anchor, object, phase_name = {}, nil, nil
+    M.http = nil
     M.logs, M.timers, M.exits, M.wait_status = {}, {}, 0, 0
     M.worker, M.now, M.plugin, M.conf = 0, 1500, nil, nil
     M.shared = { phase = -1, vm = false, task = 0, exiting = 0, exited = 0 }
