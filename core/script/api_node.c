@@ -3,6 +3,7 @@
  * and the id once, while a generation is loaded. */
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/shm.h"
 #include "model/config.h"
 #include "script/vm.h"
 #include "script/export.h"
@@ -98,6 +99,23 @@ MG_FFI_EXPORT int mg_ffi_worker_id(struct mg_vm *vm)
 MG_FFI_EXPORT int mg_ffi_worker_count(struct mg_vm *vm)
 {
     return (int)vm->options.workers;
+}
+
+MG_FFI_EXPORT int mg_ffi_node_statistics(struct mg_vm *vm, struct mg_ffi_statistics *out)
+{
+    struct mg_stats total;
+    memset(&total, 0, sizeof total);
+    if (vm->options.shm) {
+        mg_shm_stats_sum(vm->options.shm, &total);
+    } else if (vm->options.stats) {
+        total = *vm->options.stats;
+    }
+    out->active = (double)total.value[MG_STAT_CONNECTIONS];
+    out->idle = (double)total.value[MG_STAT_CONNECTIONS_IDLE];
+    out->accepted = (double)total.value[MG_STAT_ACCEPTED];
+    out->requests = (double)total.value[MG_STAT_REQUESTS];
+    out->requests_active = (double)total.value[MG_STAT_REQUESTS_ACTIVE];
+    return 1;
 }
 
 MG_FFI_EXPORT int mg_ffi_log_enabled(struct mg_vm *vm, int level)

@@ -226,6 +226,11 @@ int mg_ffi_process_id(void);
 const char *mg_ffi_version(void); /* of the gateway, "0.1.0" */
 int mg_ffi_worker_id(struct mg_vm *vm);    /* 0 to count - 1 */
 int mg_ffi_worker_count(struct mg_vm *vm);
+/* Client connections and requests of all workers. */
+struct mg_ffi_statistics {
+    double active, idle, accepted, requests, requests_active;
+};
+int mg_ffi_node_statistics(struct mg_vm *vm, struct mg_ffi_statistics *out);
 /* The error log. level as in syslog: 0 emerg, 3 err, 5 notice, 7 debug. component: who speaks. */
 int mg_ffi_log_enabled(struct mg_vm *vm, int level);
 int mg_ffi_log_write(struct mg_vm *vm, int level, const char *component, const char *text,

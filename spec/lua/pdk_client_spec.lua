@@ -153,6 +153,12 @@ describe('the rest of the kit', function()
         assert.error_matches(function() moongate.node.get_memory_stats('x') end, 'invalid unit "x"')
     end)
 
+    it('counts connections and requests', function()
+        assert.same({ connections_active = 9, connections_reading = 2, connections_writing = 4,
+            connections_waiting = 3, connections_accepted = 20, connections_handled = 20,
+            total_requests = 50 }, moongate.nginx.get_statistics())
+    end)
+
     it('knows trusted addresses', function()
         assert.is_true(moongate.ip.is_trusted('10.0.0.1'))
         assert.is_false(moongate.ip.is_trusted('10.0.0.2'))

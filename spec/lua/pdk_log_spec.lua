@@ -63,7 +63,8 @@ describe('moongate.log.serialize', function()
 
     before_each(function()
         log = gateway.load().log
-        gateway.generation.config.routes = { { name = 'r', service = { name = 's' } } }
+        gateway.generation.config.routes = { { name = 'r', __line = 4,
+            service = { id = 's1', name = 's', own = {}, upstream = { id = 'u' } } } }
         gateway.phase('log')
     end)
 
@@ -88,8 +89,8 @@ describe('moongate.log.serialize', function()
         assert.equal('upstream', t.source)
         assert.equal('200', t.upstream_status)
         assert.equal('/u', t.upstream_uri)
-        assert.equal('r', t.route.name)
-        assert.equal('s', t.service.name)
+        assert.same({ name = 'r', service = { id = 's1' } }, t.route)
+        assert.same({ id = 's1', name = 's' }, t.service)
         assert.equal('192.0.2.1', t.client_ip)
         assert.is_nil(t.authenticated_entity)
     end)

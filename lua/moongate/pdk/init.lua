@@ -20,6 +20,7 @@ local M = {
     log = require 'moongate.pdk.log',
     ip = require 'moongate.pdk.ip',
     node = require 'moongate.pdk.node',
+    nginx = require 'moongate.pdk.nginx',
     plugin = require 'moongate.pdk.plugin',
     table = require 'moongate.pdk.table',
     tracing = require 'moongate.pdk.tracing',
@@ -34,10 +35,6 @@ M.service.response = require 'moongate.pdk.service_response'
 local router = require 'moongate.pdk.router'
 M.router = { get_route = router.get_route, get_service = router.get_service }
 
-M.nginx = {
-    --- @treturn string always "http"
-    get_subsystem = function() return 'http' end,
-}
 M.cluster = { get_id = M.node.get_id }
 M.telemetry = { log = function() end }  -- a no-op in the interface
 

@@ -15,6 +15,7 @@ local MAX_ENTRIES = 1000
 local REDACTED = 'REDACTED'
 local SECRET = { 'authorization', 'proxy-authorization' }
 local SOURCES = { [0] = 'kong', 'upstream', 'exit', 'error' }
+local NOTES = { own = true, upstream = true }  -- what the loader adds to entities
 local MODES = { set = true, add = true, replace = true }
 
 local target, status = ffi.new('struct mg_ffi_str'), ffi.new('int[1]')
@@ -91,6 +92,21 @@ local function authenticated_of(object)
     }
 end
 
+-- An entity as it stands in the file: without the loader's notes; what it refers to by id.
+local function entity_of(entity)
+    if not entity then
+        return nil
+    end
+    local result = {}
+    for key, value in pairs(entity) do
+        if type(key) == 'string' and not NOTES[key] and key:sub(1, 2) ~= '__' then
+            local is_reference = type(value) == 'table' and rawget(value, 'id') ~= nil
+            result[key] = is_reference and { id = value.id } or value
+        end
+    end
+    return result
+end
+
 local function build(req, object)
     local up_status = C.mg_ffi_req_int(req, C.MG_FFI_UP_STATUS)
     return {
@@ -105,9 +121,9 @@ local function build(req, object)
         latencies = latencies_of(req),
         tries = tries_of(req),
         authenticated_entity = authenticated_of(object),
-        route = router.route_of(req),
-        service = router.service_of(req),
-        consumer = object.consumer,
+        route = entity_of(router.route_of(req)),
+        service = entity_of(router.service_of(req)),
+        consumer = entity_of(object.consumer),
         client_ip = base.text(req, C.MG_FFI_CLIENT_IP),
         started_at = C.mg_ffi_req_measure(req, C.MG_FFI_STARTED_MS),
         source = SOURCES[C.mg_ffi_req_int(req, C.MG_FFI_SOURCE)],

@@ -3,6 +3,7 @@
 #include "support/request.h"
 
 #include "base/log.h"
+#include "base/stats.h"
 #include "script/vm.h"
 
 #include "script/ffi.h"
@@ -70,6 +71,25 @@ static void random_bytes_differ(void **state)
     assert_int_equal(mg_ffi_random(two, 17), 0);
 }
 
+static void statistics_count_connections_and_requests(void **state)
+{
+    (void)state;
+    struct mg_stats stats = {.value = {0}};
+    struct mg_vm vm = {.options = {.stats = NULL}};
+    struct mg_ffi_statistics seen;
+    assert_int_equal(mg_ffi_node_statistics(&vm, &seen), 1);
+    assert_true(seen.active == 0 && seen.requests == 0);
+    mg_stats_add(&stats, MG_STAT_CONNECTIONS, 3);
+    mg_stats_add(&stats, MG_STAT_CONNECTIONS_IDLE, 2);
+    mg_stats_add(&stats, MG_STAT_ACCEPTED, 9);
+    mg_stats_add(&stats, MG_STAT_REQUESTS, 20);
+    mg_stats_add(&stats, MG_STAT_REQUESTS_ACTIVE, 1);
+    vm.options.stats = &stats;
+    assert_int_equal(mg_ffi_node_statistics(&vm, &seen), 1);
+    assert_true(seen.active == 3 && seen.idle == 2 && seen.accepted == 9);
+    assert_true(seen.requests == 20 && seen.requests_active == 1);
+}
+
 static void a_line_reaches_the_error_log(void **state)
 {
     (void)state;
@@ -98,6 +118,7 @@ int main(void)
                                         request_teardown),
         cmocka_unit_test(the_process_knows_itself),
         cmocka_unit_test(random_bytes_differ),
+        cmocka_unit_test(statistics_count_connections_and_requests),
         cmocka_unit_test(a_line_reaches_the_error_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

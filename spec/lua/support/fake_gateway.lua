@@ -328,6 +328,11 @@ function leaf.mg_ffi_ip_is_trusted(_, ip)
     return ip == '10.0.0.1' and 1 or 0
 end
 
+function leaf.mg_ffi_node_statistics(_, out)
+    out.active, out.idle, out.accepted, out.requests, out.requests_active = 9, 3, 20, 50, 4
+    return 1
+end
+
 function leaf.mg_ffi_process_id() return 4711 end
 function leaf.mg_ffi_worker_id() return M.worker end
 function leaf.mg_ffi_worker_count() return 2 end
