@@ -23,11 +23,6 @@
 /* A handler has no context argument, so each thread keeps a pointer to its own budget. */
 static _Thread_local struct mg_budget *here;
 
-int mg_budget_signal(void)
-{
-    return TICK_SIGNAL;
-}
-
 /* Raises the one limit value (vm.c puts it there); runs as a hook, in whatever coroutine is
  * running. */
 static void on_limit(lua_State *L, lua_Debug *activation)
@@ -85,12 +80,10 @@ static void on_tick(int number, siginfo_t *info, void *context)
     (void)number;
     (void)context;
     struct mg_budget *budget = here;
-    if (!budget || !budget->armed) {
+    if (!budget || !budget->armed || info->si_value.sival_ptr != budget) {
         return;
     }
-    if (info->si_code == SI_TKILL) { /* another thread ends this one's load */
-        stop(budget);
-    } else if (charge(budget, 1 + (uint32_t)info->si_overrun) || budget->hit) {
+    if (budget->is_deadline || charge(budget, 1 + (uint32_t)info->si_overrun) || budget->hit) {
         stop(budget); /* again at each tick: Lua may have caught the last one */
     }
 }
@@ -129,54 +122,73 @@ void mg_budget_block_signals(void)
     change_mask(SIG_BLOCK, true);
 }
 
-static int start_timer(struct mg_budget *budget)
+/* First after first_ms, then every tick. */
+static int start_timer(struct mg_budget *budget, clockid_t clock, uint64_t first_ms)
 {
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TICK_SIGNAL};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
+                             .sigev_signo = TICK_SIGNAL,
+                             .sigev_value = {.sival_ptr = budget}};
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &budget->timer)) {
+    if (timer_create(clock, &event, &budget->timer)) {
         return -errno;
     }
     budget->has_timer = true;
+    const struct timespec first = {.tv_sec = (time_t)(first_ms / 1000),
+                                   .tv_nsec = (long)(first_ms % 1000) * 1000000L};
     const struct timespec tick = {.tv_nsec = MG_CPU_TICK_MS * 1000000L};
-    const struct itimerspec every = {.it_interval = tick, .it_value = tick};
+    const struct itimerspec every = {.it_interval = tick, .it_value = first};
     return timer_settime(budget->timer, 0, &every, NULL) ? -errno : 0;
 }
 
-int mg_budget_open_untimed(struct mg_budget *budget)
+static int open_budget(struct mg_budget *budget, clockid_t clock, uint64_t first_ms)
 {
-    *budget = (struct mg_budget){0};
-    const int err = install_handlers();
+    int err = install_handlers();
     if (err) {
         return err;
     }
+    budget->outer = here;
     here = budget;
-    change_mask(SIG_UNBLOCK, false);
-    return 0;
-}
-
-int mg_budget_open(struct mg_budget *budget)
-{
-    int err = mg_budget_open_untimed(budget);
-    if (!err) {
-        change_mask(SIG_UNBLOCK, true);
-        err = start_timer(budget);
-    }
+    change_mask(SIG_UNBLOCK, !budget->is_deadline);
+    err = start_timer(budget, clock, first_ms);
     if (err) {
         mg_budget_close(budget);
     }
     return err;
 }
 
+int mg_budget_open(struct mg_budget *budget)
+{
+    *budget = (struct mg_budget){0};
+    return open_budget(budget, CLOCK_THREAD_CPUTIME_ID, MG_CPU_TICK_MS);
+}
+
+int mg_budget_open_deadline(struct mg_budget *budget, uint64_t ms)
+{
+    *budget = (struct mg_budget){.is_deadline = true};
+    return open_budget(budget, CLOCK_MONOTONIC, ms ? ms : 1);
+}
+
+static void unlink_budget(const struct mg_budget *budget)
+{
+    struct mg_budget **at = &here;
+    while (*at && *at != budget) {
+        at = &(*at)->outer;
+    }
+    if (*at) {
+        *at = budget->outer;
+    }
+}
+
 void mg_budget_close(struct mg_budget *budget)
 {
     mg_budget_drop_profiler(budget, budget->profiled);
-    mg_budget_block_signals();
     if (budget->has_timer) {
         timer_delete(budget->timer);
         budget->has_timer = false;
     }
-    if (here == budget) {
-        here = NULL;
+    unlink_budget(budget);
+    if (!here) {
+        change_mask(SIG_BLOCK, !budget->is_deadline);
     }
 }
 

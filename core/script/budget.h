@@ -63,18 +63,22 @@ struct mg_budget {
     struct mg_budget_run *volatile run;
     timer_t timer;
     bool has_timer;
+    bool is_deadline;           /* each tick stops */
+    struct mg_budget *outer;    /* of this thread, opened before */
     struct lua_State *profiled; /* the state with the profiler, or NULL */
 };
+
+/* One budget counts in a thread: the one opened last, until it is closed (the checker may run on a
+ * thread that has a loop). */
 
 /* Makes this thread's budget: installs the process-wide handler, starts the thread's timer,
  * unblocks the signals here. The memory must stay until mg_budget_close, in the same thread.
  * Negative errno. */
 MG_NODISCARD int mg_budget_open(struct mg_budget *budget);
-/* The same without a timer: for a thread of libuv's pool that loads modules; another thread stops
- * it with pthread_kill(thread, mg_budget_signal()). */
-MG_NODISCARD int mg_budget_open_untimed(struct mg_budget *budget);
+/* The same for a thread that loads modules (of libuv's pool, or the checker's): whatever runs in a
+ * slice after that many ms of real time is stopped. */
+MG_NODISCARD int mg_budget_open_deadline(struct mg_budget *budget, uint64_t ms);
 void mg_budget_close(struct mg_budget *budget);
-int mg_budget_signal(void);
 /* Call once, before libuv's pool starts: the signals stay blocked in every thread that has no
  * budget. */
 void mg_budget_block_signals(void);

@@ -101,28 +101,31 @@ static void name_component(const struct mg_turn *turn, char *text, size_t bytes)
     snprintf(text, bytes, turn->plugin ? "plugin %s" : "runtime", turn->plugin);
 }
 
-/* The log holds lines of one turn back when there are too many in a second. */
-static void log_error(struct mg_task *task, const struct mg_turn *turn)
+void mg_fault_describe(struct mg_task *task, char *text, size_t bytes)
 {
     struct mg_vm *vm = task->vm;
     const struct mg_req *req = task->req;
     const mg_str route = req && req->route ? req->route->name : MG_STR("-");
     const mg_str id = req ? req->request_id : MG_STR("-");
     struct traceback traceback = {.co = task->co, .text = ""};
-    char room[256], component[128], line[REPORT_BYTES];
+    char room[256];
     const char *what = describe(vm, task->co, room, sizeof room);
     if (lua_cpcall(vm->L, on_traceback, &traceback)) {
         lua_pop(vm->L, 1);
         traceback.text = "";
     }
+    snprintf(text, bytes, "%s phase=%s route=%.*s request=%.*s%s%s", what,
+             mg_phase_name((enum mg_phase)task->phase), MG_STR_ARG(route), MG_STR_ARG(id),
+             *traceback.text ? "\n" : "", traceback.text);
+}
+
+/* The log holds lines of one turn back when there are too many in a second. */
+static void log_error(struct mg_task *task, const struct mg_turn *turn)
+{
+    char component[128], line[REPORT_BYTES];
     name_component(turn, component, sizeof component);
-    const int length = snprintf(line, sizeof line, "%s phase=%s route=%.*s request=%.*s%s%s", what,
-                                mg_phase_name((enum mg_phase)task->phase), MG_STR_ARG(route),
-                                MG_STR_ARG(id), *traceback.text ? "\n" : "", traceback.text);
-    if (length > 0) {
-        const size_t bytes = (size_t)length < sizeof line ? (size_t)length : sizeof line - 1;
-        mg_vm_log(vm, MG_LOG_ERROR, component, turn, mg_str_make(line, bytes));
-    }
+    mg_fault_describe(task, line, sizeof line);
+    mg_vm_log(task->vm, MG_LOG_ERROR, component, turn, mg_str_from(line));
 }
 
 /* --- quarantine

@@ -19,6 +19,10 @@ void mg_fault_limit_text(const struct mg_vm *vm, char *text, size_t bytes);
  * stack. */
 bool mg_fault_is_limit(const struct mg_vm *vm, struct lua_State *co);
 
+/* The error on top of the task's stack, its place and traceback. While mg_ffi_shared still
+ * describes the failed slice. */
+void mg_fault_describe(struct mg_task *task, char *text, size_t bytes);
+
 /* Logs the error on top of the task's stack and counts it: against its turn, and for the
  * quarantine. Call it while mg_ffi_shared still describes the failed slice. */
 void mg_fault_report(struct mg_task *task, bool is_limit);

@@ -4,10 +4,8 @@
  * beside the old one, referenced by its requests, freed when the last one ends.
  *
  *     struct mg_generation *generation;
- *     mg_generation_build(&environment, bundle, number, on_built, context);   // on libuv's pool,
- *     then
- *                                                                            // init_worker,
- *                                                                            configure
+ *     mg_generation_build(&environment, bundle, number, on_built, context);
+ *     // loads on libuv's pool, then runs init_worker and configure, then calls on_built
  *     mg_generation_hold(generation) / mg_generation_release(generation)
  */
 #pragma once
@@ -35,6 +33,8 @@ struct mg_environment {
     const char *ffi_header;   /* path of core/script/ffi.h */
     uint32_t worker, workers; /* index and number */
     bool compiler_off;        /* tests: no JIT, no profiler */
+    /* of generation.c: made with the first build, gone with the loop */
+    struct mg_builder *builder;
 };
 
 struct mg_generation {
@@ -46,6 +46,7 @@ struct mg_generation {
     uint64_t built_ms;
     bool retired;
     struct mg_environment *environment;
+    struct mg_link link; /* among those that have no reference left but timers that run */
 };
 
 /* status 0: generation is ready with one reference, which the callback owns. Else its text names
@@ -68,5 +69,7 @@ void mg_generation_release(struct mg_generation *generation);
  * true, the CPU limiter moves (mg_generation_activate of the new one does that), the worker's
  * reference is given back. */
 void mg_generation_retire(struct mg_generation *generation);
+/* Its Lua memory stays over 90 % of limits.lua_memory: the worker is to be drained and replaced. */
+bool mg_generation_is_exhausted(const struct mg_generation *generation);
 /* It is the current one: its compiler goes on and it owns the profiler. */
 void mg_generation_activate(struct mg_generation *generation, struct mg_generation *previous);

@@ -23,6 +23,7 @@
 
 #include <lauxlib.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* --- pool
  * --------------------------------------------------------------------------------------- */
@@ -446,19 +447,33 @@ MG_FFI_EXPORT int mg_ffi_sched_wake(struct mg_vm *vm, uint32_t task, uint32_t ti
     return 0;
 }
 
+/* The loop's clock belongs to the loop's thread: while modules are loaded the system's is read. */
+static double system_ms(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec * 1000 + (double)(now.tv_nsec / 1000000);
+}
+
 MG_FFI_EXPORT double mg_ffi_sched_now(struct mg_vm *vm)
 {
-    return vm->loop ? (double)mg_clock_wall_ms(&vm->loop->clock) / 1000 : 0;
+    if (!vm->loop || !vm->shared->loop_thread) {
+        return system_ms(CLOCK_REALTIME) / 1000;
+    }
+    return (double)mg_clock_wall_ms(&vm->loop->clock) / 1000;
 }
 
 MG_FFI_EXPORT double mg_ffi_sched_monotonic_ms(struct mg_vm *vm)
 {
-    return vm->loop ? (double)mg_loop_now_ms(vm->loop) : 0;
+    if (!vm->loop || !vm->shared->loop_thread) {
+        return system_ms(CLOCK_MONOTONIC);
+    }
+    return (double)mg_loop_now_ms(vm->loop);
 }
 
 MG_FFI_EXPORT void mg_ffi_sched_update_time(struct mg_vm *vm)
 {
-    if (vm->loop) {
+    if (vm->loop && vm->shared->loop_thread) {
         mg_clock_update(&vm->loop->clock);
     }
 }

@@ -122,7 +122,10 @@ static bool grow(struct mg_vm *vm)
 MG_FFI_EXPORT int mg_ffi_sched_timer(struct mg_vm *vm, double ms)
 {
     struct mg_sched *sched = &vm->sched;
-    if (!vm->loop || (vm->retired && ms > 0)) {
+    if (!vm->loop || !vm->shared->loop_thread) {
+        return MG_EUNSUPPORTED; /* modules are being loaded */
+    }
+    if (vm->retired && ms > 0) {
         return MG_ECANCELLED;
     }
     if (sched->timer_count == sched->timer_size && !grow(vm)) {

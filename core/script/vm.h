@@ -19,6 +19,7 @@ struct mg_config;
 struct mg_ffi_shared;
 struct mg_loop;
 struct mg_pool;
+struct mg_shm;
 struct mg_stats;
 
 /* A line of the error log. component: "plugin NAME" or "runtime". */
@@ -45,6 +46,7 @@ struct mg_vm_options {
     struct mg_log *log;                 /* may be NULL */
     mg_vm_log_fn *on_log;               /* takes the lines instead; may be NULL */
     void *log_context;
+    struct mg_shm *shm;     /* for limiters and breakers; may be NULL */
     struct mg_slot *slot;   /* heartbeat; may be NULL */
     struct mg_stats *stats; /* may be NULL */
     uint32_t worker, workers;
@@ -86,7 +88,7 @@ struct mg_vm {
     uint64_t refused;         /* of alloc.refused, what was dealt with */
     /* registry references to functions of moongate.runtime.entry */
     struct {
-        int load, fire, slow, collect, forget, configure;
+        int load, fire, slow, collect, forget, configure, bundle, chain;
     } entry;
     /* told when the last timer and task of a retired VM ended; may be NULL */
     void (*on_idle)(void *context);

@@ -58,6 +58,8 @@ static void take_entries(struct mg_vm *vm, lua_State *L)
     vm->entry.collect = entry_ref(L, entry, "collect");
     vm->entry.forget = entry_ref(L, entry, "forget");
     vm->entry.configure = entry_ref(L, entry, "configure");
+    vm->entry.bundle = entry_ref(L, entry, "bundle");
+    vm->entry.chain = entry_ref(L, entry, "chain");
     lua_getfield(L, entry, "limit");
     lua_setfield(L, LUA_REGISTRYINDEX, "mg.limit");
 }

@@ -8,6 +8,7 @@
 --   collect(base, from)              notes the configurations of places that did not run
 --   fire(id, premature)              a timer
 --   forget(slot)                     a request with tables of its own has ended
+--   bundle(), chain(i)               for the checker, see describe.lua; loaded when needed
 --   limit                            the value that C raises when a limit is reached
 local boot = require 'moongate.runtime.boot'
 
@@ -74,5 +75,11 @@ return {
     collect = runner.collect,
     fire = sched.fire,
     forget = runtime.forget,
+    bundle = function()
+        return require('moongate.runtime.describe').bundle()
+    end,
+    chain = function(index)
+        return require('moongate.runtime.describe').chain(index)
+    end,
     limit = runtime.limit,
 }

@@ -35,8 +35,8 @@ function M.pcall(fn, ...)
     return checked(raw_pcall(fn, ...))
 end
 
--- A handler runs before the stack is unwound, for a limit even inside the hook that raises it, where
--- no further hook can stop it: plugin code must not run there.
+-- A handler runs before the stack is unwound, for a limit even inside the hook that raises it,
+-- where no further hook can stop it: plugin code must not run there.
 local guarded = setmetatable({}, { __mode = 'kv' })
 
 local function guard_handler(handler)

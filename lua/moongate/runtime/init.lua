@@ -82,8 +82,8 @@ local turns = {}   -- turn -> { plugin = name, index = plugin index }
 -- Makes the object of a place ready for the request that is there now.
 local function renew(slot, object)
     if not object then
-        -- All keys from the start: a key that is set to nil keeps its place, so that a request later
-        -- costs a few stores and never a new hash part.
+        -- All keys from the start: a key that is set to nil keeps its place, so that a request
+        -- later costs a few stores and never a new hash part.
         object = { cdata = false, number = -1, consumer = false, credential = false, ctx = false,
             picked = false, skipped = false, confs = {} }
         slots[slot + 1] = object
@@ -148,6 +148,12 @@ function M.conf()
         return object.picked == base and object.confs[place] or nil
     end
     return place and base[place] or nil
+end
+
+--- What the functions of a chain get (moongate.runtime.chain).
+-- @tparam number chain index, from 0
+function M.base(chain)
+    return bases[chain + 1]
 end
 
 --- Leaves the handler after the answer was made; see above.

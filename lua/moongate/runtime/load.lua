@@ -29,12 +29,32 @@ local function load_snapshot(o)
     })
 end
 
-local function by_index(plugins)
+-- In the order in which they start: by priority, as in every phase.
+local function in_order(plugins)
     local list = {}
     for _, plugin in pairs(plugins) do
-        list[plugin.index] = plugin
+        list[#list + 1] = plugin
     end
+    table.sort(list, function(a, b)
+        if a.handler.PRIORITY ~= b.handler.PRIORITY then
+            return a.handler.PRIORITY > b.handler.PRIORITY
+        end
+        return a.name > b.name
+    end)
     return list
+end
+
+-- The report as text, or one JSON object for each finding and line.
+local function format_report(findings, o)
+    local report = require 'moongate.config.report'
+    if not o.json then
+        return report.format(findings, { source = o.text, color = o.color })
+    end
+    local cjson, lines = require 'cjson', {}
+    for i, finding in ipairs(report.to_tables(findings)) do
+        lines[i] = cjson.encode(finding) .. '\n'
+    end
+    return table.concat(lines)
 end
 
 --- Loads everything.
@@ -42,39 +62,27 @@ end
 -- config.serialize gave); or snapshot: a function that gives one (tests); number of the generation
 -- @treturn table|nil description of the chains, see core/script/chain.c
 -- @treturn table|nil snapshot of moongate.config
--- @treturn table findings of moongate.config; with errors the other two are nil
+-- @treturn string report: warnings, or all errors; then the other two are nil
 function M.run(o)
     local snapshot, findings
     if o.snapshot then
-        snapshot, findings = o.snapshot(loader), { errors = 0, warnings = 0 }
+        snapshot, findings = o.snapshot(loader), {}
     else
         snapshot, findings = load_snapshot(o)
     end
     if not snapshot then
-        return nil, nil, findings
+        return nil, nil, format_report(findings, o)
     end
     local description, built = chain.build({
         plugins = snapshot.handlers, entities = snapshot.plugins, routes = snapshot.routes,
         settings = snapshot.gateway.plugins, shared = runtime.shared, request = runtime.request,
         run_from = runner.slow,
     })
-    runner.use(built, by_index(snapshot.handlers))
+    runner.use(built, in_order(snapshot.handlers))
     runtime.set_chains(description)
     runtime.generation = { number = o.number or 0, config = snapshot, plugins = snapshot.handlers }
-    return description, snapshot, findings
-end
-
---- Every Lua source that was loaded, for the bundle.
--- @treturn table sorted array of { name, path, text }
-function M.sources()
-    local list = {}
-    for name, found in pairs(source.loaded) do
-        list[#list + 1] = { name, found.path, found.text }
-    end
-    table.sort(list, function(a, b)
-        return a[1] < b[1]
-    end)
-    return list
+    source.keep_late()
+    return description, snapshot, format_report(findings, o)
 end
 
 return M

@@ -11,11 +11,11 @@ local M = {}
 local shared = runtime.shared
 local RUN, FAIL = 0, 2   -- of boot.blocked
 local state              -- what chain.build returned
-local plugins = {}       -- by index
+local plugins = {}       -- in the order in which they start
 
 --- Called by load.lua.
-function M.use(built, by_index)
-    state, plugins = built, by_index
+function M.use(built, in_order)
+    state, plugins = built, in_order
 end
 
 local function call(place, fn, conf)

@@ -90,6 +90,7 @@ local timers = {}  -- id -> { fn =, turn =, count =, every =, ... }
 local REFUSED = {
     [errors.FULL] = 'too many pending timers',
     [errors.CANCELLED] = 'process exiting',
+    [errors.UNSUPPORTED] = 'no timers while modules are loaded; use init_worker',
 }
 
 local function start(timer, ms)

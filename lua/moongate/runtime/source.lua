@@ -28,8 +28,25 @@ function M.read(path)
     return text
 end
 
+-- Name -> entry that was not loaded with the generation but may be required later, when the bundle
+-- is closed.
+local late = {}
+
+--- Keeps what of the bundle was not loaded yet.
+function M.keep_late()
+    if not boot.bundle then
+        return
+    end
+    for _, entry in ipairs(boot.bundle_names('lua:')) do
+        local name = entry:sub(5)
+        if not M.loaded[name] and not package.loaded[name] then
+            late[name] = boot.bundle(entry)
+        end
+    end
+end
+
 local function from_bundle(name)
-    local data = boot.bundle('lua:' .. name)
+    local data = late[name] or boot.bundle('lua:' .. name)
     local path, text = (data or ''):match('^([^\n]*)\n(.*)$')
     if not path then
         return nil
