@@ -143,6 +143,7 @@ void mg_sched_release(struct mg_task *task)
     task->req = NULL;
     mg_list_push(&vm->sched.free, &task->link);
     vm->sched.busy--;
+    mg_vm_check_memory(vm);
     mg_sched_check_idle(vm);
 }
 
@@ -354,7 +355,9 @@ enum mg_run mg_sched_run(struct mg_task *task, int arguments)
     }
     const enum mg_run result = outcome_of(task, status);
     vm->shared->slot = -1;
-    mg_vm_check_memory(vm);
+    if (result == MG_RUN_WAITING) { /* else when its stack, which may hold much, is gone */
+        mg_vm_check_memory(vm);
+    }
     return result;
 }
 

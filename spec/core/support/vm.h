@@ -243,9 +243,9 @@ static inline const char *vm_seen(struct vm_fixture *f)
 
 static inline const char *vm_log_text(struct vm_fixture *f)
 {
-    if (mg_buf_append(&f->log, mg_str_make("", 1))) {
-        fail_msg("the log is full");
-    }
+    char *end = mg_buf_reserve(&f->log, 1); /* behind the text, not part of it */
+    assert_non_null(end);
+    *end = '\0';
     return mg_buf_view(&f->log).ptr;
 }
 
