@@ -35,7 +35,7 @@ void mg_buf_consume(struct mg_buf *buf, size_t bytes);
 
 static inline mg_str mg_buf_view(const struct mg_buf *buf)
 {
-    return mg_str_make(buf->data + buf->start, buf->len);
+    return mg_str_make(buf->start > 0 ? buf->data + buf->start : buf->data, buf->len);
 }
 
 /* Empties the buffer and keeps its memory. */

@@ -110,8 +110,11 @@ static mg_str make_request_id(struct mg_exchange *x)
     const uint64_t words[2] = {mix(server->id_seed + server->id_count * 0x9e3779b97f4a7c15U),
                                mix(server->id_seed ^ (server->id_count << 20))};
     char *text = mg_arena_alloc(&x->req.arena, 32);
-    for (unsigned i = 0; i < 32; i++) {
-        text[i] = digits[(words[i / 16] >> (4 * (i % 16))) & 15];
+    for (unsigned word = 0; word < 2; word++) {
+        uint64_t left = words[word];
+        for (unsigned i = 0; i < 16; i++, left >>= 4) {
+            text[16 * word + i] = digits[left & 15];
+        }
     }
     return mg_str_make(text, 32);
 }
@@ -286,22 +289,30 @@ static void run_access(struct mg_exchange *x)
     }
 }
 
+static uint64_t first_set(uint64_t by_plugin, uint64_t otherwise)
+{
+    return by_plugin > 0 ? by_plugin : otherwise;
+}
+
+/* What a plugin set in rewrite stays. */
 static void fill_upstream_request(struct mg_req *req)
 {
     const struct mg_service *service = req->service;
     const struct mg_limits *limits = req->route->limits;
-    req->up.method = req->head.method;
-    req->up.query = req->uri.query;
-    req->up.has_query = req->uri.has_query;
-    req->up.retries = req->config->gateway.retry_attempts;
-    req->up.connect_timeout = limits->connect_timeout;
-    req->up.read_timeout = limits->read_timeout;
-    req->up.write_timeout = limits->write_timeout;
-    if (service) {
-        req->up.connect_timeout = service->connect_timeout;
-        req->up.read_timeout = service->read_timeout;
-        req->up.write_timeout = service->write_timeout;
-        req->up.retries = service->retries >= 0 ? service->retries : req->up.retries;
+    req->up.method = req->up.method.len ? req->up.method : req->head.method;
+    if (!req->up.query_set) {
+        req->up.query = req->uri.query;
+        req->up.has_query = req->uri.has_query;
+    }
+    req->up.connect_timeout = first_set(req->up.connect_timeout, service ? service->connect_timeout
+                                                                         : limits->connect_timeout);
+    req->up.read_timeout = first_set(req->up.read_timeout,
+                                     service ? service->read_timeout : limits->read_timeout);
+    req->up.write_timeout = first_set(req->up.write_timeout,
+                                      service ? service->write_timeout : limits->write_timeout);
+    if (req->up.retries < 0) {
+        const bool own = service && service->retries >= 0;
+        req->up.retries = own ? service->retries : req->config->gateway.retry_attempts;
     }
 }
 
@@ -449,6 +460,7 @@ static void on_head(struct mg_client *client, int status, mg_str head)
     mg_generation_hold(x->generation);
     req->config = x->generation->config;
     req->vm = x->generation->vm;
+    req->up.retries = -1; /* the service's */
     req->started_us = client->first_byte_us;
     req->head_us = server->parts.loop->clock.now_us;
     req->started_wall_ms = mg_clock_wall_ms(&server->parts.loop->clock);

@@ -10,6 +10,8 @@
 
 #include "wire/rules.h"
 
+#include <string.h>
+
 static bool has_phase(const struct mg_exchange *x, enum mg_phase phase)
 {
     return (x->phases & MG_PHASE_BIT(phase)) != 0;
@@ -321,11 +323,13 @@ static void set_via(struct mg_exchange *x, uint8_t minor)
 {
     struct mg_req *req = &x->req;
     const mg_str pseudonym = req->config->gateway.headers.via;
-    if (pseudonym.len) {
-        const mg_str via = mg_arena_format(&req->arena, "1.%u %.*s", (unsigned)minor,
-                                           MG_STR_ARG(pseudonym));
-        mg_headers_add(&req->out, MG_STR("Via"), via);
+    if (pseudonym.len == 0) {
+        return;
     }
+    char *via = mg_arena_alloc(&req->arena, pseudonym.len + 4);
+    memcpy(via, minor ? "1.1 " : "1.0 ", 4);
+    memcpy(via + 4, pseudonym.ptr, pseudonym.len);
+    mg_headers_add(&req->out, MG_STR("Via"), mg_str_make(via, pseudonym.len + 4));
 }
 
 void mg_respond_upstream_head(struct mg_exchange *x, struct mg_response_head *head)

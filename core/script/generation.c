@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/shm.h"
+#include "net/pool.h"
 #include "script/bundle.h"
 #include "script/fault.h"
 #include "script/load.h"
@@ -69,6 +70,19 @@ struct build {
 
 /* --- freeing --------------------------------------------------------------------------------- */
 
+/* The flow layer attached the pool's origins to the peers as it met them. */
+static void release_origins(struct mg_peers *peers)
+{
+    for (uint32_t i = 0; peers && i < mg_peers_group_count(peers); i++) {
+        struct mg_peer_group *group = mg_peers_group(peers, i);
+        for (uint32_t k = 0; k < group->count; k++) {
+            if (group->peers[k].origin) {
+                mg_origin_release(group->peers[k].origin);
+            }
+        }
+    }
+}
+
 static void free_generation(struct mg_generation *generation)
 {
     struct mg_stats *stats = generation->vm ? generation->vm->options.stats : NULL;
@@ -77,6 +91,7 @@ static void free_generation(struct mg_generation *generation)
     }
     mg_link_remove(&generation->link);
     mg_vm_free(generation->vm);
+    release_origins(generation->peers);
     mg_peers_free(generation->peers);
     mg_config_free(generation->config);
     free(generation);
