@@ -6,6 +6,7 @@
 #include "script/boot.h"
 
 #include "base/hash.h"
+#include "base/stats.h"
 #include "script/bundle.h"
 #include "script/fault.h"
 #include "script/vm.h"
@@ -144,6 +145,16 @@ static int on_sha1(lua_State *L)
     return 1;
 }
 
+/* count_abort(): the compiler gave a trace up */
+static int on_count_abort(lua_State *L)
+{
+    struct mg_vm *vm = vm_of(L);
+    if (vm->options.stats) {
+        mg_stats_add(vm->options.stats, MG_STAT_TRACE_ABORTS, 1);
+    }
+    return 0;
+}
+
 /* address(offset) -> light userdata inside the shared struct */
 static int on_address(lua_State *L)
 {
@@ -222,6 +233,7 @@ void mg_boot_push(struct mg_vm *vm, lua_State *L)
     set_function(vm, L, "blocked", on_blocked);
     set_function(vm, L, "passed", on_passed);
     set_function(vm, L, "address", on_address);
+    set_function(vm, L, "count_abort", on_count_abort);
     set_function(vm, L, "list", on_list);
     set_function(vm, L, "sha1", on_sha1);
     set_constants(L);

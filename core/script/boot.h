@@ -10,6 +10,7 @@
  *   log(level, component, text) a line of the error log
  *   limit_text() -> text        which limit was reached, for whom
  *   blocked(turn) -> 0|1|2      quarantine: 0 run it, 1 skip it, 2 fail; passed(turn): it ran
+ *   count_abort()               for statistics
  *   address(offset)             light userdata inside the shared struct
  *   list(folder) -> array       names of files and folders in it
  *   sha1(text) -> text          40 hexadecimal digits

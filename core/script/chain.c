@@ -5,7 +5,7 @@
  *   { turns   = { { plugin =, index =, cpu_ms =, wall_ms =, open =, quarantine = }, ... },
  *     plugins = number of them,
  *     chains  = { { confs = {...}, run = { access = fn, ... }, plugins = { index, ... },
- *                   dynamic =, body_read_only = }, ... },
+ *                   dynamic =, body_read_only =, alone = { access = turn, ... } }, ... },
  *     routes  = { chain, ... }, global = chain, identity = { name, ... } }
  *
  * Indexes of chains and plugins count from 1 there.
@@ -93,6 +93,15 @@ static void take_functions(struct mg_chain *chain, lua_State *L)
     lua_pop(L, 1);
 }
 
+static void take_alone(struct mg_chain *chain, lua_State *L)
+{
+    lua_getfield(L, -1, "alone");
+    for (int phase = 0; phase < MG_PHASE_COUNT; phase++) {
+        chain->alone[phase] = (int32_t)number_field(L, mg_phase_name((enum mg_phase)phase));
+    }
+    lua_pop(L, 1);
+}
+
 static void take_places(struct intake *in, struct mg_chain *chain, lua_State *L)
 {
     lua_getfield(L, -1, "plugins");
@@ -122,6 +131,7 @@ static void take_chains(struct intake *in, lua_State *L)
         chain->confs = luaL_ref(L, LUA_REGISTRYINDEX);
         take_functions(chain, L);
         take_places(in, chain, L);
+        take_alone(chain, L);
         chain->is_dynamic = flag_field(L, "dynamic");
         chain->body_read_only = flag_field(L, "body_read_only");
         lua_pop(L, 1);

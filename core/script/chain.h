@@ -16,10 +16,11 @@ struct mg_chain {
     int confs; /* reference: what its functions get: the configurations by place */
     /* references to functions; LUA_NOREF where no plugin has the phase */
     int run[MG_PHASE_COUNT];
-    uint32_t phases;         /* MG_PHASE_BIT */
-    uint32_t count;          /* plugins */
-    const uint32_t *plugins; /* plugin_index by place */
-    bool is_dynamic;         /* some configuration depends on the consumer */
+    int32_t alone[MG_PHASE_COUNT]; /* turn of the one plugin that has the phase; 0: several */
+    uint32_t phases;               /* MG_PHASE_BIT */
+    uint32_t count;                /* plugins */
+    const uint32_t *plugins;       /* plugin_index by place */
+    bool is_dynamic;               /* some configuration depends on the consumer */
     bool body_read_only;
 };
 

@@ -202,6 +202,7 @@ enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
     if (!task) {
         return fail(req, phase, &vm->turns[0], true);
     }
+    task->turn = chain->alone[phase];
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->run[phase]);
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->confs);
     const enum mg_run result = run_task(req, task, 1);

@@ -137,8 +137,11 @@ void mg_sched_release(struct mg_task *task)
             drop_thread(task);
         }
     }
-    cancel_wait(task);
-    mg_deadline_cancel(&task->wall);
+    if (task->touched) {
+        cancel_wait(task);
+        mg_deadline_cancel(&task->wall);
+        task->touched = false;
+    }
     task->state = MG_TASK_FREE;
     task->req = NULL;
     mg_list_push(&vm->sched.free, &task->link);
@@ -219,6 +222,7 @@ static void make_ready(struct mg_task *task, int status)
     struct mg_sched *sched = &task->vm->sched;
     struct mg_loop *loop = task->vm->loop;
     task->status = status;
+    task->touched = true;
     mg_deadline_cancel(&task->alarm);
     mg_link_remove(&task->link);
     mg_list_append(&sched->ready, &task->link);
@@ -270,6 +274,7 @@ static enum mg_run suspend(struct mg_task *task)
     }
     lua_settop(task->co, 0);
     task->state = MG_TASK_WAITING;
+    task->touched = true;
     if (vm->options.stats) {
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_YIELDS, 1);
     }
@@ -380,7 +385,7 @@ int mg_sched_begin(struct mg_vm *vm, mg_cancel_fn *cancel, void *context, struct
     if (!task || !vm->loop) {
         return MG_ECANCELLED;
     }
-    task->began = true;
+    task->began = task->touched = true;
     task->cancel = cancel;
     task->cancel_context = context;
     *ticket = (struct mg_ticket){.task = task->index, .number = task->ticket};

@@ -42,6 +42,7 @@ struct mg_task {
     int anchor;           /* registry reference that keeps co */
     enum mg_task_state state;
     uint32_t index, ticket;
+    bool touched;  /* it waited or began something: there is more to undo at its end */
     bool began;    /* mg_sched_begin was called in this slice */
     bool wall_hit; /* the next resume raises the wall limit */
     bool plain;    /* waits by a plain coroutine.yield() */

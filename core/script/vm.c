@@ -50,13 +50,10 @@ int mg_vm_call(struct mg_vm *vm, int arguments, int results)
 
 /* Live data may well stay over the soft limit: the next collection waits until half of what was
  * then left is used up. */
-void mg_vm_check_memory(struct mg_vm *vm)
+void mg_vm_collect(struct mg_vm *vm)
 {
     struct mg_alloc *alloc = &vm->alloc;
     const uint64_t refused = alloc->refused - vm->refused;
-    if (refused == 0 && !mg_alloc_wants_collection(alloc)) {
-        return;
-    }
     lua_gc(vm->L, LUA_GCCOLLECT, 0);
     mg_alloc_set_soft(alloc);
     if (refused) {

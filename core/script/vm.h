@@ -103,4 +103,11 @@ MG_NODISCARD int mg_vm_call(struct mg_vm *vm, int arguments, int results);
 void mg_vm_log(struct mg_vm *vm, enum mg_log_level level, const char *component, const void *site,
                mg_str text);
 /* Collects if the state is over its soft limit or was refused memory. Called between slices. */
-void mg_vm_check_memory(struct mg_vm *vm);
+void mg_vm_collect(struct mg_vm *vm);
+static inline void mg_vm_check_memory(struct mg_vm *vm)
+{
+    if (__builtin_expect(vm->refused != vm->alloc.refused || mg_alloc_wants_collection(&vm->alloc),
+                         0)) {
+        mg_vm_collect(vm);
+    }
+}

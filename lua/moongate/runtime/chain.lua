@@ -123,6 +123,20 @@ function Builder:run_of(places, dynamic)
     return run
 end
 
+-- Phase -> turn, where one plugin alone has the phase: the heartbeat then names it from the start.
+local function alone(places)
+    local turns_alone, count = {}, {}
+    for _, place in ipairs(places) do
+        for _, phase in ipairs(PHASES) do
+            if place.handler[phase] then
+                count[phase] = (count[phase] or 0) + 1
+                turns_alone[phase] = count[phase] == 1 and place.turn or nil
+            end
+        end
+    end
+    return turns_alone
+end
+
 local function read_only(places)
     for _, place in ipairs(places) do
         if place.handler.body_filter and not place.handler.BODY_READ_ONLY then
@@ -139,7 +153,7 @@ function Builder:chain_of(route, service)
     if not self.known[key] then
         local base = base_of(places)
         local chain = { confs = base, run = self:run_of(places, base.dynamic), plugins = {},
-            dynamic = base.dynamic, body_read_only = read_only(places) }
+            dynamic = base.dynamic, body_read_only = read_only(places), alone = alone(places) }
         for i, place in ipairs(places) do
             chain.plugins[i] = place.plugin.index
         end

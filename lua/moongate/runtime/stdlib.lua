@@ -133,6 +133,11 @@ end
 --- Raises the compiler's bounds: a gateway has more code than a script. Machine code is not counted
 -- as Lua memory, so it has a cap of its own.
 function M.tune()
+    jit.attach(function(what)
+        if what == 'abort' then
+            boot.count_abort()
+        end
+    end, 'trace')
     jit.opt.start('maxtrace=4000', 'maxmcode=16384', 'maxrecord=8000', 'maxside=200')
 end
 
