@@ -74,6 +74,9 @@ local function input_of(item, compiled)
         input.name = entity.name
     end
     input.config = item.raw.config
+    if input.config == nil and compiled:field('config') then
+        input.config = {} -- so that its defaults are filled in
+    end
     return input
 end
 
