@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A growing byte buffer whose largest size is fixed when it is made. Appending over the cap fails
- * with MG_ENO_MEMORY and leaves the content as it was. Bytes are consumed at the front without moving
- * the rest until space is needed.
+ * with MG_ENO_MEMORY and leaves the content as it was. Bytes are consumed at the front without
+ * moving the rest until space is needed.
  *
  *     struct mg_buf buf;
  *     mg_buf_init(&buf, 64 * 1024);
@@ -27,8 +27,8 @@ void mg_buf_init(struct mg_buf *buf, size_t max_bytes);
 /* Frees the memory; the buffer is empty and usable with the same cap. */
 void mg_buf_deinit(struct mg_buf *buf);
 MG_NODISCARD int mg_buf_append(struct mg_buf *buf, mg_str bytes);
-/* Makes room for more bytes at the end and returns the place, or NULL over the cap. The caller fills
- * what it needs and calls mg_buf_commit. */
+/* Makes room for more bytes at the end and returns the place, or NULL over the cap. The caller
+ * fills what it needs and calls mg_buf_commit. */
 char *mg_buf_reserve(struct mg_buf *buf, size_t more);
 void mg_buf_commit(struct mg_buf *buf, size_t more);
 void mg_buf_consume(struct mg_buf *buf, size_t bytes);

@@ -15,13 +15,13 @@ enum { INITIAL_CAPACITY = 16 };
 
 /* --- names --- */
 
-static const mg_str known_names[MG_HEADER_COUNT] = {
-#define NAME_ENTRY(id, name) [MG_HEADER_##id] = {(name), sizeof(name) - 1},
+enum { MAX_NAME = 20, MAX_SAME_LENGTH = 6 };
+
+static const char known_names[MG_HEADER_COUNT][MAX_NAME + 4] = {
+#define NAME_ENTRY(id, name) [MG_HEADER_##id] = (name),
     MG_HEADER_MAP(NAME_ENTRY)
 #undef NAME_ENTRY
 };
-
-enum { MAX_NAME = 20, MAX_SAME_LENGTH = 6 };
 
 /* Ids by the length of their name; zero ends a row. The test finds every name through it. */
 static const uint8_t ids_by_length[MAX_NAME + 1][MAX_SAME_LENGTH] = {
@@ -91,7 +91,7 @@ enum mg_header_id mg_header_id_of(mg_str name)
     }
     const uint8_t *ids = ids_by_length[name.len];
     for (size_t i = 0; i < MAX_SAME_LENGTH && ids[i] != 0; i++) {
-        if (same_name(name.ptr, known_names[ids[i]].ptr, name.len)) {
+        if (same_name(name.ptr, known_names[ids[i]], name.len)) {
             return (enum mg_header_id)ids[i];
         }
     }
@@ -115,17 +115,30 @@ static void make_room(struct mg_headers *headers, uint32_t capacity)
     headers->capacity = capacity;
 }
 
-void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value)
+static inline void append(struct mg_headers *headers, enum mg_header_id id, mg_str name,
+                          mg_str value)
 {
     if (headers->count == headers->capacity) {
         make_room(headers, headers->capacity > 0 ? headers->capacity * 2 : INITIAL_CAPACITY);
     }
-    const enum mg_header_id id = mg_header_id_of(name);
-    headers->items[headers->count++] =
-        (struct mg_header){.name = name, .value = value, .id = (uint8_t)id};
+    struct mg_header *field = &headers->items[headers->count++];
+    field->name = name;
+    field->value = value;
+    field->id = (uint8_t)id;
     if (headers->first[id] == 0) {
         headers->first[id] = headers->count;
     }
+}
+
+void mg_headers_add_known(struct mg_headers *headers, enum mg_header_id id, mg_str name,
+                          mg_str value)
+{
+    append(headers, id, name, value);
+}
+
+void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value)
+{
+    append(headers, mg_header_id_of(name), name, value);
 }
 
 static void index_again(struct mg_headers *headers)
@@ -358,38 +371,79 @@ static bool is_control(char c)
 
 #ifdef __SSE2__
 
-/* Bit i is set when byte i is a control. */
-static unsigned control_bits(__m128i bytes)
+/* Byte i is 0xff when it is a control, else 0. */
+static __m128i control_mask(__m128i bytes)
 {
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
     const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, del));
+    return _mm_or_si128(low, del);
 }
 
-static const char *find_16(const char *at)
+static __m128i load_16(const char *at)
 {
-    const unsigned bits = control_bits(_mm_loadu_si128((const __m128i *)(const void *)at));
-    return bits ? at + __builtin_ctz(bits) : NULL;
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
 }
 
-const char *mg_find_control(const char *at, const char *end)
+/* Bit i is set when byte i is a control. */
+static unsigned bits_of_16(const char *at)
 {
-    const size_t len = (size_t)(end - at);
-    if (len >= 16) {
-        const char *found = NULL;
-        while (!found && end - at >= 16) {
-            found = find_16(at);
-            at += 16;
-        }
-        if (!found && at < end) {
-            found = find_16(end - 16); /* the bytes seen before are clean */
-        }
-        return found ? found : end;
+    return (unsigned)_mm_movemask_epi8(control_mask(load_16(at)));
+}
+
+static unsigned bits_of_8(const char *at)
+{
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)at);
+    return (unsigned)_mm_movemask_epi8(control_mask(bytes)) & 0xff;
+}
+
+/* Fewer than 16 bytes. */
+static const char *find_in_few(const char *at, const char *end)
+{
+    if (end - at >= 8) {
+        unsigned bits = bits_of_8(at);
+        bits |= bits_of_8(end - 8) << (end - 8 - at);
+        return bits ? at + __builtin_ctz(bits) : end;
     }
     while (at < end && !is_control(*at)) {
         at++;
     }
     return at;
+}
+
+const char *mg_find_control(const char *at, const char *end)
+{
+    if (end - at < 16) {
+        return find_in_few(at, end);
+    }
+    for (; end - at >= 16; at += 16) {
+        const unsigned bits = bits_of_16(at);
+        if (bits) {
+            return at + __builtin_ctz(bits);
+        }
+    }
+    const unsigned bits = at < end ? bits_of_16(end - 16) : 0; /* the bytes seen before are clean */
+    return bits ? end - 16 + __builtin_ctz(bits) : end;
+}
+
+size_t mg_count_controls(const char *at, const char *end)
+{
+    size_t count = 0;
+    const bool long_enough = end - at >= 16;
+    while (end - at >= 16) {
+        __m128i sums = _mm_setzero_si128(); /* of each place of 16; a byte holds 255 */
+        for (int i = 0; i < 255 && end - at >= 16; i++, at += 16) {
+            sums = _mm_sub_epi8(sums, control_mask(load_16(at)));
+        }
+        const __m128i halves = _mm_sad_epu8(sums, _mm_setzero_si128());
+        count += (size_t)(_mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4));
+    }
+    if (long_enough && at < end) { /* the last 16 once more, without those that were counted */
+        return count + (size_t)__builtin_popcount(bits_of_16(end - 16) >> (16 - (end - at)));
+    }
+    for (; at < end; at++) {
+        count += is_control(*at);
+    }
+    return count;
 }
 
 #else
@@ -413,6 +467,15 @@ const char *mg_find_control(const char *at, const char *end)
         at++;
     }
     return at;
+}
+
+size_t mg_count_controls(const char *at, const char *end)
+{
+    size_t count = 0;
+    for (at = mg_find_control(at, end); at < end; at = mg_find_control(at + 1, end)) {
+        count++;
+    }
+    return count;
 }
 
 #endif

@@ -84,6 +84,9 @@ void mg_headers_init(struct mg_headers *headers, struct mg_arena *arena);
 enum mg_header_id mg_header_id_of(mg_str name);
 /* Appends; the slices are borrowed, not copied. */
 void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value);
+/* The same for a name whose id is known. */
+void mg_headers_add_known(struct mg_headers *headers, enum mg_header_id id, mg_str name,
+                          mg_str value);
 /* First field of the id, or NULL. Lives until the table changes. */
 static inline const struct mg_header *mg_headers_known(const struct mg_headers *headers,
                                                        enum mg_header_id id)
@@ -120,3 +123,5 @@ bool mg_is_token(mg_str name);
 bool mg_is_field_value(mg_str value);
 /* The first control byte (0x00-0x1F, HTAB too, or 0x7F) in [at, end), or end. */
 const char *mg_find_control(const char *at, const char *end);
+/* How many there are. */
+size_t mg_count_controls(const char *at, const char *end);

@@ -157,6 +157,29 @@ static int walk_field(struct mg_http1_scan *scan, const struct mg_http1_limits *
     return MG_EAGAIN;
 }
 
+/* Takes whole lines of ordinary fields: so short that no name can be too long, and far from the
+ * limits. Stops before the first line that deserves a second look; returns its place. */
+static const char *take_plain_fields(struct mg_http1_scan *scan,
+                                     const struct mg_http1_limits *limits, const char *at,
+                                     const char *end)
+{
+    const size_t most =
+        limits->header_name < limits->header_line ? limits->header_name : limits->header_line;
+    while (end - at > 2 && *at != ' ' && *at != ':' && scan->fields < limits->header_count) {
+        const char *found = mg_find_control(at, end);
+        const size_t length = (size_t)(found - at);
+        const uint64_t all = (uint64_t)scan->field_bytes + length + 2;
+        if (length == 0 || length > most || all > limits->header_bytes || end - found < 2 ||
+            found[0] != '\r' || found[1] != '\n') {
+            break;
+        }
+        scan->fields++;
+        scan->field_bytes = (uint32_t)all;
+        at = found + 2;
+    }
+    return at;
+}
+
 int mg_http1_scan(struct mg_http1_scan *scan, enum mg_http1_kind kind,
                   const struct mg_http1_limits *limits, mg_str bytes, size_t *used)
 {
@@ -175,7 +198,8 @@ int mg_http1_scan(struct mg_http1_scan *scan, enum mg_http1_kind kind,
             err = walk_line(scan, kind, limits, &at, end);
             break;
         case FIELD_START:
-            err = begin_field(scan, limits, &at);
+            at = take_plain_fields(scan, limits, at, end);
+            err = at < end ? begin_field(scan, limits, &at) : MG_EAGAIN;
             break;
         case NAME:
         case VALUE:

@@ -34,7 +34,9 @@ struct cleaning {
     struct mg_connection connection;
     const struct mg_rules_trust *trust;
     uint64_t hop_by_hop;
-    uint32_t untrusted; /* dropped */
+    uint64_t identity_lengths;    /* bit n: some identity name has n bytes, modulo 64 */
+    enum mg_header_id request_id; /* of the request id's name */
+    uint32_t untrusted;           /* dropped */
     bool has_request_id;
 };
 
@@ -63,8 +65,13 @@ static bool is_proxy_family(mg_str name)
             begins(name, MG_STR("x-rewrite-")));
 }
 
-static bool is_identity(const struct mg_rules_trust *trust, mg_str name)
+/* Most names differ in length from those that are looked for. */
+static bool is_identity(const struct cleaning *cleaning, mg_str name)
 {
+    if (!(cleaning->identity_lengths >> (name.len & 63) & 1)) {
+        return false;
+    }
+    const struct mg_rules_trust *trust = cleaning->trust;
     for (size_t i = 0; i < trust->identity_count; i++) {
         if (mg_str_field_equal(trust->identity_names[i], name)) {
             return true;
@@ -74,28 +81,34 @@ static bool is_identity(const struct mg_rules_trust *trust, mg_str name)
 }
 
 /* A name with '_' that stands for a field of the gateway's own or of a plugin. */
-static bool is_alias(const struct mg_rules_trust *trust, mg_str name)
+static bool is_alias(const struct cleaning *cleaning, mg_str name)
 {
     char folded[64];
     if (mg_str_find(name, '_', 0) < 0) {
         return false;
     }
     if (name.len > sizeof folded) {
-        return is_identity(trust, name);
+        return is_identity(cleaning, name);
     }
     for (size_t i = 0; i < name.len; i++) {
         folded[i] = name.ptr[i] == '_' ? '-' : name.ptr[i];
     }
     const enum mg_header_id id = mg_header_id_of(mg_str_make(folded, name.len));
-    return (never_alias >> id & 1) || is_proxy_family(name) || is_identity(trust, name) ||
-           mg_str_field_equal(trust->request_id_name, name);
+    return (never_alias >> id & 1) || is_proxy_family(name) || is_identity(cleaning, name) ||
+           mg_str_field_equal(cleaning->trust->request_id_name, name);
+}
+
+static bool is_request_id_name(const struct cleaning *cleaning, const struct mg_header *field)
+{
+    return cleaning->request_id != MG_HEADER_OTHER
+               ? field->id == cleaning->request_id
+               : mg_str_iequal(field->name, cleaning->trust->request_id_name);
 }
 
 /* A request id of the client's is kept if it is one and the only one. */
 static bool is_bad_request_id(struct cleaning *cleaning, const struct mg_header *field)
 {
-    const mg_str name = cleaning->trust->request_id_name;
-    if (name.len == 0 || !mg_str_field_equal(name, field->name)) {
+    if (!is_request_id_name(cleaning, field)) {
         return false;
     }
     const bool bad = cleaning->has_request_id || !mg_rules_is_request_id(field->value);
@@ -105,16 +118,15 @@ static bool is_bad_request_id(struct cleaning *cleaning, const struct mg_header 
 
 static bool is_untrusted(struct cleaning *cleaning, const struct mg_header *field)
 {
-    const struct mg_rules_trust *trust = cleaning->trust;
-    if (field->id == MG_HEADER_OTHER && is_alias(trust, field->name)) {
+    const bool other = field->id == MG_HEADER_OTHER;
+    if (other && is_alias(cleaning, field->name)) {
         return true;
     }
-    if (trust->peer_is_trusted) {
+    if (cleaning->trust->peer_is_trusted) {
         return false;
     }
-    return has_bit(for_trusted, field) ||
-           (field->id == MG_HEADER_OTHER && is_proxy_family(field->name)) ||
-           is_bad_request_id(cleaning, field) || is_identity(trust, field->name);
+    return has_bit(for_trusted, field) || (other && is_proxy_family(field->name)) ||
+           is_bad_request_id(cleaning, field) || is_identity(cleaning, field->name);
 }
 
 static bool drop_from_request(void *context, const struct mg_header *field)
@@ -143,6 +155,11 @@ uint32_t mg_rules_clean_request(struct mg_headers *headers, const struct mg_rule
     struct cleaning cleaning;
     cleaning.trust = trust;
     cleaning.hop_by_hop = hop_by_hop | BIT(EXPECT);
+    cleaning.identity_lengths = 0;
+    for (size_t i = 0; i < trust->identity_count; i++) {
+        cleaning.identity_lengths |= (uint64_t)1 << (trust->identity_names[i].len & 63);
+    }
+    cleaning.request_id = mg_header_id_of(trust->request_id_name);
     begin(&cleaning, headers);
     mg_headers_filter(headers, drop_from_request, &cleaning);
     return cleaning.untrusted;

@@ -22,7 +22,7 @@ static void add_unless_there(struct mg_headers *headers, enum mg_header_id id, m
                              mg_str value)
 {
     if (!mg_headers_known(headers, id)) {
-        mg_headers_add(headers, name, value);
+        mg_headers_add_known(headers, id, name, value);
     }
 }
 
@@ -30,7 +30,7 @@ static void append_peer(struct mg_headers *headers, mg_str peer_ip)
 {
     const mg_str name = MG_STR("X-Forwarded-For");
     if (!mg_headers_known(headers, MG_HEADER_X_FORWARDED_FOR)) {
-        mg_headers_add(headers, name, peer_ip);
+        mg_headers_add_known(headers, MG_HEADER_X_FORWARDED_FOR, name, peer_ip);
         return;
     }
     const mg_str before = mg_headers_join(headers, name);
@@ -56,8 +56,8 @@ void mg_rules_add_forwarding(struct mg_headers *headers, const struct mg_rules_f
     add_unless_there(headers, MG_HEADER_X_FORWARDED_HOST, MG_STR("X-Forwarded-Host"),
                      forward->host);
     if (!mg_headers_known(headers, MG_HEADER_X_FORWARDED_PORT)) {
-        mg_headers_add(headers, MG_STR("X-Forwarded-Port"),
-                       port_text(headers->arena, forward->port));
+        mg_headers_add_known(headers, MG_HEADER_X_FORWARDED_PORT, MG_STR("X-Forwarded-Port"),
+                             port_text(headers->arena, forward->port));
     }
     add_unless_there(headers, MG_HEADER_X_FORWARDED_PATH, MG_STR("X-Forwarded-Path"),
                      forward->path);
@@ -67,8 +67,8 @@ void mg_rules_add_forwarding(struct mg_headers *headers, const struct mg_rules_f
     }
     if (forward->via.len > 0) { /* a field line of its own joins the list at its end */
         const mg_str version = forward->minor == 0 ? MG_STR("1.0 ") : MG_STR("1.1 ");
-        mg_headers_add(headers, MG_STR("Via"),
-                       join_3(headers->arena, version, forward->via, MG_STR("")));
+        mg_headers_add_known(headers, MG_HEADER_VIA, MG_STR("Via"),
+                             join_3(headers->arena, version, forward->via, MG_STR("")));
     }
 }
 
@@ -103,12 +103,29 @@ uint32_t mg_rules_count_via(const struct mg_headers *headers, mg_str pseudonym)
     return count;
 }
 
+static bool is_id_mark(char c)
+{
+    switch (c) {
+    case '-':
+    case '.':
+    case '_':
+    case '~':
+    case '+':
+    case '/':
+    case '=':
+    case ':':
+    case '@':
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool mg_rules_is_request_id(mg_str value)
 {
     for (size_t i = 0; i < value.len; i++) {
         const char c = value.ptr[i], lower = mg_char_lower(c);
-        if (!(lower >= 'a' && lower <= 'z') && !(c >= '0' && c <= '9') &&
-            (c == '\0' || !strchr("._~+/=:@-", c))) {
+        if (!(lower >= 'a' && lower <= 'z') && !(c >= '0' && c <= '9') && !is_id_mark(c)) {
             return false;
         }
     }

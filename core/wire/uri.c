@@ -249,22 +249,17 @@ static size_t pass_segments(const struct mg_uri_rules *rules, char *path, size_t
 
 /* --- the whole --- */
 
-/* True when nothing in the path can need a change; false is no verdict. */
+/* True when nothing in the path can need a change; false is no verdict. It starts with a slash. */
 static bool is_plainly_canonical(mg_str path)
 {
-    bool after_slash = false;
-    for (size_t i = 0; i < path.len; i++) {
-        const char c = path.ptr[i];
-        const enum byte_class class = class_of(c);
-        if (class == PLAIN) {
-            if (after_slash && c == '.') {
-                return false;
-            }
-            after_slash = false;
-        } else if (class != SLASH || after_slash) {
-            return false;
+    const char *at = path.ptr, *const end = path.ptr + path.len;
+    while (at < end) {
+        if (class_of(*at) == PLAIN) {
+            at++;
+        } else if (class_of(*at) == SLASH && (++at == end || (*at != '/' && *at != '.'))) {
+            continue;
         } else {
-            after_slash = true;
+            return false;
         }
     }
     return true;
@@ -313,11 +308,11 @@ static bool is_query_byte(const char *at, const char *end)
 int mg_uri_canonical_query(struct mg_arena *arena, mg_str query, mg_str *out)
 {
     *out = query;
-    size_t good = 0;
-    while (good < query.len && is_query_byte(query.ptr + good, query.ptr + query.len)) {
+    size_t good = 0, most;
+    while (good < query.len && (class_of(query.ptr[good]) == PLAIN ||
+                                is_query_byte(query.ptr + good, query.ptr + query.len))) {
         good++;
     }
-    size_t most;
     if (good == query.len) {
         return 0;
     }

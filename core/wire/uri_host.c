@@ -48,28 +48,28 @@ static int parse_ip6(struct mg_arena *arena, mg_str inside, mg_str *name)
     return 0;
 }
 
-enum name_kind {
-    BAD,
-    LOWER,
-    MIXED, /* has upper-case letters */
-};
+/* Kinds of bytes, as bits so that those of a whole name add up. */
+enum { FINE = 0, UPPER = 1, DOT = 2, OTHER = 4 };
 
-/* Unreserved characters, no empty label. */
-static enum name_kind check_name(mg_str name)
+static unsigned kind_of(char c)
 {
-    enum name_kind kind = LOWER;
-    char before = '.';
-    for (size_t i = 0; i < name.len; i++) {
-        const char c = name.ptr[i];
-        if (c >= 'A' && c <= 'Z') {
-            kind = MIXED;
-        } else if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_' &&
-                   c != '~' && (c != '.' || before == '.')) {
-            return BAD;
-        }
-        before = c;
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '~') {
+        return FINE;
     }
-    return name.len == 0 || name.len > MAX_HOST || before == '.' ? BAD : kind;
+    return c == '.' ? DOT : c >= 'A' && c <= 'Z' ? UPPER : OTHER;
+}
+
+/* Unreserved characters, no empty label. *mixed: there are upper-case letters. */
+static bool is_good_name(mg_str name, bool *mixed)
+{
+    unsigned kinds = 0, before = DOT;
+    for (size_t i = 0; i < name.len; i++) {
+        const unsigned kind = kind_of(name.ptr[i]);
+        kinds |= kind | (kind & before & DOT) << 1; /* two dots are as bad as OTHER */
+        before = kind;
+    }
+    *mixed = kinds & UPPER;
+    return name.len > 0 && name.len <= MAX_HOST && before != DOT && !(kinds & OTHER);
 }
 
 static int parse_name(struct mg_arena *arena, mg_str text, mg_str *name)
@@ -77,12 +77,12 @@ static int parse_name(struct mg_arena *arena, mg_str text, mg_str *name)
     if (text.len > 1 && text.ptr[text.len - 1] == '.') {
         text.len--; /* the root label: the same host */
     }
-    const enum name_kind kind = check_name(text);
-    if (kind == BAD) {
+    bool mixed;
+    if (!is_good_name(text, &mixed)) {
         return MG_EHOST;
     }
     *name = text;
-    if (kind == MIXED) {
+    if (mixed) {
         char *copy = mg_arena_alloc(arena, text.len);
         for (size_t i = 0; i < text.len; i++) {
             copy[i] = mg_char_lower(text.ptr[i]);

@@ -267,12 +267,30 @@ static void field_values_have_no_control_but_the_tab_at_any_place(void **state)
                 assert_int_equal(mg_is_field_value(mg_str_make(text, len)), good);
                 const bool control = c < 0x20 || c == 0x7f;
                 assert_ptr_equal(mg_find_control(text, text + len), text + (control ? place : len));
+                assert_int_equal(mg_count_controls(text, text + len), control);
             }
         }
     }
     assert_true(mg_is_field_value(MG_STR("")));
     assert_true(mg_is_field_value(mg_str_make(NULL, 0)));
     assert_true(mg_is_field_value(MG_STR("\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t")));
+}
+
+static void controls_are_counted_in_texts_of_any_length(void **state)
+{
+    (void)state;
+    enum { BYTES = 9000 };
+    char *text = malloc(BYTES);
+    size_t count = 0;
+    for (size_t len = 0; len < BYTES; len++) {
+        if (len < 100 || len % 997 == 0) {
+            assert_int_equal(mg_count_controls(text, text + len), count);
+        }
+        const bool control = len % 3 != 0; /* more than 255 in each place of 16 */
+        text[len] = control ? (char)(len % 0x20) : 'a';
+        count += control;
+    }
+    free(text);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -294,6 +312,7 @@ int main(void)
         TEST(copying_an_empty_table_gives_an_empty_one),
         TEST(tokens_are_exactly_the_characters_of_rfc_9110),
         TEST(field_values_have_no_control_but_the_tab_at_any_place),
+        TEST(controls_are_counted_in_texts_of_any_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,23 @@ static void request(struct fixture *fixture, const struct mg_write_request *requ
     assert_written(fixture, expected);
 }
 
+static void pieces_of_any_length_are_copied_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    char value[80], expected[200];
+    for (size_t len = 0; len < sizeof value; len++) {
+        for (size_t i = 0; i < len; i++) {
+            value[i] = (char)('a' + i % 26);
+        }
+        struct mg_write_request write = get(fixture);
+        mg_headers_init(&fixture->headers, &fixture->arena);
+        mg_headers_add(&fixture->headers, MG_STR("x"), mg_str_make(value, len));
+        snprintf(expected, sizeof expected, "GET /a HTTP/1.1\r\nHost: h:81\r\nx: %.*s\r\n\r\n",
+                 (int)len, value);
+        request(fixture, &write, expected);
+    }
+}
+
 static void a_request_is_written_anew(void **state)
 {
     struct fixture *fixture = *state;
@@ -321,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_request_is_written_anew),
+        TEST(pieces_of_any_length_are_copied_whole),
         TEST(fields_of_framing_and_host_come_from_the_model),
         TEST(methods_with_a_body_tell_its_length_even_when_it_is_empty),
         TEST(an_upgrade_has_both_fields_once),
