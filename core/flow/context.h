@@ -17,6 +17,7 @@
 struct mg_client;
 struct mg_exchange;
 struct mg_client_user;
+struct mg_req;
 
 #define MG_SERVER_LISTENERS 64
 #define MG_HIGH_WATER 65536 /* bytes queued in one direction before the other side is not read */
@@ -57,6 +58,9 @@ struct mg_server {
     void *context;
     /* tests: address that the next accepted connections report, in turn; empty = the real one */
     char test_peer_ip[48];
+    /* tests: told of every request that has ended, before its log phase; may be NULL */
+    void (*on_finished)(void *context, const struct mg_req *req);
+    void *finished_context;
 };
 
 /* For clients and exchanges: fires on_drained when nothing is left. */

@@ -31,6 +31,9 @@ static void settle(struct mg_exchange *x)
     mg_stats_add(stats, MG_STAT_BYTES_IN, req->bytes_in);
     mg_stats_add(stats, MG_STAT_BYTES_OUT, req->body_bytes_out);
     mg_stats_drop(stats, MG_STAT_REQUESTS_ACTIVE, 1);
+    if (x->server->on_finished) {
+        x->server->on_finished(x->server->finished_context, req);
+    }
 }
 
 void mg_finish(struct mg_exchange *x)

@@ -91,11 +91,13 @@ static int load(struct mg_checker *checker, const struct mg_checker_options *opt
 {
     struct mg_buf text;
     mg_buf_init(&text, FILE_BYTES);
-    int err = read_config(options->file, &text, report);
+    int err = options->text.ptr ? 0 : read_config(options->file, &text, report);
     if (!err) {
         const struct mg_load_ask ask = {
             .file = mg_str_from(options->file),
-            .text = text.len > 0 ? mg_buf_view(&text) : MG_STR(""),
+            .text = options->text.ptr ? options->text
+                    : text.len > 0    ? mg_buf_view(&text)
+                                      : MG_STR(""),
             .number = 1,
             .json = options->json,
             .color = options->color,

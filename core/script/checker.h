@@ -24,6 +24,7 @@ struct mg_log;
 
 struct mg_checker_options {
     const char *file;         /* of the configuration */
+    mg_str text;              /* its YAML; ptr NULL: read from file */
     const char *lua_path;     /* folder of lua/moongate */
     const char *plugins_path; /* folder of the plugins we ship */
     const char *ffi_header;   /* path of core/script/ffi.h */

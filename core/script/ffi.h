@@ -281,3 +281,58 @@ int mg_ffi_http_body(struct mg_ffi_http *http, struct mg_ffi_str *out);
 const char *mg_ffi_err_text(int err); /* of base/err.h; static */
 
 /* ---- end of HTTP client -------------------------------------------------------------------- */
+
+/* ---- test harness (core/test_gateway.c) ---------------------------------------------------- */
+
+/* A gateway under test on a loop of its own, for `moongate test` only: called from the tests' state,
+ * whose compiler is off, so these may run the loop and with it the gateway's Lua. Texts given out live
+ * until the next call for the same thing. */
+struct mg_test;
+struct mg_test_stream; /* the test's end of a connection */
+struct mg_ffi_test_ask {
+    const char *lua_path, *plugins_path, *ffi_header;
+    const char *name; /* of its abstract sockets */
+    int is_virtual;   /* its clock stands still until advanced; starts at wall_ms */
+    double wall_ms;
+};
+struct mg_ffi_test_ended { /* a request */
+    double connection;     /* as mg_ffi_test_connect said */
+    int status;
+    const char *outcome;
+    struct mg_ffi_str route, request_id, ended_by;
+    struct mg_ffi_str plugins; /* names in its chain, with blanks between */
+};
+/* A request that has ended and was not told of, or NULL. */
+const struct mg_ffi_test_ended *mg_ffi_test_next_ended(struct mg_test *test);
+struct mg_test *mg_ffi_test_open(const struct mg_ffi_test_ask *ask);
+void mg_ffi_test_close(struct mg_test *test);
+void mg_ffi_test_setenv(const char *name, const char *value); /* NULL: not set */
+/* Checks the text (its name is for messages and relative paths) and starts to build a generation. 0:
+ * turn the loop until is_building is 0; then the generation's number has changed, or the report says
+ * why not. Negative: the report says why. */
+int mg_ffi_test_load(struct mg_test *test, const char *file, const char *text, size_t len);
+int mg_ffi_test_is_building(const struct mg_test *test);
+double mg_ffi_test_generation(const struct mg_test *test);
+void mg_ffi_test_report(const struct mg_test *test, struct mg_ffi_str *out);
+/* Lines of the error log since the last call. */
+void mg_ffi_test_log(struct mg_test *test, struct mg_ffi_str *out);
+/* Does what is ready, without waiting; 1: something happened. */
+int mg_ffi_test_turn(struct mg_test *test);
+/* Sleeps in real time until the loop has something to do or ms have passed. */
+int mg_ffi_test_wait(struct mg_test *test, int ms);
+int mg_ffi_test_is_busy(const struct mg_test *test); /* work outside the loop is under way */
+double mg_ffi_test_now_ms(const struct mg_test *test);  /* monotonic */
+double mg_ffi_test_next_ms(const struct mg_test *test); /* the next deadline; -1: none */
+void mg_ffi_test_advance(struct mg_test *test, double ms);
+/* A client's connection from that address; NULL while nothing is served. */
+struct mg_test_stream *mg_ffi_test_connect(struct mg_test *test, const char *ip,
+                                           double *connection);
+/* An upstream's connection the test has not seen, or NULL. */
+struct mg_test_stream *mg_ffi_test_accept(struct mg_test *test);
+int mg_ffi_test_write(struct mg_test_stream *stream, const char *bytes, size_t len);
+/* What came and is not consumed; 0, or negative when no more comes. */
+int mg_ffi_test_read(struct mg_test_stream *stream, struct mg_ffi_str *out);
+void mg_ffi_test_consume(struct mg_test_stream *stream, size_t len);
+void mg_ffi_test_close_stream(struct mg_test_stream *stream);
+
+/* ---- end of test harness ------------------------------------------------------------------- */

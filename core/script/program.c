@@ -3,7 +3,9 @@
  * package.loaded['moongate.program']. */
 #include "script/program.h"
 
+#include "script/boot.h"
 #include "script/load.h"
+#include "script/vm_new.h"
 
 #include <lauxlib.h>
 #include <luajit.h>
@@ -15,6 +17,7 @@
 struct start {
     const struct mg_program_options *options;
     const char *module;
+    struct mg_vm *vm; /* behind moongate.runtime.boot; no code runs in it */
     int argc;
     char **argv;
 };
@@ -44,6 +47,16 @@ static void set_paths(lua_State *L, const struct mg_program_options *options)
     lua_pop(L, 2);
 }
 
+/* Modules of the gateway that do not need a request (the loader, schemas) run here too. */
+static void set_boot(lua_State *L, struct mg_vm *vm)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaded");
+    mg_boot_push(vm, L);
+    lua_setfield(L, -2, "moongate.runtime.boot");
+    lua_pop(L, 2);
+}
+
 /* Protected: raises. Leaves the program's result on the stack. */
 static int run(lua_State *L)
 {
@@ -51,6 +64,7 @@ static int run(lua_State *L)
     luaL_openlibs(L);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* openlibs turns it on */
     set_paths(L, start->options);
+    set_boot(L, start->vm);
     lua_getglobal(L, "require");
     lua_pushstring(L, start->module);
     lua_call(L, 1, 1);
@@ -77,12 +91,22 @@ static int traceback(lua_State *L)
 int mg_program_run(const struct mg_program_options *options, const char *module, int argc,
                    char **argv)
 {
-    const struct start start = {.options = options, .module = module, .argc = argc, .argv = argv};
-    lua_State *L = luaL_newstate();
+    const struct mg_vm_options vm_options = {.lua_path = options->lua_path,
+                                             .plugins_path = options->plugins_path,
+                                             .ffi_header = options->ffi_header,
+                                             .modules = mg_load_modules,
+                                             .workers = 1,
+                                             .bare = true};
+    char message[512];
+    struct mg_vm *vm = mg_vm_new(&vm_options, message, sizeof message);
+    lua_State *L = vm ? luaL_newstate() : NULL;
     if (!L) {
-        fprintf(stderr, "moongate: no memory for a Lua state\n");
+        fprintf(stderr, "moongate: %s\n", vm ? "no memory for a Lua state" : message);
+        mg_vm_free(vm);
         return FAILED;
     }
+    const struct start start = {
+        .options = options, .module = module, .vm = vm, .argc = argc, .argv = argv};
     lua_pushcfunction(L, traceback);
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, (void *)(uintptr_t)&start);
@@ -96,5 +120,6 @@ int mg_program_run(const struct mg_program_options *options, const char *module,
         fprintf(stderr, "moongate: module '%s' gave no exit code\n", module);
     }
     lua_close(L);
+    mg_vm_free(vm);
     return exit_code;
 }
