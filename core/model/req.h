@@ -158,6 +158,7 @@ struct mg_req {
     bool lua_used;      /* some Lua ran for it: mg_hook_end has work to do */
     int32_t lua_ref;    /* free for the script layer */
     void *script;       /* free for the script layer */
+    uint64_t hook_began_us; /* the script layer's: when the running chain began */
 };
 
 /* Prepares a pooled request for its next use: resets its arena, empties filter_out, keeps slot,

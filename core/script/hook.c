@@ -11,7 +11,9 @@
  */
 #include "script/hook.h"
 
+#include "base/clock.h"
 #include "base/stats.h"
+#include "net/loop.h"
 #include "script/chain.h"
 #include "script/fault.h"
 #include "script/sched.h"
@@ -170,6 +172,15 @@ static enum mg_verdict settle(struct mg_task *task, enum mg_run result)
     }
 }
 
+/* Adds to what plugins took, waits included. The log phase comes after the answer: it is not
+ * counted. */
+static void measure(struct mg_req *req, enum mg_phase phase, uint64_t began_us)
+{
+    if (phase != MG_PHASE_LOG) {
+        req->plugins_us += mg_clock_precise_us(&req->vm->loop->clock) - began_us;
+    }
+}
+
 /* A task that had waited has ended. */
 static void on_hook_end(struct mg_task *task, enum mg_run result)
 {
@@ -178,23 +189,17 @@ static void on_hook_end(struct mg_task *task, enum mg_run result)
     req->script = NULL;
     const enum mg_verdict verdict = settle(task, result);
     if (verdict != MG_VERDICT_WAITING) {
+        measure(req, phase, req->hook_began_us);
         req->ops->hook_done(req, phase, (int)verdict);
     }
 }
 
 /* --- what flow calls -------------------------------------------------------------------------- */
 
-enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
+static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
+                                 const struct mg_chain *chain)
 {
     struct mg_vm *vm = req->vm;
-    const struct mg_chain *chain = mg_chain_of(vm, req->route);
-    if (!(chain->phases & MG_PHASE_BIT(phase))) {
-        return MG_VERDICT_CONTINUE;
-    }
-    req->lua_used = true;
-    if (vm->options.stats) {
-        mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
-    }
     if (__builtin_expect(vm->quarantined != 0 || (req->lua_ref & MG_REQ_CAREFUL), 0)) {
         return run_careful(req, phase, 0, false, false);
     }
@@ -211,6 +216,25 @@ enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
     }
     const enum mg_verdict verdict = settle(task, result);
     mg_sched_release(task);
+    return verdict;
+}
+
+enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
+{
+    const struct mg_vm *vm = req->vm;
+    const struct mg_chain *chain = mg_chain_of(vm, req->route);
+    if (!(chain->phases & MG_PHASE_BIT(phase))) {
+        return MG_VERDICT_CONTINUE;
+    }
+    req->lua_used = true;
+    if (vm->options.stats) {
+        mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
+    }
+    req->hook_began_us = mg_clock_precise_us(&vm->loop->clock);
+    const enum mg_verdict verdict = run_chain(req, phase, chain);
+    if (verdict != MG_VERDICT_WAITING) {
+        measure(req, phase, req->hook_began_us);
+    }
     return verdict;
 }
 

@@ -269,6 +269,26 @@ static void a_suspended_request_keeps_its_context(void **state)
     vm_fixture_close(f);
 }
 
+static void the_time_of_plugins_is_summed_with_their_waits(void **state)
+{
+    (void)state;
+    struct vm_fixture *f =
+        vm_fixture_open("return gateway{ handlers = { a = { access = function() sched.sleep(7) end,"
+                        "  header_filter = function() sched.sleep(2) end, log = function() "
+                        "sched.sleep(9) end } } }",
+                        1);
+    struct mg_req *req = vm_request(f, 0);
+    assert_int_equal(run(f, req, MG_PHASE_ACCESS), MG_VERDICT_WAITING);
+    vm_advance(f, 7);
+    assert_int_equal(req->plugins_us, 7000);
+    assert_int_equal(run(f, req, MG_PHASE_HEADER_FILTER), MG_VERDICT_WAITING);
+    vm_advance(f, 2);
+    assert_int_equal(run(f, req, MG_PHASE_LOG), MG_VERDICT_WAITING);
+    vm_advance(f, 9);
+    assert_int_equal(req->plugins_us, 9000);
+    vm_fixture_close(f);
+}
+
 static void a_wait_for_the_body_is_resumed_with_its_status(void **state)
 {
     (void)state;
@@ -362,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_failing_body_filter_is_skipped_for_the_rest_of_the_body),
         cmocka_unit_test(all_log_handlers_run_whatever_happens),
         cmocka_unit_test(a_suspended_request_keeps_its_context),
+        cmocka_unit_test(the_time_of_plugins_is_summed_with_their_waits),
         cmocka_unit_test(a_wait_for_the_body_is_resumed_with_its_status),
         cmocka_unit_test(a_request_that_ends_takes_its_tables_along),
         cmocka_unit_test(a_long_chain_runs_too),
