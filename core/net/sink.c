@@ -6,6 +6,7 @@
 #include "net/sink_file.h"
 #include "net/sink_stream.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 struct mg_sinks {
     struct mg_loop *loop;
     struct mg_stats *stats;
+    struct mg_log *log;
     struct mg_link all; /* struct mg_sink */
     bool closing;
 };
@@ -34,6 +36,8 @@ struct mg_sink {
     bool is_file;               /* file below, else stream */
     struct mg_sink_stream stream;
     struct mg_sink_file file;
+    bool reopen;                   /* asked for; file.reopen belongs to the job */
+    int err;                       /* of the last job */
     struct mg_deadline retry;      /* armed: nothing is tried before */
     char lead[MG_SINK_LOSS_BYTES]; /* records of loss being written to the file */
     struct mg_sink_loss lead_losses[MG_SINK_REASONS];
@@ -111,7 +115,7 @@ static int open_path(struct mg_sink *sink, char *message, size_t message_bytes)
                                       sink->settings.reopen_check_ms);
     if (err) {
         snprintf(message, message_bytes, "cannot open the log file %s: %s", sink->settings.path.ptr,
-                 mg_err_text(err));
+                 err == -ENXIO ? "nobody reads this pipe" : mg_err_text(err));
         return err;
     }
     sort_out(sink);
@@ -218,46 +222,59 @@ void mg_sink_counts(const struct mg_sink *sink, struct mg_sink_counts *counts)
 
 /* --- streams --- */
 
-/* The records of loss; true when there are none, or they are written. */
-static bool write_losses(struct mg_sink *sink)
+/* The records of loss: 0 when there are none, or they are written. */
+static int write_losses(struct mg_sink *sink)
 {
     char text[MG_SINK_LOSS_BYTES];
     const size_t length = mg_sink_queue_loss_text(&sink->queue, sink->name, text);
     if (length == 0 || sink->queue.partial) {
-        return true;
+        return 0;
     }
-    if (mg_sink_stream_write(&sink->stream, mg_str_make(text, length)) <= 0) {
-        return false;
+    const ssize_t n = mg_sink_stream_write(&sink->stream, mg_str_make(text, length));
+    if (n < 0) {
+        return (int)n;
     }
     struct mg_sink_loss told[MG_SINK_REASONS];
     memcpy(told, sink->queue.losses, sizeof told);
     mg_sink_queue_loss_told(&sink->queue, told);
-    return true;
+    return 0;
 }
 
 static void flush_stream(struct mg_sink *sink)
 {
     struct mg_sink_queue *queue = &sink->queue;
-    if (!write_losses(sink)) {
-        retry_later(sink, RETRY_STREAM_MS);
-        return;
+    ssize_t n = write_losses(sink);
+    while (n >= 0 && queue->bytes.len > 0) {
+        n = mg_sink_stream_write(&sink->stream,
+                                 mg_sink_queue_piece(&queue->bytes, MG_SINK_PIPE_BYTES));
+        if (n > 0) {
+            mg_sink_queue_wrote(queue, &queue->bytes, (size_t)n);
+        }
     }
-    while (queue->bytes.len > 0) {
-        const mg_str piece = mg_sink_queue_piece(&queue->bytes, MG_SINK_PIPE_BYTES);
-        const ssize_t n = mg_sink_stream_write(&sink->stream, piece);
-        if (n == MG_EAGAIN) {
-            retry_later(sink, RETRY_STREAM_MS);
-            return;
-        }
-        if (n < 0) { /* nobody reads any more */
-            mg_sink_queue_drop_all(queue, MG_SINK_REFUSED, wall_ms(sink));
-            return;
-        }
-        mg_sink_queue_wrote(queue, &queue->bytes, (size_t)n);
+    if (n == MG_EAGAIN) {
+        retry_later(sink, RETRY_STREAM_MS);
+    } else if (n < 0) { /* nobody reads any more */
+        mg_sink_queue_drop_all(queue, MG_SINK_REFUSED, wall_ms(sink));
     }
 }
 
 /* --- files --- */
+
+/* To the error log, when the file begins or ceases to fail. */
+static void tell_error(struct mg_sink *sink, int err)
+{
+    if (err == sink->err) {
+        return;
+    }
+    if (err) {
+        mg_log_write(sink->sinks->log, MG_LOG_ERROR, "access-log",
+                     "cannot write %s: %s; lines wait, then the oldest are lost and counted",
+                     sink->name.ptr, mg_err_text(err));
+    } else {
+        mg_log_write(sink->sinks->log, MG_LOG_NOTICE, "access-log", "%s can be written again",
+                     sink->name.ptr);
+    }
+}
 
 static void account_file(struct mg_sink *sink)
 {
@@ -269,13 +286,16 @@ static void account_file(struct mg_sink *sink)
     mg_sink_queue_wrote(queue, &queue->batch, file->data_done);
     queue->busy = false;
     queue->full_reason = file->err ? MG_SINK_DISK : MG_SINK_QUEUE_FULL;
+    sink->reopen = sink->reopen || file->reopen;
+    tell_error(sink, file->err);
+    sink->err = file->err;
 }
 
 static void on_file_done(void *context)
 {
     struct mg_sink *sink = context;
     account_file(sink);
-    if (sink->queue.batch.len > 0 && !sink->sinks->closing) {
+    if (sink->err && !sink->sinks->closing) {
         retry_later(sink, RETRY_FILE_MS);
     }
 }
@@ -288,12 +308,14 @@ static void prepare_file(struct mg_sink *sink)
     const size_t lead = mg_sink_queue_loss_text(queue, sink->name, sink->lead);
     sink->file.lead = mg_str_make(sink->lead, lead);
     sink->file.data = mg_buf_view(&queue->batch);
+    sink->file.reopen = sink->reopen;
+    sink->reopen = false;
     queue->busy = true;
 }
 
 static void flush_file(struct mg_sink *sink)
 {
-    if (sink->file.busy || (mg_sink_queue_is_empty(&sink->queue) && !sink->file.reopen)) {
+    if (sink->file.busy || (mg_sink_queue_is_empty(&sink->queue) && !sink->reopen)) {
         return;
     }
     prepare_file(sink);
@@ -334,17 +356,18 @@ void mg_sinks_reopen(struct mg_sinks *sinks)
     for (struct mg_link *at = sinks->all.next; at != &sinks->all; at = at->next) {
         struct mg_sink *sink = MG_CONTAINER(at, struct mg_sink, link);
         if (sink->is_file && sink->file.path) {
-            sink->file.reopen = true;
+            sink->reopen = true;
         }
     }
 }
 
-struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats)
+struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats, struct mg_log *log)
 {
     struct mg_sinks *sinks = calloc(1, sizeof *sinks);
     mg_require(sinks != NULL);
     sinks->loop = loop;
     sinks->stats = stats;
+    sinks->log = log;
     mg_link_init(&sinks->all);
     signal(SIGXFSZ, SIG_IGN);
     return sinks;

@@ -24,7 +24,7 @@ struct mg_sink_file {
     mode_t mode; /* of a file that is made */
     uint64_t check_ms;
     uint64_t checked_ms; /* when the path was last looked at; monotonic */
-    bool reopen;         /* asked for */
+    bool reopen;         /* in: asked for; out: still to be done */
     mg_str lead, data;   /* in: what is written, whole lines */
     bool lead_done;      /* out */
     size_t data_done;    /* out: bytes of data that are in the file */
