@@ -5,6 +5,19 @@ local typedefs = require 'moongate.typedefs'
 
 local M = {}
 
+--- A field definition with what docs/configuration.md says of it.
+-- @tparam string text
+-- @tparam table def it may be shared: a copy is made
+-- @treturn table
+function M.about(text, def)
+    local copy = {}
+    for name, value in pairs(def) do
+        copy[name] = value
+    end
+    copy.description = text
+    return copy
+end
+
 --- Puts an entity's schema together.
 -- @tparam string name of the collection
 -- @tparam table fields its own
@@ -12,12 +25,14 @@ local M = {}
 -- @treturn table definition for moongate.schema
 function M.entity(name, fields, more)
     local list = {
-        { id = typedefs.uuid },
-        { created_at = typedefs.auto_timestamp_s },
-        { updated_at = typedefs.auto_timestamp_s },
-        { tags = typedefs.tags },
-        { _comment = { type = 'string', len_min = 0 } },
-        { _ignore = { type = 'any' } },
+        { id = M.about('made from the name when it is not given; the same after each reload',
+            typedefs.uuid) },
+        { created_at = M.about('seconds since 1970', typedefs.auto_timestamp_s) },
+        { updated_at = M.about('seconds since 1970', typedefs.auto_timestamp_s) },
+        { tags = M.about('for people and tools; the gateway does nothing with them',
+            typedefs.tags) },
+        { _comment = { type = 'string', len_min = 0, description = 'not read' } },
+        { _ignore = { type = 'any', description = 'not read' } },
     }
     for _, field in ipairs(fields) do
         list[#list + 1] = field

@@ -7,12 +7,14 @@
 -- body_min_rate, request_body, drain_timeout of plugins and drain_delay; elsewhere 0 is refused.
 -- `limits.connections` and `workers` are nil where they are to be derived.
 local address = require 'moongate.schema.address'
+local common = require 'moongate.entities.common'
 local limits = require 'moongate.entities.limits'
 local typedefs = require 'moongate.typedefs'
 
 local LEVELS = { 'debug', 'info', 'notice', 'warn', 'error', 'err', 'crit', 'alert', 'emerg' }
 local MOST_MS = 2 ^ 31 - 2
 
+local about = common.about
 local ms, size, count = limits.duration, limits.size, limits.count
 
 local function flag(default)
@@ -27,8 +29,8 @@ local function record(fields)
     return { type = 'record', required = true, fields = fields }
 end
 
-local function later(reason)
-    return { type = 'any', not_supported_yet = reason or true }
+local function later(reason, description)
+    return { type = 'any', not_supported_yet = reason, description = description }
 end
 
 local function settings(fields)
@@ -64,16 +66,22 @@ local listener = {
     type = 'record',
     fields = {
         { address = { type = 'string', required = true, custom_validator = is_listener,
-            examples = { '0.0.0.0:8000' } } },
-        { tls = { type = 'boolean', default = false, not_supported_yet = { [true] = NO_TLS } } },
+            examples = { '0.0.0.0:8000' },
+            description = 'address and port, [::]:port (IPv6 alone), or unix:/path' } },
+        { tls = { type = 'boolean', default = false, not_supported_yet = { [true] = NO_TLS },
+            description = 'clients speak TLS' } },
         { http2 = { type = 'boolean', default = false,
-            not_supported_yet = { [true] = 'HTTP/2' } } },
+            not_supported_yet = { [true] = 'HTTP/2' },
+            description = 'offer HTTP/2' } },
         { proxy_protocol = { type = 'boolean', default = false,
-            not_supported_yet = { [true] = 'the PROXY protocol' } } },
-        { backlog = count(1024, 1, 65535) },
-        { merge_slashes = flag(true) },
-        { encoded_slash = { type = 'string', default = 'refuse', one_of = { 'refuse', 'keep' } } },
-        { utf8 = { type = 'string', default = 'strict', one_of = { 'strict', 'any' } } },
+            not_supported_yet = { [true] = 'the PROXY protocol' },
+            description = 'a load balancer tells the client address in front of the bytes' } },
+        { backlog = about('connections that wait to be accepted', count(1024, 1, 65535)) },
+        { merge_slashes = about('// in a path is /', flag(true)) },
+        { encoded_slash = { type = 'string', default = 'refuse', one_of = { 'refuse', 'keep' },
+            description = '%2F and %5C in a path: refused with 400, or left as they are' } },
+        { utf8 = { type = 'string', default = 'strict', one_of = { 'strict', 'any' },
+            description = 'strict: a path that is not UTF-8 is refused with 400' } },
     },
 }
 
@@ -88,64 +96,79 @@ local function upstream_settings(default)
         no_link_local = false
     end
     return {
-        { keepalive = count(value(64), 0, 65535) },
-        { keepalive_idle = ms(value('55s'), 1) },
+        { keepalive = about('idle connections that a worker keeps for a host',
+            count(value(64), 0, 65535)) },
+        { keepalive_idle = about('an idle one is closed after it', ms(value('55s'), 1)) },
         { limits = {
             type = 'record', required = default,
             fields = {
-                { connections = count(value(1024), 1, 1000000) },
-                { pending = count(value(128), 0, 1000000) },
-                { requests = count(value(1024), 1, 1000000) },
+                { connections = about('connections of a worker; above it 503',
+                    count(value(1024), 1, 1000000)) },
+                { pending = about('requests of a worker that wait for a connection; above it 503',
+                    count(value(128), 0, 1000000)) },
+                { requests = about('requests of a worker under way; above it 503',
+                    count(value(1024), 1, 1000000)) },
             },
         } },
-        { outlier = later('ejection of single targets') },
-        { allow_link_local = flag(no_link_local) },
+        { outlier = later('ejection of single targets', 'leave out a target that fails') },
+        { allow_link_local = about('a name may lead to 169.254.0.0/16 or fe80::/10',
+            flag(no_link_local)) },
     }
 end
 
 local named_upstream = upstream_settings(false)
 named_upstream[#named_upstream + 1] = {
-    retry = later("retries of one upstream: set its services' retries"),
+    retry = later("retries of one upstream: set its services' retries", 'as gateway.retry'),
 }
 
 local function plugin_settings(default)
     return {
-        { on_error = { type = 'string', one_of = { 'closed', 'open' } } },
-        { cpu_ms = { type = 'integer', default = default and 50 or nil, between = { 1, 60000 } } },
+        { on_error = { type = 'string', one_of = { 'closed', 'open' },
+            description = 'an error of the plugin: the request fails, or goes on without it' } },
+        { cpu_ms = { type = 'integer', default = default and 50 or nil, between = { 1, 60000 },
+            description = 'CPU time between two waits; one phase may use ten times as much' } },
         { wall_ms = { type = 'integer', default = default and 60000 or nil,
-            between = { 1, MOST_MS } } },
+            between = { 1, MOST_MS },
+            description = 'one phase from start to end, waits included' } },
     }
 end
 
 local named_plugin = plugin_settings(false)
 named_plugin[#named_plugin + 1] = {
-    priority = { type = 'integer', between = { -2 ^ 31, 2 ^ 31 - 1 } },
+    priority = { type = 'integer', between = { -2 ^ 31, 2 ^ 31 - 1 },
+        description = "instead of the plugin's own PRIORITY: higher runs earlier" },
 }
-named_plugin[#named_plugin + 1] = { quarantine = flag(nil) }
+named_plugin[#named_plugin + 1] = {
+    quarantine = about('true unless set: after 3 limits in 10 s it is left out 10 s', flag(nil)),
+}
 
 -- The section ------------------------------------------------------------------------------------
 
 return {
     name = 'gateway',
     fields = {
-        { workers = { type = 'integer', between = { 1, 1024 }, also = { 'auto' } } },
-        { user = text() },
-        { shared_memory = size('64MiB', 1024 * 1024, 2 ^ 40) },
+        { workers = { type = 'integer', between = { 1, 1024 }, also = { 'auto' },
+            description = 'worker processes; auto, as when not set: one for each CPU' } },
+        { user = about('user that the workers change to; the master must be root', text()) },
+        { shared_memory = about('for the state of limits and breakers, and statistics',
+            size('64MiB', 1024 * 1024, 2 ^ 40)) },
         { listeners = {
             type = 'array', len_min = 1, len_max = 64,
             default = { { address = '0.0.0.0:8000' } }, elements = listener,
+            description = 'where clients connect',
         } },
-        { status = later('the status listener') },
-        { admin = later('the admin listener') },
-        { trusted_ips = { type = 'array', default = {}, elements = typedefs.ip_or_cidr } },
+        { status = later('the status listener', 'health and metrics over HTTP') },
+        { admin = later('the admin listener', 'administration over HTTP') },
+        { trusted_ips = { type = 'array', default = {}, elements = typedefs.ip_or_cidr,
+            description = 'peers whose X-Forwarded-* headers are believed' } },
         { limits = record(limits.fields(true)) },
         { retry = record({
-            { attempts = count(1, 0, 5) },
-            { on = later('choosing what is retried') },
-            { methods = later('choosing what is retried') },
-            { per_try_timeout = later() },
-            { backoff = later() },
-            { budget = later() },
+            { attempts = about('further tries, where the service does not say', count(1, 0, 5)) },
+            { on = later('choosing what is retried', 'which failures') },
+            { methods = later('choosing what is retried', 'which methods') },
+            { per_try_timeout = later(true, 'for one try') },
+            { backoff = later(true, 'wait before a further try') },
+            { budget = later(true, 'share of the requests that may be retries') },
         }) },
         { upstreams = record({
             { defaults = record(upstream_settings(true)) },
@@ -154,50 +177,61 @@ return {
         { routes = record({
             { settings = settings({
                 { limits = { type = 'record', fields = limits.route_fields() } },
-                { websocket = flag(true) },
-                { trailers = { type = 'set', default = {}, elements = typedefs.header_name } },
+                { websocket = about('let connections be upgraded', flag(true)) },
+                { trailers = { type = 'set', default = {}, elements = typedefs.header_name,
+                    description = 'fields behind a chunked body that are passed on' } },
             }) },
         }) },
-        { redis = later('Redis') },
+        { redis = later('Redis', 'connections by name') },
         { dns = record({
-            { timeout = ms('2s', 1, 60000) },
-            { tries = count(2, 1, 10) },
-            { stale = ms('3600s', 0) },
-            { negative = ms('1s', 0, 3600000) },
+            { timeout = about('for one try', ms('2s', 1, 60000)) },
+            { tries = about('questions before giving up', count(2, 1, 10)) },
+            { stale = about('an address is used so long after its end when no new one can be had',
+                ms('3600s', 0)) },
+            { negative = about('a failure is remembered for it', ms('1s', 0, 3600000)) },
         }) },
         { log = record({
-            { level = { type = 'string', default = 'notice', one_of = LEVELS } },
-            { error_log = text('stderr') },
+            { level = { type = 'string', default = 'notice', one_of = LEVELS,
+                description = 'what is less important is not written' } },
+            { error_log = about('stderr, or a file', text('stderr')) },
         }) },
-        { tracing = later('tracing') },
-        { metrics = later('metrics') },
+        { tracing = later('tracing', 'spans of requests') },
+        { metrics = later('metrics', 'limits of metrics') },
         { headers = record({
-            { request_id = typedefs.header_name({ default = 'X-Request-ID', also = { false } }) },
+            { request_id = about('header that carries the id of a request; false: none',
+                typedefs.header_name({ default = 'X-Request-ID', also = { false } })) },
             { via = { type = 'string', default = 'moongate', match = '^[%w.:_-]+$',
-                also = { false } } },
-            { server = { type = 'string', also = { true, false }, default = true } },
-            { latency = flag(false) },
-            { kong_names = flag(false) },
+                also = { false }, description = 'name in Via; false: no Via' } },
+            { server = { type = 'string', also = { true, false }, default = true,
+                description = 'Server of answers that the gateway makes; false: none' } },
+            { latency = about('tell times in headers of the answer', flag(false)) },
+            { kong_names = about("Kong's X-Kong-* headers", flag(false)) },
         }) },
         { shutdown = record({
-            { drain_delay = ms('0s', 0) },
-            { drain_timeout = ms('30s', 1) },
+            { drain_delay = about('go on accepting for so long after SIGTERM', ms('0s', 0)) },
+            { drain_timeout = about('requests under way may take so long; then they are cut',
+                ms('30s', 1)) },
         }) },
         { plugins = record({
-            { path = { type = 'array', default = { 'plugins' }, elements = { type = 'string' } } },
-            { lua_path = text() },
-            { lua_cpath = text() },
+            { path = { type = 'array', default = { 'plugins' }, elements = { type = 'string' },
+                description = 'folders of plugins, relative to the file; our own come last' } },
+            { lua_path = about('put in front of package.path', text()) },
+            { lua_cpath = about('put in front of package.cpath', text()) },
             { defaults = record(plugin_settings(true)) },
             { settings = settings(named_plugin) },
-            { watchdog_ms = { type = 'integer', default = 2000, between = { 100, MOST_MS } } },
-            { init_timeout = ms('10s', 1) },
-            { max_generations = count(8, 2, 64) },
-            { drain_timeout = ms(0, 0) },
-            { shared_dicts = later('ngx.shared') },
-            { cache = later('moongate.cache') },
-            { vars = later('ngx.var names of your own') },
+            { watchdog_ms = { type = 'integer', default = 2000, between = { 100, MOST_MS },
+                description = 'a worker that makes no turn for it is killed and replaced' } },
+            { init_timeout = about('to build a generation, init_worker included', ms('10s', 1)) },
+            { max_generations = about('that requests still hold; above it a reload is refused',
+                count(8, 2, 64)) },
+            { drain_timeout = about('requests on an old generation are cut after it; 0: never',
+                ms(0, 0)) },
+            { shared_dicts = later('ngx.shared', 'dictionaries and their sizes') },
+            { cache = later('moongate.cache', 'size of the shared cache') },
+            { vars = later('ngx.var names of your own', 'texts readable as ngx.var.NAME') },
             { legacy = { type = 'boolean', default = false,
-                not_supported_yet = { [true] = 'pre-1.0 plugins' } } },
+                not_supported_yet = { [true] = 'pre-1.0 plugins' },
+                description = 'modules that plugins before 1.0 need' } },
         }) },
     },
 }

@@ -4,6 +4,8 @@
 local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
 
+local about = common.about
+
 local NO_STREAM = 'anything but HTTP'
 local NO_GRPC = 'gRPC'
 
@@ -44,9 +46,10 @@ local function has_https_for_snis(route)
 end
 
 return common.entity('routes', {
-    { name = typedefs.utf8_name },
+    { name = about('how plugins, logs and settings refer to it', typedefs.utf8_name) },
     { protocols = {
         type = 'set', required = true, len_min = 1, default = { 'http', 'https' },
+        description = 'https alone: a request over http is told to use https',
         elements = {
             type = 'string', one_of = typedefs.protocol.one_of,
             not_supported_yet = {
@@ -55,24 +58,39 @@ return common.entity('routes', {
             },
         },
     } },
-    { methods = typedefs.methods },
-    { hosts = typedefs.hosts },
-    { paths = typedefs.router_paths },
-    { headers = typedefs.headers },
-    { snis = { type = 'set', elements = typedefs.sni } },
-    { sources = { type = 'any', not_supported_yet = NO_STREAM } },
-    { destinations = { type = 'any', not_supported_yet = NO_STREAM } },
-    { expression = { type = 'any', not_supported_yet = 'routes by expression' } },
-    { priority = { type = 'any', not_supported_yet = 'routes by expression' } },
-    { strip_path = { type = 'boolean', default = true, required = true } },
-    { preserve_host = { type = 'boolean', default = false, required = true } },
-    { regex_priority = { type = 'integer', default = 0, between = { -2 ^ 31, 2 ^ 31 - 1 } } },
-    { path_handling = { type = 'string', default = 'v0', one_of = { 'v0', 'v1' } } },
+    { methods = about('any of these', typedefs.methods) },
+    { hosts = about('any of these; *.example.com and example.* are taken, and a port',
+        typedefs.hosts) },
+    { paths = about('any of these: the start of the path, or ~ and a regular expression',
+        typedefs.router_paths) },
+    { headers = about('all of these, each with one of its values; a value may be ~* and a regex',
+        typedefs.headers) },
+    { snis = { type = 'set', elements = typedefs.sni,
+        description = 'server names of TLS; not looked at over plain http' } },
+    { sources = { type = 'any', not_supported_yet = NO_STREAM,
+        description = 'address that the client comes from' } },
+    { destinations = { type = 'any', not_supported_yet = NO_STREAM,
+        description = 'address that it connected to' } },
+    { expression = { type = 'any', not_supported_yet = 'routes by expression',
+        description = 'a condition in the language of expressions' } },
+    { priority = { type = 'any', not_supported_yet = 'routes by expression',
+        description = 'which expression is tried first' } },
+    { strip_path = { type = 'boolean', default = true, required = true,
+        description = 'leave the part that matched out of the path for the upstream' } },
+    { preserve_host = { type = 'boolean', default = false, required = true,
+        description = "send the client's Host instead of the service's" } },
+    { regex_priority = { type = 'integer', default = 0, between = { -2 ^ 31, 2 ^ 31 - 1 },
+        description = 'among regular expressions, the highest is tried first' } },
+    { path_handling = { type = 'string', default = 'v0', one_of = { 'v0', 'v1' },
+        description = 'v1 is taken and acts as v0' } },
     { https_redirect_status_code = {
         type = 'integer', default = 426, required = true, one_of = { 426, 301, 302, 307, 308 },
+        description = 'answer to a request over http where protocols has https alone',
     } },
-    { request_buffering = { type = 'boolean', default = true, required = true } },
-    { response_buffering = { type = 'boolean', default = true, required = true } },
+    { request_buffering = { type = 'boolean', default = true, required = true,
+        description = 'false: a plugin cannot read the body, and nothing of it is kept' } },
+    { response_buffering = { type = 'boolean', default = true, required = true,
+        description = 'taken and without effect: answers are always streamed' } },
 }, {
     entity_checks = {
         { custom_entity_check = {

@@ -17,6 +17,8 @@ end
 
 return common.entity('targets', {
     { target = { type = 'string', required = true, custom_validator = is_target,
-        examples = { '10.0.0.1:8000' } } },
-    { weight = { type = 'integer', default = 100, between = { 0, 65535 } } },
+        examples = { '10.0.0.1:8000' },
+        description = 'address or name, and port (8000 where there is none); or unix:/path' } },
+    { weight = { type = 'integer', default = 100, between = { 0, 65535 },
+        description = 'share of the requests, compared with the other targets; 0: none' } },
 })

@@ -6,6 +6,8 @@ local address = require 'moongate.schema.address'
 local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
 
+local about = common.about
+
 local LATER = 'health checks'
 local LONGEST_S = 65535
 local HASH_ON = {
@@ -15,18 +17,18 @@ local CHECK_TYPES = { 'http', 'tcp', 'https', 'grpc', 'grpcs' }
 local NO_TLS = 'TLS to upstreams'
 
 -- A count or time that must stay 0 for now.
-local function zero(kind, most)
+local function zero(kind, most, description)
     return {
-        type = kind, default = 0, between = { 0, most },
+        type = kind, default = 0, between = { 0, most }, description = description,
         not_supported_yet = function(value)
             return type(value) == 'number' and value ~= 0 and LATER
         end,
     }
 end
 
-local function statuses(default)
+local function statuses(default, description)
     return {
-        type = 'array', default = default,
+        type = 'array', default = default, description = description,
         elements = { type = 'integer', between = { 100, 999 } },
     }
 end
@@ -36,29 +38,45 @@ local function record(fields)
 end
 
 local function check_type()
-    return { type = 'string', default = 'http', one_of = CHECK_TYPES }
+    return { type = 'string', default = 'http', one_of = CHECK_TYPES,
+        description = 'what is asked for' }
 end
+
+-- How many of a kind make a target healthy or unhealthy.
+local function tally(description)
+    return { type = 'integer', default = 0, between = { 0, 255 }, description = description }
+end
+
+local SUCCESSES = 'so many in a row make a target healthy'
+local TCP_FAILURES = 'so many failed connections make a target unhealthy'
+local TIMEOUTS = 'so many timeouts make a target unhealthy'
+local HTTP_FAILURES = 'so many answers of http_statuses make a target unhealthy'
 
 local active = record({
     { type = check_type() },
-    { timeout = { type = 'number', default = 1, between = { 0, LONGEST_S } } },
-    { concurrency = { type = 'integer', default = 10, between = { 1, 2 ^ 31 } } },
-    { http_path = typedefs.path({ default = '/' }) },
-    { https_sni = typedefs.sni },
-    { https_verify_certificate = { type = 'boolean', default = true } },
+    { timeout = { type = 'number', default = 1, between = { 0, LONGEST_S },
+        description = 'seconds until a check has failed' } },
+    { concurrency = { type = 'integer', default = 10, between = { 1, 2 ^ 31 },
+        description = 'checks at a time' } },
+    { http_path = about('path that is asked for', typedefs.path({ default = '/' })) },
+    { https_sni = about('server name of a check by TLS', typedefs.sni) },
+    { https_verify_certificate = { type = 'boolean', default = true,
+        description = 'a bad certificate fails the check' } },
     { headers = { type = 'map', keys = typedefs.header_name,
+        description = 'sent with a check',
         values = { type = 'array', elements = { type = 'string' } } } },
     { healthy = record({
-        { interval = zero('number', LONGEST_S) },
-        { http_statuses = statuses({ 200, 302 }) },
-        { successes = { type = 'integer', default = 0, between = { 0, 255 } } },
+        { interval = zero('number', LONGEST_S, 'seconds between two checks; 0: none') },
+        { http_statuses = statuses({ 200, 302 }, 'taken for a success') },
+        { successes = tally(SUCCESSES) },
     }) },
     { unhealthy = record({
-        { interval = zero('number', LONGEST_S) },
-        { http_statuses = statuses({ 429, 404, 500, 501, 502, 503, 504, 505 }) },
-        { tcp_failures = { type = 'integer', default = 0, between = { 0, 255 } } },
-        { timeouts = { type = 'integer', default = 0, between = { 0, 255 } } },
-        { http_failures = { type = 'integer', default = 0, between = { 0, 255 } } },
+        { interval = zero('number', LONGEST_S, 'seconds between two checks; 0: none') },
+        { http_statuses = statuses({ 429, 404, 500, 501, 502, 503, 504, 505 },
+            'taken for a failure') },
+        { tcp_failures = tally(TCP_FAILURES) },
+        { timeouts = tally(TIMEOUTS) },
+        { http_failures = tally(HTTP_FAILURES) },
     }) },
 })
 
@@ -66,14 +84,14 @@ local passive = record({
     { type = check_type() },
     { healthy = record({
         { http_statuses = statuses({ 200, 201, 202, 203, 204, 205, 206, 207, 208, 226,
-            300, 301, 302, 303, 304, 305, 306, 307, 308 }) },
-        { successes = { type = 'integer', default = 0, between = { 0, 255 } } },
+            300, 301, 302, 303, 304, 305, 306, 307, 308 }, 'taken for a success') },
+        { successes = tally(SUCCESSES) },
     }) },
     { unhealthy = record({
-        { http_statuses = statuses({ 429, 500, 503 }) },
-        { tcp_failures = zero('integer', 255) },
-        { timeouts = zero('integer', 255) },
-        { http_failures = zero('integer', 255) },
+        { http_statuses = statuses({ 429, 500, 503 }, 'taken for a failure') },
+        { tcp_failures = zero('integer', 255, TCP_FAILURES) },
+        { timeouts = zero('integer', 255, TIMEOUTS) },
+        { http_failures = zero('integer', 255, HTTP_FAILURES) },
     }) },
 })
 
@@ -95,30 +113,45 @@ end
 
 local hash_fields = {}
 for _, name in ipairs({ 'hash_on', 'hash_fallback' }) do
+    local with = ('with %s: '):format(name)
     hash_fields[#hash_fields + 1] = { [name] = {
         type = 'string', default = 'none', one_of = HASH_ON,
+        description = name == 'hash_on' and 'what consistent-hashing keeps together'
+            or 'used where hash_on finds nothing',
     } }
-    hash_fields[#hash_fields + 1] = { [name .. '_header'] = typedefs.header_name }
-    hash_fields[#hash_fields + 1] = { [name .. '_query_arg'] = { type = 'string' } }
-    hash_fields[#hash_fields + 1] = { [name .. '_uri_capture'] = { type = 'string' } }
+    hash_fields[#hash_fields + 1] = {
+        [name .. '_header'] = about(with .. 'header, its name', typedefs.header_name),
+    }
+    hash_fields[#hash_fields + 1] = {
+        [name .. '_query_arg'] = { type = 'string', description = with .. 'query_arg, its name' },
+    }
+    hash_fields[#hash_fields + 1] = { [name .. '_uri_capture'] = {
+        type = 'string', description = with .. 'uri_capture, name of the group',
+    } }
 end
 
 local fields = {
-    { name = { type = 'string', required = true, unique = true, custom_validator = is_name } },
+    { name = { type = 'string', required = true, unique = true, custom_validator = is_name,
+        description = 'a host name: services with that host are spread over the targets' } },
     { algorithm = {
         type = 'string', default = 'round-robin',
         one_of = { 'round-robin', 'consistent-hashing', 'least-connections', 'latency' },
         not_supported_yet = { latency = 'balancing by latency' },
+        description = 'how a target is picked',
     } },
-    { hash_on_cookie = typedefs.cookie_name },
-    { hash_on_cookie_path = typedefs.path({ default = '/' }) },
-    { slots = { type = 'integer', default = 10000, between = { 10, 65536 } } },
-    { host_header = typedefs.host_with_optional_port },
-    { client_certificate = { type = 'any', not_supported_yet = NO_TLS } },
+    { hash_on_cookie = about('with cookie: its name; set on the answer where it was missing',
+        typedefs.cookie_name) },
+    { hash_on_cookie_path = about('with cookie: its path', typedefs.path({ default = '/' })) },
+    { slots = { type = 'integer', default = 10000, between = { 10, 65536 },
+        description = 'size of the ring of consistent-hashing' } },
+    { host_header = about('Host for the targets', typedefs.host_with_optional_port) },
+    { client_certificate = { type = 'any', not_supported_yet = NO_TLS,
+        description = 'certificate shown to the targets' } },
     { use_srv_name = { type = 'boolean', default = false,
-        not_supported_yet = { [true] = 'targets by SRV record' } } },
+        not_supported_yet = { [true] = 'targets by SRV record' },
+        description = 'Host is the name that the SRV record gives' } },
     { healthchecks = record({
-        { threshold = zero('number', 100) },
+        { threshold = zero('number', 100, 'percentage of weight: below it all is unhealthy') },
         { active = active },
         { passive = passive },
     }) },
