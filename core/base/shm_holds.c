@@ -2,7 +2,9 @@
 /*
  * Ledgers (shm_cells.h). An entry is taken before the lock, becomes held in the same journalled
  * step that charges the cell, and becomes free in the same step that gives back. So whenever a
- * worker is killed, each of its entries says truly whether the cell counts it.
+ * worker is killed, each of its entries says truly whether the cell counts it, once the cell's lock
+ * was taken. An entry's cell is forgotten only after that lock was given back: as long as it is
+ * there, a journal may still have something to say about the entry.
  */
 #include "base/shm_cells.h"
 
@@ -26,8 +28,7 @@ uint32_t mg_hold_take(struct mg_shm *shm, uint32_t worker, uint32_t amount)
 void mg_hold_drop(struct mg_shm *shm, uint32_t worker, uint32_t hold)
 {
     struct mg_ledger *ledger = mg_region_ledger(shm, worker);
-    ledger->entries[hold].state = MG_HOLD_FREE;
-    ledger->entries[hold].next = ledger->first_free;
+    ledger->entries[hold] = (struct mg_hold_entry){.next = ledger->first_free};
     ledger->first_free = hold;
 }
 
@@ -66,7 +67,7 @@ static uint32_t settle_entry(struct mg_shm *shm, struct mg_hold_entry *entry)
         }
         mg_shard_unlock(shm, shard);
     }
-    entry->state = MG_HOLD_FREE;
+    *entry = (struct mg_hold_entry){.state = MG_HOLD_FREE};
     return given;
 }
 
@@ -75,7 +76,7 @@ uint32_t mg_holds_of_dead(struct mg_shm *shm, uint32_t worker)
     struct mg_ledger *ledger = mg_region_ledger(shm, worker);
     uint32_t given = 0;
     for (uint32_t i = 1; i < ledger->mark; i++) {
-        if (ledger->entries[i].state != MG_HOLD_FREE) {
+        if (ledger->entries[i].state != MG_HOLD_FREE || ledger->entries[i].cell != 0) {
             given += settle_entry(shm, &ledger->entries[i]);
         }
     }

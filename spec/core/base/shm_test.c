@@ -51,10 +51,10 @@ static void a_region_has_room_for_what_was_asked(void **state)
     }
 }
 
-static void the_default_size_holds_a_dozen_default_limits(void **state)
+static void the_default_size_holds_eleven_default_limits(void **state)
 {
     (void)state;
-    assert_true(mg_shm_bytes_needed(2, 12 * 65536, 0) <= 64 * MIB);
+    assert_true(mg_shm_bytes_needed(2, 11 * 65536, 0) <= 64 * MIB);
 }
 
 static void a_region_that_is_too_small_is_refused(void **state)
@@ -221,7 +221,7 @@ int main(void)
 #define WITH_REGION(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_region_has_room_for_what_was_asked),
-        cmocka_unit_test(the_default_size_holds_a_dozen_default_limits),
+        cmocka_unit_test(the_default_size_holds_eleven_default_limits),
         cmocka_unit_test(a_region_that_is_too_small_is_refused),
         WITH_REGION(another_image_maps_the_same_region),
         WITH_REGION(a_region_of_another_layout_is_refused),
