@@ -32,7 +32,11 @@ int mg_vm_call(struct mg_vm *vm, int arguments, int results)
     const int base = lua_gettop(L) - arguments;
     struct mg_budget_run run;
     mg_budget_run_init(&run);
-    lua_pushcfunction(L, add_traceback);
+    if (!vm->traceback) { /* kept: a C function is a new object each time it is pushed */
+        lua_pushcfunction(L, add_traceback);
+        vm->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->traceback);
     lua_insert(L, base);
     vm->shared->unwind = MG_UNWIND_NONE;
     if (vm->budget) {

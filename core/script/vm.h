@@ -86,6 +86,7 @@ struct mg_vm {
     struct mg_config *config; /* of its generation; set before it serves */
     bool retired, exhausted;  /* exhausted: memory stays over 90 %, replace the worker */
     uint64_t refused;         /* of alloc.refused, what was dealt with */
+    int traceback;            /* registry reference to mg_vm_call's handler, 0 = not made yet */
     /* registry references to functions of moongate.runtime.entry */
     struct {
         int load, fire, slow, collect, forget, configure, bundle, chain;

@@ -79,6 +79,12 @@ local slots = {}   -- pool place + 1 -> object
 local bases = {}   -- chain + 1 -> base (moongate.runtime.chain)
 local turns = {}   -- turn -> { plugin = name, index = plugin index }
 
+-- Drops what belongs to one request.
+local function clear(object)
+    object.consumer, object.credential, object.ctx = nil, nil, nil
+    object.picked, object.skipped = nil, nil
+end
+
 -- Makes the object of a place ready for the request that is there now.
 local function renew(slot, object)
     if not object then
@@ -92,8 +98,7 @@ local function renew(slot, object)
         object.cdata = shared.request
     end
     object.number = shared.number
-    object.consumer, object.credential, object.ctx = nil, nil, nil
-    object.picked, object.skipped = nil, nil
+    clear(object)
     return object
 end
 
@@ -182,7 +187,7 @@ end
 function M.forget(slot)
     local object = slots[slot + 1]
     if object then
-        renew(slot, object)
+        clear(object)
         object.number = -1
     end
 end

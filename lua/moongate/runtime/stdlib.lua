@@ -89,7 +89,8 @@ local function print_to_log(...)
     for i = 1, select('#', ...) do
         parts[i] = tostring((select(i, ...)))
     end
-    boot.log(NOTICE, 'print', table.concat(parts, '\t'))
+    local plugin = require('moongate.runtime').plugin()
+    boot.log(NOTICE, plugin and 'plugin ' .. plugin or 'print', table.concat(parts, '\t'))
 end
 
 -- ---- globals
