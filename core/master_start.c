@@ -126,9 +126,9 @@ int mg_master_start(struct mg_master *master)
         return MG_EXIT_CONFIG;
     }
     int exit_code = find_user(master);
-    exit_code = exit_code ? exit_code : bind_listeners(master, workers);
     exit_code = exit_code ? exit_code : make_memory(master, workers);
     exit_code = exit_code ? exit_code : open_error_log(master);
+    exit_code = exit_code ? exit_code : bind_listeners(master, workers);
     if (exit_code) {
         return exit_code;
     }

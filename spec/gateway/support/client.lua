@@ -1,0 +1,200 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- A raw HTTP/1.1 client for specs: what is sent is what the spec wrote, every wait has a deadline.
+--
+--     local connection = assert(client.connect(port))
+--     local res = assert(connection:request('GET', '/orders', { ['X-Key'] = 'k' }))
+--     assert.equal(200, res.status)                   -- res.headers['x-request-id'], res.body
+--     connection:close()
+local posix = require 'spec.gateway.support.posix'
+
+local DEFAULT_TIMEOUT = 10 -- seconds
+
+local M = {}
+local Connection = {}
+Connection.__index = Connection
+
+--- @tparam number|string place port of 127.0.0.1, or path of a unix socket
+-- @tparam[opt] table o timeout (seconds of each wait), receive_buffer (bytes)
+-- @treturn Connection|nil
+-- @treturn string what went wrong
+function M.connect(place, o)
+    o = o or {}
+    local timeout = o.timeout or DEFAULT_TIMEOUT
+    local fd, err = posix.connect(place, posix.now() + timeout, o.receive_buffer)
+    if not fd then
+        return nil, err
+    end
+    return setmetatable({ fd = fd, timeout = timeout, kept = '' }, Connection)
+end
+
+function Connection:deadline()
+    return posix.now() + self.timeout
+end
+
+function Connection:close()
+    if self.fd then
+        posix.close(self.fd)
+        self.fd = nil
+    end
+end
+
+--- @treturn boolean
+-- @treturn string what went wrong
+function Connection:send(text)
+    return posix.send(self.fd, text, self:deadline())
+end
+
+--- Adds what comes to self.kept.
+-- @treturn boolean whether something came
+-- @treturn string 'timeout', 'closed' or what went wrong
+function Connection:fill()
+    local bytes, err = posix.read(self.fd, self:deadline())
+    if not bytes then
+        return false, 'timeout'
+    elseif bytes == '' then
+        return false, err or 'closed'
+    end
+    self.kept = self.kept .. bytes
+    return true
+end
+
+local function take(self, count)
+    while #self.kept < count do
+        local ok, err = self:fill()
+        if not ok then
+            return nil, err
+        end
+    end
+    local bytes = self.kept:sub(1, count)
+    self.kept = self.kept:sub(count + 1)
+    return bytes
+end
+
+local function take_until(self, mark)
+    local at
+    repeat
+        at = self.kept:find(mark, 1, true)
+        if not at then
+            local ok, err = self:fill()
+            if not ok then
+                return nil, err
+            end
+        end
+    until at
+    return take(self, at + #mark - 1)
+end
+
+-- All until the peer's end.
+local function take_rest(self)
+    local ok, err
+    repeat
+        ok, err = self:fill()
+    until not ok
+    if err ~= 'closed' then
+        return nil, err
+    end
+    return take(self, #self.kept)
+end
+
+local function take_chunks(self)
+    local parts = {}
+    while true do
+        local line, err = take_until(self, '\r\n')
+        local size = line and tonumber(line:match('^%x+'), 16)
+        if not size then
+            return nil, err or 'bad chunk'
+        end
+        local data
+        data, err = take(self, size + 2)
+        if not data then
+            return nil, err
+        elseif size == 0 then
+            return table.concat(parts)
+        end
+        parts[#parts + 1] = data:sub(1, -3)
+    end
+end
+
+local function parse_head(text)
+    local status = tonumber(text:match('^HTTP/1%.[01] (%d%d%d)'))
+    local headers = {}
+    for name, value in text:gmatch('\r\n([^:\r\n]+):%s*([^\r\n]*)') do
+        name = name:lower()
+        headers[name] = headers[name] and headers[name] .. ', ' .. value or value
+    end
+    return status, headers
+end
+
+--- Reads one response; 1xx but 101 are skipped.
+-- @tparam[opt] string method HEAD has no body
+-- @treturn table|nil { status =, headers =, body = }
+-- @treturn string what went wrong
+function Connection:response(method)
+    local head, err = take_until(self, '\r\n\r\n')
+    if not head then
+        return nil, err
+    end
+    local status, headers = parse_head(head)
+    local res = { status = status, headers = headers, head = head, body = '' }
+    if status >= 100 and status < 200 and status ~= 101 then
+        return self:response(method)
+    elseif method == 'HEAD' or status == 101 or status == 204 or status == 304 then
+        return res
+    elseif headers['transfer-encoding'] then
+        res.body, err = take_chunks(self)
+    elseif headers['content-length'] then
+        res.body, err = take(self, tonumber(headers['content-length']))
+    else
+        res.body, err = take_rest(self)
+    end
+    if not res.body then
+        return nil, err
+    end
+    return res
+end
+
+local function request_text(method, path, headers, body)
+    local lines = { ('%s %s HTTP/1.1'):format(method, path) }
+    local seen = {}
+    for name, value in pairs(headers or {}) do
+        lines[#lines + 1] = name .. ': ' .. value
+        seen[name:lower()] = true
+    end
+    if not seen.host then
+        lines[#lines + 1] = 'Host: localhost'
+    end
+    if body then
+        lines[#lines + 1] = 'Content-Length: ' .. #body
+    end
+    return table.concat(lines, '\r\n') .. '\r\n\r\n' .. (body or '')
+end
+
+--- Sends a request and reads its response.
+-- @treturn table|nil as response
+-- @treturn string what went wrong
+function Connection:request(method, path, headers, body)
+    local ok, err = self:send(request_text(method, path, headers, body))
+    if not ok then
+        return nil, err
+    end
+    return self:response(method)
+end
+
+--- One request on a connection of its own.
+function M.request(place, method, path, headers, body)
+    local connection, err = M.connect(place)
+    if not connection then
+        return nil, err
+    end
+    local res
+    res, err = connection:request(method, path, headers, body)
+    connection:close()
+    return res, err
+end
+
+function M.get(place, path, headers)
+    return M.request(place, 'GET', path, headers)
+end
+
+return M

@@ -1,0 +1,336 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The system calls that specs of whole processes need, through LuaJIT's FFI: processes with pipes,
+-- TCP and unix sockets with deadlines. Linux only.
+local ffi = require 'ffi'
+
+ffi.cdef [[
+typedef int mgt_pid;
+typedef struct { char bytes[256]; } mgt_actions;
+int posix_spawnp(mgt_pid *pid, const char *file, const mgt_actions *actions, const void *attributes,
+                 char *const argv[], char *const environment[]);
+int posix_spawn_file_actions_init(mgt_actions *actions);
+int posix_spawn_file_actions_destroy(mgt_actions *actions);
+int posix_spawn_file_actions_adddup2(mgt_actions *actions, int from, int to);
+int posix_spawn_file_actions_addclose(mgt_actions *actions, int fd);
+extern char **environ;
+mgt_pid waitpid(mgt_pid pid, int *status, int options);
+int kill(mgt_pid pid, int signal);
+int getpid(void);
+int pipe2(int fds[2], int flags);
+long read(int fd, void *buffer, size_t bytes);
+long write(int fd, const void *buffer, size_t bytes);
+int close(int fd);
+struct mgt_pollfd { int fd; short events, revents; };
+int poll(struct mgt_pollfd *fds, unsigned long count, int timeout_ms);
+struct mgt_in { uint16_t family, port; uint8_t address[4]; char zero[8]; };
+struct mgt_un { uint16_t family; char path[108]; };
+int socket(int domain, int type, int protocol);
+int connect(int fd, const void *address, unsigned length);
+int bind(int fd, const void *address, unsigned length);
+int listen(int fd, int backlog);
+int accept4(int fd, void *address, unsigned *length, int flags);
+int getsockname(int fd, void *address, unsigned *length);
+int getsockopt(int fd, int level, int name, void *value, unsigned *length);
+int setsockopt(int fd, int level, int name, const void *value, unsigned length);
+long send(int fd, const void *buffer, size_t bytes, int flags);
+int shutdown(int fd, int how);
+struct mgt_time { long seconds, nanoseconds; };
+int clock_gettime(int clock, struct mgt_time *time);
+char *mkdtemp(char *template);
+int chmod(const char *path, unsigned mode);
+int unlink(const char *path);
+unsigned geteuid(void);
+char *strerror(int number);
+]]
+
+local C = ffi.C
+local M = {}
+
+local AF_UNIX, AF_INET = 1, 2
+local SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 1, 2048, 524288
+local SOL_SOCKET, SO_ERROR, SO_RCVBUF = 1, 4, 8
+local MSG_NOSIGNAL = 16384
+local O_CLOEXEC = 524288
+local POLLIN, POLLOUT = 1, 4
+local EINTR, EAGAIN, EINPROGRESS = 4, 11, 115
+local WNOHANG = 1
+local CLOCK_MONOTONIC = 1
+
+M.signals = { HUP = 1, INT = 2, QUIT = 3, KILL = 9, USR1 = 10, USR2 = 12, TERM = 15, STOP = 19,
+    CONT = 18 }
+
+local function text_of_errno()
+    return ffi.string(C.strerror(ffi.errno()))
+end
+
+--- Seconds of the monotonic clock.
+function M.now()
+    local time = ffi.new('struct mgt_time')
+    C.clock_gettime(CLOCK_MONOTONIC, time)
+    return tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e9
+end
+
+function M.getpid()
+    return C.getpid()
+end
+
+function M.is_root()
+    return C.geteuid() == 0
+end
+
+--- A new folder under /tmp.
+function M.temporary_folder()
+    local template = ffi.new('char[64]', '/tmp/moongate-spec-XXXXXX')
+    assert(C.mkdtemp(template) ~= nil, text_of_errno())
+    return ffi.string(template)
+end
+
+function M.chmod(path, mode)
+    assert(C.chmod(path, mode) == 0, text_of_errno())
+end
+
+-- Processes --------------------------------------------------------------------------------------
+
+local function pipe()
+    local fds = ffi.new('int[2]')
+    assert(C.pipe2(fds, O_CLOEXEC) == 0, text_of_errno())
+    return fds[0], fds[1]
+end
+
+local function string_array(list)
+    local array = ffi.new('char *[?]', #list + 1)
+    for i, text in ipairs(list) do
+        array[i - 1] = ffi.cast('char *', text)
+    end
+    return array
+end
+
+local function environment(extra)
+    local list = {}
+    for i = 0, math.huge do
+        if C.environ[i] == nil then
+            break
+        end
+        list[#list + 1] = ffi.string(C.environ[i])
+    end
+    for name, value in pairs(extra or {}) do
+        list[#list + 1] = name .. '=' .. value
+    end
+    return list
+end
+
+--- Starts a program.
+-- @tparam table argv program and arguments
+-- @tparam[opt] table env names and values besides those of this process
+-- @treturn number pid
+-- @treturn number descriptor of its stdout
+-- @treturn number descriptor of its stderr
+function M.spawn(argv, env)
+    local out_read, out_write = pipe()
+    local err_read, err_write = pipe()
+    local actions, pid = ffi.new('mgt_actions'), ffi.new('mgt_pid[1]')
+    local names = environment(env)
+    C.posix_spawn_file_actions_init(actions)
+    C.posix_spawn_file_actions_adddup2(actions, out_write, 1)
+    C.posix_spawn_file_actions_adddup2(actions, err_write, 2)
+    local err = C.posix_spawnp(pid, argv[1], actions, nil, string_array(argv), string_array(names))
+    C.posix_spawn_file_actions_destroy(actions)
+    C.close(out_write)
+    C.close(err_write)
+    assert(err == 0, ('cannot start %s: %s'):format(argv[1], ffi.string(C.strerror(err))))
+    return pid[0], out_read, err_read
+end
+
+--- @treturn number|nil wait status when the process has ended (a signal as 128 + its number), nil
+-- while it runs
+function M.reap(pid)
+    local status = ffi.new('int[1]')
+    local got = C.waitpid(pid, status, WNOHANG)
+    if got == 0 then
+        return nil
+    end
+    assert(got == pid, text_of_errno())
+    local signal = bit.band(status[0], 127)
+    return signal ~= 0 and 128 + signal or bit.band(bit.rshift(status[0], 8), 255)
+end
+
+--- @treturn boolean whether there was such a process
+function M.kill(pid, signal)
+    return C.kill(pid, signal) == 0
+end
+
+--- Whether there is a process with that pid, one that has ended but was not waited for left out.
+function M.is_alive(pid)
+    local file = io.open(('/proc/%d/stat'):format(pid))
+    local state = file and file:read('*a'):match('%) (%a)')
+    if file then
+        file:close()
+    end
+    return state ~= nil and state ~= 'Z'
+end
+
+--- Waits for the end of a process that is not our child.
+-- @treturn boolean whether it has ended before the deadline
+function M.wait_gone(pid, deadline)
+    while M.is_alive(pid) do
+        if M.now() >= deadline then
+            return false
+        end
+        C.poll(nil, 0, 5)
+    end
+    return true
+end
+
+-- Descriptors ------------------------------------------------------------------------------------
+
+function M.close(fd)
+    C.close(fd)
+end
+
+local function wait(fd, events, deadline)
+    local poller = ffi.new('struct mgt_pollfd')
+    poller.fd, poller.events = fd, events
+    local left = math.max(0, math.ceil((deadline - M.now()) * 1000))
+    local ready = C.poll(poller, 1, left)
+    return ready > 0 or (ready < 0 and ffi.errno() == EINTR and M.now() < deadline)
+end
+
+--- Waits until there is something to read or the time is over.
+function M.wait_readable(fd, deadline)
+    return wait(fd, POLLIN, deadline)
+end
+
+--- Waits until one of two descriptors is readable or at its end; nil ones are left out.
+-- @treturn boolean, boolean
+function M.wait_two(first, second, deadline)
+    local pollers = ffi.new('struct mgt_pollfd[2]')
+    pollers[0].fd, pollers[0].events = first or -1, POLLIN
+    pollers[1].fd, pollers[1].events = second or -1, POLLIN
+    local left = math.max(0, math.ceil((deadline - M.now()) * 1000))
+    if C.poll(pollers, 2, left) <= 0 then
+        return false, false
+    end
+    return pollers[0].revents ~= 0, pollers[1].revents ~= 0
+end
+
+local buffer = ffi.new('char[65536]')
+
+--- What can be read before the deadline.
+-- @treturn string|nil bytes, '' at the end, nil when the time is over
+-- @treturn string what went wrong
+function M.read(fd, deadline)
+    while wait(fd, POLLIN, deadline) do
+        local got = tonumber(C.read(fd, buffer, 65536))
+        if got >= 0 then
+            return ffi.string(buffer, got)
+        elseif ffi.errno() ~= EINTR and ffi.errno() ~= EAGAIN then
+            return '', text_of_errno()
+        end
+    end
+    return nil, 'timeout'
+end
+
+--- @treturn boolean whether all was taken before the deadline
+-- @treturn string what went wrong
+function M.send(fd, text, deadline)
+    local at = 0
+    while at < #text do
+        if not wait(fd, POLLOUT, deadline) then
+            return false, 'timeout'
+        end
+        local sent = tonumber(C.send(fd, ffi.cast('const char *', text) + at, #text - at,
+            MSG_NOSIGNAL))
+        if sent >= 0 then
+            at = at + sent
+        elseif ffi.errno() ~= EINTR and ffi.errno() ~= EAGAIN then
+            return false, text_of_errno()
+        end
+    end
+    return true
+end
+
+-- Sockets ----------------------------------------------------------------------------------------
+
+local function local_address(port)
+    local address = ffi.new('struct mgt_in')
+    address.family = AF_INET
+    address.port = bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
+    address.address[0], address.address[3] = 127, 1
+    return address, ffi.sizeof(address)
+end
+
+local function unix_address(path)
+    local address = ffi.new('struct mgt_un')
+    address.family = AF_UNIX
+    assert(#path < 108, 'the path of the socket is too long')
+    ffi.copy(address.path, path)
+    return address, ffi.sizeof(address)
+end
+
+local function new_socket(domain)
+    local fd = C.socket(domain, SOCK_STREAM + SOCK_NONBLOCK + SOCK_CLOEXEC, 0)
+    assert(fd >= 0, text_of_errno())
+    return fd
+end
+
+local function number_option(fd, name)
+    local value, length = ffi.new('int[1]'), ffi.new('unsigned[1]', 4)
+    C.getsockopt(fd, SOL_SOCKET, name, value, length)
+    return value[0]
+end
+
+--- Connects to 127.0.0.1:place (a number) or the unix socket place (a path).
+-- @treturn number|nil descriptor
+-- @treturn string what went wrong
+function M.connect(place, deadline, receive_buffer)
+    local is_unix = type(place) == 'string'
+    local fd = new_socket(is_unix and AF_UNIX or AF_INET)
+    if receive_buffer then
+        C.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, ffi.new('int[1]', receive_buffer), 4)
+    end
+    local address, length
+    if is_unix then
+        address, length = unix_address(place)
+    else
+        address, length = local_address(place)
+    end
+    if C.connect(fd, address, length) ~= 0 then
+        local number = ffi.errno()
+        if number == EINPROGRESS then
+            number = wait(fd, POLLOUT, deadline) and number_option(fd, SO_ERROR) or EAGAIN
+        end
+        if number ~= 0 then
+            C.close(fd)
+            return nil, ffi.string(C.strerror(number))
+        end
+    end
+    return fd
+end
+
+function M.shutdown_write(fd)
+    C.shutdown(fd, 1)
+end
+
+--- Listens on a free port of 127.0.0.1.
+-- @treturn number descriptor
+-- @treturn number port
+function M.listen()
+    local fd = new_socket(AF_INET)
+    local address, length = local_address(0)
+    assert(C.bind(fd, address, length) == 0 and C.listen(fd, 128) == 0, text_of_errno())
+    C.getsockname(fd, address, ffi.new('unsigned[1]', length))
+    local port = address.port
+    return fd, bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
+end
+
+--- @treturn number|nil descriptor of the next connection
+function M.accept(fd, deadline)
+    if not wait(fd, POLLIN, deadline) then
+        return nil
+    end
+    local accepted = C.accept4(fd, nil, nil, SOCK_NONBLOCK + SOCK_CLOEXEC)
+    return accepted >= 0 and accepted or nil
+end
+
+return M
