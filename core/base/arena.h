@@ -2,8 +2,8 @@
 /*
  * Memory of one request: a bump allocator over chained blocks, freed as a whole, with cleanups.
  * The first block stays with the arena over resets, so a request that fits allocates nothing.
- * Memory is aligned to 16 bytes and not cleared. Out of memory aborts the process: sizes that a peer
- * chooses are held to caps before they come here.
+ * Memory is aligned to 16 bytes and not cleared. Out of memory aborts the process: sizes that a
+ * peer chooses are held to caps before they come here.
  *
  *     struct mg_arena arena;
  *     mg_arena_init(&arena, 4096);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deadline lists: one list for each timeout length, so that the members expire in the order in which
- * they were armed. Arming is an append (about 1 ns); one timer of the loop serves all lists.
+ * Deadline lists: one list for each timeout length, so that the members expire in the order in
+ * which they were armed. Arming is an append (about 1 ns); one timer of the loop serves all lists.
  *
  *     struct mg_deadlines all;                 // one per loop
  *     struct mg_deadline_class *idle = mg_deadlines_class(&all, 65000);
@@ -63,7 +63,8 @@ static inline void mg_deadline_cancel(struct mg_deadline *deadline)
 /* Arms or arms anew: fn(deadline) runs once, timeout_ms from now_ms. */
 void mg_deadline_arm(struct mg_deadline_class *class, struct mg_deadline *deadline,
                      void (*fn)(struct mg_deadline *), uint64_t now_ms);
-/* Arms at an odd length: kept in a sorted class of its own; O(members). For rare use (Lua timers). */
+/* Arms at an odd length: kept in a sorted class of its own; O(members). For rare use (Lua
+ * timers). */
 void mg_deadline_arm_at(struct mg_deadlines *all, struct mg_deadline *deadline,
                         void (*fn)(struct mg_deadline *), uint64_t at_ms);
 /* Fires all that are due at now_ms, unlinked before their fn runs; fn may arm and cancel others and

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The attempts at upstreams: pick a target, send the head and the body as it comes, try again where that
- * is safe. Body octets are kept (x->kept) while the request could still be sent again and they are few;
- * then they pass straight through.
+ * The attempts at upstreams: pick a target, send the head and the body as it comes, try again where
+ * that is safe. Body octets are kept (x->kept) while the request could still be sent again and they
+ * are few; then they pass straight through.
  */
 #include "flow/exchange.h"
 
@@ -78,8 +78,8 @@ static void add_forwarding(struct mg_exchange *x)
         .host = host ? host->value : req->host.name,
         .port = req->server_port,
         .path = req->uri.path,
-        .prefix = strips ? mg_str_slice(req->uri.path, 0, req->match.matched)
-                         : mg_str_make(NULL, 0),
+        .prefix =
+            strips ? mg_str_slice(req->uri.path, 0, req->match.matched) : mg_str_make(NULL, 0),
         .via = req->config->gateway.headers.via,
         .minor = req->head.minor,
     };
@@ -319,8 +319,8 @@ static void on_batch_end(struct mg_upstream *upstream)
     mg_respond_flush(exchange_of(upstream));
 }
 
-/* May the request be sent once more? Never after a byte of the answer; a method that is not idempotent
- * only when nothing of it was sent. */
+/* May the request be sent once more? Never after a byte of the answer; a method that is not
+ * idempotent only when nothing of it was sent. */
 static bool may_repeat(struct mg_exchange *x)
 {
     const struct mg_upstream *upstream = &x->upstream;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client's connection. Bytes enter in on_data and are fed to the present state until they are used up;
- * bytes of a later request wait in client->in. Every way out of here ends in drop().
+ * A client's connection. Bytes enter in on_data and are fed to the present state until they are
+ * used up; bytes of a later request wait in client->in. Every way out of here ends in drop().
  */
 #include "flow/client.h"
 
@@ -118,8 +118,8 @@ static bool body_too_slow(struct mg_client *client)
     return elapsed > RATE_GRACE_MS && client->body_bytes < limits->body_min_rate * elapsed / 1000;
 }
 
-/* Bytes of the next request, kept until the present one is answered. Beyond one head's worth we stop
- * reading. */
+/* Bytes of the next request, kept until the present one is answered. Beyond one head's worth we
+ * stop reading. */
 static void stash(struct mg_client *client, mg_str bytes)
 {
     if (client->broken_body || client->server->closing) {
@@ -191,7 +191,8 @@ static int take_body(struct mg_client *client, mg_str bytes, size_t *used, mg_st
         *last = !err && client->chunk->done;
         return err;
     }
-    const size_t take = bytes.len < client->body_remaining ? bytes.len : (size_t)client->body_remaining;
+    const size_t take =
+        bytes.len < client->body_remaining ? bytes.len : (size_t)client->body_remaining;
     client->body_remaining -= take;
     *used = take;
     *octets = mg_str_slice(bytes, 0, take);
@@ -325,7 +326,10 @@ void mg_client_accept(struct mg_server_listener *listener, int fd, const struct 
     }
     struct mg_client *client = calloc(1, sizeof *client);
     mg_require(client != NULL);
-    *client = (struct mg_client){.io = io, .server = server, .listener = listener->index, .port = listener->port,
+    *client = (struct mg_client){.io = io,
+                                 .server = server,
+                                 .listener = listener->index,
+                                 .port = listener->port,
                                  .id = ++server->connections_made};
     set_peer(client, peer);
     mg_deadline_init(&client->read_deadline);

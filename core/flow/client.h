@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection of a client: finds heads, decodes request bodies, keeps pipelined bytes for later, and
- * watches the client's timeouts. It knows nothing of upstreams; the exchange layer is told through
- * struct mg_client_user and answers by calling back down.
+ * One connection of a client: finds heads, decodes request bodies, keeps pipelined bytes for later,
+ * and watches the client's timeouts. It knows nothing of upstreams; the exchange layer is told
+ * through struct mg_client_user and answers by calling back down.
  *
- * States: IDLE --first byte--> HEAD --head complete--> BUSY (BODY while a body is due) --answer out,
- * mg_client_next--> IDLE; BUSY --mg_client_tunnel--> TUNNEL.
+ * States: IDLE --first byte--> HEAD --head complete--> BUSY (BODY while a body is due) --answer
+ * out, mg_client_next--> IDLE; BUSY --mg_client_tunnel--> TUNNEL.
  */
 #pragma once
 
@@ -44,7 +44,7 @@ struct mg_client {
     uint64_t body_started_ms, body_bytes;
     uint64_t body_paused_ms; /* not counted: while we did not read */
     uint64_t paused_since_ms;
-    uint64_t first_byte_us; /* of the present head */
+    uint64_t first_byte_us;         /* of the present head */
     const struct mg_limits *limits; /* of the present request */
 };
 
@@ -67,8 +67,8 @@ struct mg_client_user {
 
 /* A new connection; takes the fd. */
 void mg_client_accept(struct mg_server_listener *listener, int fd, const struct mg_address *peer);
-/* A body follows the head that was just delivered; limits stay valid until it is read. NONE or a length
- * of 0: on_body is not called. chunk_arena: where the decoder lives. */
+/* A body follows the head that was just delivered; limits stay valid until it is read. NONE or a
+ * length of 0: on_body is not called. chunk_arena: where the decoder lives. */
 void mg_client_expect_body(struct mg_client *client, enum mg_framing framing, uint64_t length,
                            const struct mg_limits *limits, struct mg_arena *arena);
 /* Back-pressure on the body. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all connections of one worker share: loop, pools, counters, the current generation, the lists of
- * connections and of pooled exchanges. Passed down to every client, upstream and exchange; server.h has
- * the functions that the worker calls.
+ * What all connections of one worker share: loop, pools, counters, the current generation, the
+ * lists of connections and of pooled exchanges. Passed down to every client, upstream and exchange;
+ * server.h has the functions that the worker calls.
  */
 #pragma once
 
@@ -48,11 +48,12 @@ struct mg_server {
     uint64_t connections_made;
     uint64_t id_seed, id_count; /* of request ids */
     struct mg_link free_exchanges;
-    struct mg_link ended_exchanges; /* recycled by mg_server_turn_end, so that callbacks on the stack
+    struct mg_link
+        ended_exchanges;       /* recycled by mg_server_turn_end, so that callbacks on the stack
                                        never meet a reused one */
-    uint32_t exchange_slots;  /* made so far */
+    uint32_t exchange_slots;   /* made so far */
     uint32_t exchanges_active; /* not yet ended, log phase included */
-    struct mg_buf head;       /* scratch: heads are built here and written at once */
+    struct mg_buf head;        /* scratch: heads are built here and written at once */
     bool draining, closing;
     void (*on_drained)(void *context);
     void *context;

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The story of a request up to its upstream: head, checks, rewrite, route, access, service. Each step
- * calls the next; a step whose handlers wait returns, and mg_exchange_hook_done goes on from there.
+ * The story of a request up to its upstream: head, checks, rewrite, route, access, service. Each
+ * step calls the next; a step whose handlers wait returns, and mg_exchange_hook_done goes on from
+ * there.
  */
 #include "flow/exchange.h"
-
-#include "wire/rules.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_BYTES 4096     /* holds a usual request whole */
-#define VIA_LOOP 5           /* our own pseudonym this often: the request runs in circles */
-#define KEPT_CAP (1U << 30)  /* the body's own limits are checked before */
+#define ARENA_BYTES 4096    /* holds a usual request whole */
+#define KEPT_CAP (1U << 30) /* the body's own limits are checked before */
 
 static int read_body(struct mg_req *req);
 
@@ -93,161 +91,6 @@ void mg_exchange_free(struct mg_exchange *x)
     free(x);
 }
 
-/* --- understanding the head --- */
-
-static uint64_t mix(uint64_t x) /* splitmix64's finaliser */
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31);
-}
-
-static mg_str make_request_id(struct mg_exchange *x)
-{
-    static const char digits[] = "0123456789abcdef";
-    struct mg_server *server = x->server;
-    server->id_count++;
-    const uint64_t words[2] = {mix(server->id_seed + server->id_count * 0x9e3779b97f4a7c15U),
-                               mix(server->id_seed ^ (server->id_count << 20))};
-    char *text = mg_arena_alloc(&x->req.arena, 32);
-    for (unsigned word = 0; word < 2; word++) {
-        uint64_t left = words[word];
-        for (unsigned i = 0; i < 16; i++, left >>= 4) {
-            text[16 * word + i] = digits[left & 15];
-        }
-    }
-    return mg_str_make(text, 32);
-}
-
-static void set_request_id(struct mg_exchange *x)
-{
-    struct mg_req *req = &x->req;
-    const mg_str name = req->config->gateway.headers.request_id;
-    const struct mg_header *given =
-        name.len ? mg_headers_find(&req->head.headers, name, 0) : NULL;
-    if (given && mg_rules_is_request_id(given->value)) {
-        req->request_id = given->value;
-        return;
-    }
-    req->request_id = make_request_id(x);
-    if (name.len) {
-        mg_headers_set(&req->head.headers, name, req->request_id);
-    }
-}
-
-/* Walks X-Forwarded-For from the right to the first address outside trusted_ips. */
-static mg_str forwarded_client(struct mg_req *req)
-{
-    const struct mg_gateway *gateway = &req->config->gateway;
-    const mg_str all = mg_headers_join(&req->head.headers, MG_STR("x-forwarded-for"));
-    mg_str left = all;
-    mg_str found = req->peer_ip;
-    while (left.len > 0) {
-        size_t from = left.len;
-        while (from > 0 && left.ptr[from - 1] != ',') {
-            from--;
-        }
-        const mg_str element = mg_str_trim(mg_str_slice(left, from, left.len));
-        struct mg_cidr parsed;
-        if (element.len == 0 || mg_cidr_parse(element, &parsed) != 0) {
-            break;
-        }
-        found = element;
-        if (!mg_cidr_match(gateway->trusted, gateway->trusted_count, element)) {
-            break;
-        }
-        left = mg_str_slice(left, 0, from > 0 ? from - 1 : 0);
-    }
-    return found;
-}
-
-static void set_peer(struct mg_exchange *x)
-{
-    struct mg_req *req = &x->req;
-    struct mg_client *client = x->client;
-    const struct mg_gateway *gateway = &req->config->gateway;
-    req->peer_ip = mg_str_from(client->peer.ip);
-    req->peer_port = client->peer.port;
-    req->server_port = client->port;
-    req->peer_trusted = gateway->trusted_count > 0 &&
-                        mg_cidr_match(gateway->trusted, gateway->trusted_count, req->peer_ip);
-    req->client_ip = req->peer_ip;
-    req->client_port = req->peer_port;
-    req->connection_id = client->id;
-    req->connection_requests = client->requests;
-    if (client->listener < gateway->listener_count) {
-        req->uri_rules = gateway->listeners[client->listener].uri;
-    }
-}
-
-static void clean_head(struct mg_exchange *x)
-{
-    struct mg_req *req = &x->req;
-    const struct mg_config *config = req->config;
-    const struct mg_rules_trust trust = {
-        .peer_is_trusted = req->peer_trusted,
-        .identity_names = config->identity_names,
-        .identity_count = config->identity_count,
-        .request_id_name = config->gateway.headers.request_id,
-    };
-    const uint32_t dropped = mg_rules_clean_request(&req->head.headers, &trust);
-    if (dropped > 0) {
-        mg_stats_add(x->server->parts.stats, MG_STAT_UNTRUSTED_DROPPED, dropped);
-    }
-    if (req->peer_trusted) {
-        req->client_ip = forwarded_client(req);
-    }
-}
-
-static int check_counts(const struct mg_req *req, const struct mg_limits *limits)
-{
-    if (req->uri.query.len > 0 && mg_uri_count_args(req->uri.query) > limits->query_args) {
-        return MG_ETARGET;
-    }
-    const struct mg_header *cookie = mg_headers_known(&req->head.headers, MG_HEADER_COOKIE);
-    if (cookie) {
-        uint32_t count = 1;
-        for (size_t i = 0; i < cookie->value.len; i++) {
-            count += cookie->value.ptr[i] == ';';
-        }
-        if (count > limits->cookies) {
-            return MG_ESYNTAX;
-        }
-    }
-    return 0;
-}
-
-static int understand(struct mg_exchange *x, mg_str bytes)
-{
-    struct mg_req *req = &x->req;
-    const struct mg_limits *limits = &req->config->gateway.limits;
-    const mg_str copy = mg_arena_copy_str(&req->arena, bytes);
-    int err = mg_http1_parse_request(&req->arena, copy, &req->head);
-    if (!err) {
-        err = mg_uri_parse_target(&req->arena, req->head.target, req->head.method_id,
-                                  &req->uri_rules, &req->uri);
-    }
-    if (!err) {
-        err = mg_rules_check_request(&req->head, &req->uri, &req->host);
-    }
-    if (!err) {
-        err = check_counts(req, limits);
-    }
-    if (err) {
-        return err;
-    }
-    const struct mg_header *upgrade = mg_headers_known(&req->head.headers, MG_HEADER_UPGRADE);
-    if (req->head.wants_upgrade && upgrade && req->head.method_id == MG_METHOD_GET &&
-        req->head.framing == MG_FRAMING_NONE &&
-        mg_str_iequal(upgrade->value, MG_STR("websocket"))) {
-        x->upgrade = upgrade->value;
-    }
-    clean_head(x);
-    set_request_id(x);
-    const mg_str via = req->config->gateway.headers.via;
-    return via.len && mg_rules_count_via(&req->head.headers, via) >= VIA_LOOP ? MG_ELOOP : 0;
-}
-
 /* --- routing and access --- */
 
 static void begin_upstream(struct mg_exchange *x)
@@ -306,10 +149,10 @@ static void fill_upstream_request(struct mg_req *req)
     }
     req->up.connect_timeout = first_set(req->up.connect_timeout, service ? service->connect_timeout
                                                                          : limits->connect_timeout);
-    req->up.read_timeout = first_set(req->up.read_timeout,
-                                     service ? service->read_timeout : limits->read_timeout);
-    req->up.write_timeout = first_set(req->up.write_timeout,
-                                      service ? service->write_timeout : limits->write_timeout);
+    req->up.read_timeout =
+        first_set(req->up.read_timeout, service ? service->read_timeout : limits->read_timeout);
+    req->up.write_timeout =
+        first_set(req->up.write_timeout, service ? service->write_timeout : limits->write_timeout);
     if (req->up.retries < 0) {
         const bool own = service && service->retries >= 0;
         req->up.retries = own ? service->retries : req->config->gateway.retry_attempts;
@@ -318,8 +161,7 @@ static void fill_upstream_request(struct mg_req *req)
 
 static int route_path(struct mg_req *req)
 {
-    const mg_str base =
-        req->service && req->service->path.len ? req->service->path : MG_STR("/");
+    const mg_str base = req->service && req->service->path.len ? req->service->path : MG_STR("/");
     return mg_route_upstream_path(&req->arena, &req->match, base, req->uri.path, &req->uri_rules,
                                   &req->up.path);
 }
@@ -469,10 +311,10 @@ static void on_head(struct mg_client *client, int status, mg_str head)
     mg_headers_init(&req->head.headers, &req->arena);
     mg_stats_add(server->parts.stats, MG_STAT_REQUESTS, 1);
     mg_stats_add(server->parts.stats, MG_STAT_REQUESTS_ACTIVE, 1);
-    set_peer(x);
-    const int err = status ? status : understand(x, head);
+    mg_head_peer(x);
+    const int err = status ? status : mg_head_understand(x, head);
     if (err) {
-        req->request_id = req->request_id.len ? req->request_id : make_request_id(x);
+        req->request_id = req->request_id.len ? req->request_id : mg_head_request_id(x);
         x->close = true;
         x->phases = 0; /* a head that cannot be read never reaches Lua */
         mg_fail(x, err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request and its answer: the only thing that knows both the client and the upstream. Read the files
- * in the order of a request's life:
+ * One request and its answer: the only thing that knows both the client and the upstream. Read the
+ * files in the order of a request's life:
  *
+ *   head.c      what the head says, and what of it may be trusted
  *   exchange.c  head -> checks -> rewrite -> route -> access -> service
  *   target.c    which upstream host
  *   attempt.c   the attempts: send the head and the body, retry
@@ -41,20 +42,20 @@ struct mg_exchange {
     enum mg_exchange_state state;
     struct mg_deadline deadline;       /* limits.request_timeout; a tunnel's silence */
     struct mg_deadline probe_deadline; /* req.up.head_timeout */
-    bool waiting;  /* a chain of handlers is suspended */
-    bool close;    /* close the client's connection after this answer */
+    bool waiting;                      /* a chain of handlers is suspended */
+    bool close;                        /* close the client's connection after this answer */
     bool answered_locally;
     uint16_t doomed_status; /* a failure that waits for the suspended handler to finish; 0 = none */
     enum mg_outcome doomed_outcome;
 
     /* request body: kept until it cannot be replayed any more */
     struct mg_buf kept;
-    size_t kept_sent;      /* of kept, to the present upstream */
-    bool body_due;         /* the client has more of it to send */
-    bool body_streaming;   /* not kept any more: passes straight through */
-    bool body_wanted;      /* a plugin waits for the whole body */
-    bool body_discarded;   /* the rest is read and dropped */
-    bool continue_sent;    /* 100 Continue is out or not needed */
+    size_t kept_sent;    /* of kept, to the present upstream */
+    bool body_due;       /* the client has more of it to send */
+    bool body_streaming; /* not kept any more: passes straight through */
+    bool body_wanted;    /* a plugin waits for the whole body */
+    bool body_discarded; /* the rest is read and dropped */
+    bool continue_sent;  /* 100 Continue is out or not needed */
 
     /* upstream */
     struct mg_upstream upstream;
@@ -72,12 +73,12 @@ struct mg_exchange {
     /* answer */
     enum mg_framing in_framing, out_framing;
     uint64_t in_length;
-    mg_str upgrade; /* value of the client's Upgrade field when the route may tunnel, else empty */
-    uint32_t phases;  /* of the route, or global ones */
-    bool no_body;     /* HEAD, 204, 304 */
-    bool in_done;     /* the upstream's body is complete */
-    bool filtering;   /* body_filter round in progress (maybe waiting) */
-    bool filter_off;  /* read-only chain: its output is ignored */
+    mg_str upgrade;  /* value of the client's Upgrade field when the route may tunnel, else empty */
+    uint32_t phases; /* of the route, or global ones */
+    bool no_body;    /* HEAD, 204, 304 */
+    bool in_done;    /* the upstream's body is complete */
+    bool filtering;  /* body_filter round in progress (maybe waiting) */
+    bool filter_off; /* read-only chain: its output is ignored */
     struct mg_buf hold; /* whole answers, and filtered octets held with the head */
     mg_str gather[MG_GATHER_PARTS];
     uint32_t gathered;
@@ -101,6 +102,13 @@ void mg_exchange_recycle(struct mg_exchange *exchange);
 void mg_exchange_free(struct mg_exchange *exchange);
 /* A chain that was WAITING has ended, or a wait for the body: on with the story. */
 void mg_exchange_hook_done(struct mg_req *req, enum mg_phase phase, int verdict);
+
+/* head.c */
+void mg_head_peer(struct mg_exchange *exchange); /* address and listener of the client */
+/* Parses and checks; the refusals of wire/http1, uri and rules, and MG_ELOOP. */
+MG_NODISCARD int mg_head_understand(struct mg_exchange *exchange, mg_str bytes);
+/* A new request id, 32 hex digits, in the arena. */
+mg_str mg_head_request_id(struct mg_exchange *exchange);
 
 /* target.c: sets peer, upstream origin, settings. 0, MG_ENO_TARGET, MG_EFULL. */
 MG_NODISCARD int mg_target_pick(struct mg_exchange *exchange, struct mg_origin **origin);
@@ -130,8 +138,8 @@ void mg_tunnel_client_drained(struct mg_exchange *exchange);
 void mg_tunnel_upstream_drained(struct mg_exchange *exchange);
 void mg_tunnel_end(struct mg_exchange *exchange, enum mg_outcome outcome);
 
-/* fail.c: the one place where an error becomes an answer. Before the head is out: problem+json with the
- * code's status; after it: the connection is cut. */
+/* fail.c: the one place where an error becomes an answer. Before the head is out: problem+json with
+ * the code's status; after it: the connection is cut. */
 void mg_fail(struct mg_exchange *exchange, int error);
 void mg_fail_with(struct mg_exchange *exchange, uint16_t status, enum mg_outcome outcome);
 

@@ -90,8 +90,8 @@ static struct answer upstream_answer(const struct mg_exchange *x, int error)
         return (struct answer){502, MG_OUTCOME_UPSTREAM_BODY_RESET};
     }
     const bool connected = x->head_out;
-    return (struct answer){502, connected ? MG_OUTCOME_UPSTREAM_RESET
-                                          : MG_OUTCOME_UPSTREAM_REFUSED};
+    return (struct answer){502,
+                           connected ? MG_OUTCOME_UPSTREAM_RESET : MG_OUTCOME_UPSTREAM_REFUSED};
 }
 
 static const char *message_of(uint16_t status)

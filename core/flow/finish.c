@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of a request: the upstream's connection is given back, the log phase runs, the client's
- * connection goes on to its next request or is closed, the exchange returns to the pool at the end of the
- * loop turn.
+ * connection goes on to its next request or is closed, the exchange returns to the pool at the end
+ * of the loop turn.
  */
 #include "flow/exchange.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The answer on its way to the client: response phase (whole body held), header_filter, body_filter,
- * framing, writing. Octets come from the upstream in pieces; what one read delivers is gathered and
- * written at once, together with the head when that is still due.
+ * The answer on its way to the client: response phase (whole body held), header_filter,
+ * body_filter, framing, writing. Octets come from the upstream in pieces; what one read delivers is
+ * gathered and written at once, together with the head when that is still due.
  *
- *   upstream head -> [HOLD -> response] -> header_filter -> BODY: filter -> put -> flush -> FLUSH -> end
+ *   upstream head -> [HOLD -> response] -> header_filter -> BODY: filter -> put -> flush -> FLUSH
+ *   -> end
  */
 #include "flow/exchange.h"
 
@@ -47,8 +48,7 @@ static struct mg_write_framing length_alone(const struct mg_exchange *x)
     uint64_t length = req->answer.len;
     const bool local = x->answered_locally && req->head.method_id == MG_METHOD_HEAD;
     const bool known = local || (told && req->status != 204 && mg_str_to_u64(told->value, &length));
-    return (struct mg_write_framing){
-        .kind = MG_FRAMING_LENGTH, .length = length, .omit = !known};
+    return (struct mg_write_framing){.kind = MG_FRAMING_LENGTH, .length = length, .omit = !known};
 }
 
 /* How the body will be delimited for this client (RFC 9112, 6.3). */
@@ -187,7 +187,8 @@ static void filter(struct mg_exchange *x, mg_str octets, bool last)
     x->waiting = true;
     const enum mg_verdict verdict = mg_hook_run(req, MG_PHASE_BODY_FILTER);
     if (verdict == MG_VERDICT_WAITING) {
-        if (req->chunk.ptr == octets.ptr && octets.len > 0) { /* borrowed bytes must outlive the wait */
+        /* borrowed bytes must outlive the wait */
+        if (req->chunk.ptr == octets.ptr && octets.len > 0) {
             req->chunk = mg_arena_copy_str(&req->arena, octets);
         }
         mg_upstream_pause(&x->upstream);
@@ -361,8 +362,8 @@ static void hold_octets(struct mg_exchange *x, mg_str octets, bool last)
 {
     const struct mg_limits *limits =
         x->req.route ? x->req.route->limits : &x->req.config->gateway.limits;
-    const bool over = limits->response_buffer > 0 &&
-                      x->hold.len + octets.len > limits->response_buffer;
+    const bool over =
+        limits->response_buffer > 0 && x->hold.len + octets.len > limits->response_buffer;
     if (over || mg_buf_append(&x->hold, octets) != 0) {
         mg_stats_add(x->server->parts.stats, MG_STAT_RESPONSE_BUFFER, 1);
         mg_fail(x, MG_ERESPONSE_TOO_LARGE);

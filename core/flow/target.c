@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which upstream host a request goes to: a plugin's set_target, else balancing over the service's group. */
+/* Which upstream host a request goes to: a plugin's set_target, else balancing over the service's
+ * group. */
 #include "flow/exchange.h"
 
 #include "base/hash.h"
@@ -117,8 +118,8 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
     if (!group) {
         return MG_ENO_TARGET;
     }
-    x->settings = group->upstream ? group->upstream->settings
-                                  : req->config->gateway.upstream_defaults;
+    x->settings =
+        group->upstream ? group->upstream->settings : req->config->gateway.upstream_defaults;
     const struct mg_upstream_limits *limits = &x->settings.limits;
     if (group->inflight >= limits->requests || group->inflight >= limits->connections) {
         mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_MAX_REQUESTS, 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Upgraded connections (RFC 9110, 7.8): opened by a 101 that was asked for and is correct, then raw bytes
- * both ways with back-pressure, until either side ends or nothing moves for limits.tunnel_timeout.
+ * Upgraded connections (RFC 9110, 7.8): opened by a 101 that was asked for and is correct, then raw
+ * bytes both ways with back-pressure, until either side ends or nothing moves for
+ * limits.tunnel_timeout.
  */
 #include "flow/exchange.h"
 

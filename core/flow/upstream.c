@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An attempt at an upstream. Bytes enter in on_data and are fed to the present state; while paused they
- * wait in upstream->in. Every failure goes through fail(), which closes the connection first.
+ * An attempt at an upstream. Bytes enter in on_data and are fed to the present state; while paused
+ * they wait in upstream->in. Every failure goes through fail(), which closes the connection first.
  */
 #include "flow/upstream.h"
 
@@ -47,9 +47,9 @@ static void on_timeout(struct mg_deadline *deadline)
     const size_t queued = mg_io_queued(upstream->io);
     if (queued > 0 && queued < upstream->queued_at_deadline) { /* slow, but it moves */
         upstream->queued_at_deadline = queued;
-        mg_deadline_arm(mg_deadlines_class(&upstream->server->parts.loop->deadlines,
-                                           upstream->write_timeout),
-                        deadline, on_timeout, now_ms(upstream));
+        mg_deadline_arm(
+            mg_deadlines_class(&upstream->server->parts.loop->deadlines, upstream->write_timeout),
+            deadline, on_timeout, now_ms(upstream));
         return;
     }
     fail(upstream, MG_ETIMEOUT);
@@ -267,8 +267,8 @@ static void on_end(void *context, int status)
         upstream->user->on_batch_end(upstream);
         return;
     }
-    fail(upstream, status == MG_ECLOSED && upstream->state == MG_UPSTREAM_BODY ? MG_ESHORT_BODY
-                                                                                : status);
+    fail(upstream,
+         status == MG_ECLOSED && upstream->state == MG_UPSTREAM_BODY ? MG_ESHORT_BODY : status);
 }
 
 static void on_drain(void *context, int status)
@@ -402,8 +402,8 @@ void mg_upstream_resume(struct mg_upstream *upstream)
 void mg_upstream_await(struct mg_upstream *upstream)
 {
     if (upstream->io && upstream->state == MG_UPSTREAM_READY && !upstream->paused) {
-        arm(upstream, mg_io_queued(upstream->io) > 0 ? upstream->write_timeout
-                                                     : upstream->read_timeout);
+        arm(upstream,
+            mg_io_queued(upstream->io) > 0 ? upstream->write_timeout : upstream->read_timeout);
     }
 }
 

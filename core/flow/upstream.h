@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One attempt at an upstream: takes an idle connection or dials, sends, parses the answer, and decides
- * whether the connection may be used again. Lives inside its exchange; knows nothing of clients.
- * Nothing the upstream sends is trusted: a breach is MG_EBAD_RESPONSE and the connection is closed.
+ * One attempt at an upstream: takes an idle connection or dials, sends, parses the answer, and
+ * decides whether the connection may be used again. Lives inside its exchange; knows nothing of
+ * clients. Nothing the upstream sends is trusted: a breach is MG_EBAD_RESPONSE and the connection
+ * is closed.
  */
 #pragma once
 
@@ -15,7 +16,7 @@ enum mg_upstream_state {
     MG_UPSTREAM_READY, /* connected; the request is being sent, the head is awaited */
     MG_UPSTREAM_BODY,
     MG_UPSTREAM_TUNNEL,
-    MG_UPSTREAM_DONE,  /* the whole answer was taken; the connection waits for mg_upstream_end */
+    MG_UPSTREAM_DONE, /* the whole answer was taken; the connection waits for mg_upstream_end */
 };
 
 struct mg_upstream;
@@ -30,7 +31,8 @@ struct mg_upstream_user {
     void (*on_body)(struct mg_upstream *upstream, mg_str octets, bool last);
     void (*on_raw)(struct mg_upstream *upstream, mg_str bytes); /* tunnel */
     void (*on_drain)(struct mg_upstream *upstream);
-    /* One attempt, at most one failure; nothing comes after it. phase of the failure: upstream->state. */
+    /* One attempt, at most one failure; nothing comes after it. phase of the failure:
+     * upstream->state. */
     void (*on_fail)(struct mg_upstream *upstream, int status);
     /* The feed of one read is over: write what was gathered. */
     void (*on_batch_end)(struct mg_upstream *upstream);
@@ -67,15 +69,15 @@ struct mg_upstream_ask {
     const struct mg_limits *limits;
     enum mg_method method;
     uint64_t connect_timeout, read_timeout, write_timeout; /* ms, 0 = none */
-    bool fresh;       /* do not take an idle connection */
-    bool want_tunnel; /* a 101 is welcome */
+    bool fresh;                                            /* do not take an idle connection */
+    bool want_tunnel;                                      /* a 101 is welcome */
 };
 
 /* Sets server and user once; the rest is cleared. */
 void mg_upstream_init(struct mg_upstream *upstream, struct mg_server *server,
                       const struct mg_upstream_user *user);
-/* Begins an attempt. With an idle connection on_ready fires before this returns (true); else it fires
- * later (false). */
+/* Begins an attempt. With an idle connection on_ready fires before this returns (true); else it
+ * fires later (false). */
 bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_ask *ask);
 /* 0, or the stream is dead (on_fail does not fire for it). */
 MG_NODISCARD int mg_upstream_write(struct mg_upstream *upstream, const mg_str *parts, size_t count);

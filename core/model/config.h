@@ -150,9 +150,9 @@ struct mg_service {
     uint64_t connect_timeout, read_timeout, write_timeout;
     int32_t retries; /* -1 = the gateway's */
     bool enabled;
-    struct mg_upstream_config *upstream; /* whose name is the host, or NULL */
+    struct mg_upstream_config *upstream;  /* whose name is the host, or NULL */
     struct mg_upstream_settings settings; /* of the upstream, or the defaults */
-    uint32_t group; /* index in mg_peers */
+    uint32_t group;                       /* index in mg_peers */
     uint32_t line;
 };
 
@@ -163,7 +163,7 @@ struct mg_route_path {
 
 struct mg_route_header {
     mg_str name;
-    mg_str *values; /* lower case; "~*re" is a regex */
+    mg_str *values;            /* lower case; "~*re" is a regex */
     struct mg_regex **regexes; /* beside values; NULL where the value is plain */
     uint32_t value_count;
 };
@@ -190,8 +190,8 @@ struct mg_route {
     uint32_t index;                 /* in mg_config.routes, file order */
     uint32_t line;
     /* filled by the script layer when the handler chains are built */
-    uint32_t phases; /* MG_PHASE_BIT: phases in which some plugin of the route may run */
-    uint32_t chain;  /* index of its chain there */
+    uint32_t phases;     /* MG_PHASE_BIT: phases in which some plugin of the route may run */
+    uint32_t chain;      /* index of its chain there */
     bool body_read_only; /* every body_filter plugin promises not to change a chunk */
 };
 

@@ -48,7 +48,7 @@ enum mg_outcome {
 #define MG_OUTCOME_ENUM(id, word) MG_OUTCOME_##id,
     MG_OUTCOME_MAP(MG_OUTCOME_ENUM)
 #undef MG_OUTCOME_ENUM
-    MG_OUTCOME_COUNT
+        MG_OUTCOME_COUNT
 };
 
 /* "upstream_refused"; static. */

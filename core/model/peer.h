@@ -16,10 +16,10 @@
 
 struct mg_peer {
     const struct mg_target *target;
-    void *origin;       /* of the owner: its net/pool origin */
-    uint32_t inflight;  /* requests begun and not ended */
-    int64_t current;    /* smooth weighted round robin */
-    uint32_t index;     /* in its group */
+    void *origin;      /* of the owner: its net/pool origin */
+    uint32_t inflight; /* requests begun and not ended */
+    int64_t current;   /* smooth weighted round robin */
+    uint32_t index;    /* in its group */
 };
 
 struct mg_peer_group {

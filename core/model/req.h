@@ -36,10 +36,10 @@ enum mg_verdict {
 };
 
 enum mg_source { /* of the answer */
-    MG_SOURCE_NONE,
-    MG_SOURCE_SERVICE, /* an upstream */
-    MG_SOURCE_EXIT,    /* a plugin */
-    MG_SOURCE_ERROR,   /* the gateway, or a failing plugin */
+                 MG_SOURCE_NONE,
+                 MG_SOURCE_SERVICE, /* an upstream */
+                 MG_SOURCE_EXIT,    /* a plugin */
+                 MG_SOURCE_ERROR,   /* the gateway, or a failing plugin */
 };
 
 /* A change of the answer's fields asked for before there was an answer; replayed in order. */
@@ -49,7 +49,7 @@ struct mg_field_op {
     mg_str name, value;
 };
 
-struct mg_try { /* one attempt at an upstream, for the log */
+struct mg_try {    /* one attempt at an upstream, for the log */
     mg_str target; /* "host:port" */
     uint16_t status;
     enum mg_outcome outcome;
@@ -95,15 +95,15 @@ struct mg_req {
     /* towards the upstream: set after routing and by plugins */
     struct {
         mg_str method; /* empty = the client's */
-        mg_str path; /* canonical, whole; empty until routed or set by a plugin */
+        mg_str path;   /* canonical, whole; empty until routed or set by a plugin */
         mg_str query;
         bool has_query;
         bool query_set;     /* a plugin chose query and has_query; else they are the client's */
         mg_str host;        /* Host field; empty = service's or preserve_host */
         mg_str target_host; /* set_target: instead of balancing; empty = none */
         uint16_t target_port;
-        mg_str upstream;    /* set_upstream: name; empty = the service's */
-        mg_str hash_value;  /* for consistent hashing by consumer; empty = none */
+        mg_str upstream;   /* set_upstream: name; empty = the service's */
+        mg_str hash_value; /* for consistent hashing by consumer; empty = none */
         uint64_t connect_timeout, read_timeout, write_timeout; /* ms */
         int32_t retries;
         uint64_t head_timeout; /* ms to the response head, cut with head_outcome; 0 = none */
@@ -118,14 +118,14 @@ struct mg_req {
 
     /* answer */
     enum mg_source source;
-    uint16_t status;          /* 0 until there is an answer */
-    struct mg_headers out;    /* fields of the answer, without framing */
-    mg_str answer;            /* body of an answer made here */
+    uint16_t status;                          /* 0 until there is an answer */
+    struct mg_headers out;                    /* fields of the answer, without framing */
+    mg_str answer;                            /* body of an answer made here */
     struct mg_field_op *ops_first, *ops_last; /* recorded before there was an answer */
-    bool head_sent;           /* the answer's head is with the kernel: too late to change it */
-    uint16_t up_status;       /* as the upstream sent it, 0 = none */
+    bool head_sent;     /* the answer's head is with the kernel: too late to change it */
+    uint16_t up_status; /* as the upstream sent it, 0 = none */
     struct mg_headers up_headers;
-    mg_str held_body;         /* whole upstream body, in the response phase and when buffered */
+    mg_str held_body; /* whole upstream body, in the response phase and when buffered */
     bool held;
 
     /* body_filter: the chunk of this round; a plugin's change goes to filter_out and is pointed to
@@ -144,7 +144,8 @@ struct mg_req {
     /* measures */
     int64_t started_wall_ms;
     uint64_t started_us, head_us, plugins_us, upstream_begin_us, upstream_head_us, upstream_end_us,
-        ended_us; /* monotonic; 0 = did not happen. plugins_us is a sum */
+        ended_us;           /* monotonic; 0 = did not happen. plugins_us is a sum */
+    uint64_t hook_began_us; /* the script layer's: when the running chain began */
     uint64_t delay_us, connect_us, queue_us; /* sums */
     uint64_t bytes_in, bytes_out, body_bytes_in, body_bytes_out;
     struct mg_try tries[MG_TRIES];
@@ -155,10 +156,9 @@ struct mg_req {
     mg_str consumer; /* username or id of the authenticated consumer, for the log */
 
     /* the script layer's */
-    bool lua_used;      /* some Lua ran for it: mg_hook_end has work to do */
-    int32_t lua_ref;    /* free for the script layer */
-    void *script;       /* free for the script layer */
-    uint64_t hook_began_us; /* the script layer's: when the running chain began */
+    bool lua_used;   /* some Lua ran for it: mg_hook_end has work to do */
+    int32_t lua_ref; /* free for the script layer */
+    void *script;    /* free for the script layer */
 };
 
 /* Prepares a pooled request for its next use: resets its arena, empties filter_out, keeps slot,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leaf functions behind moongate.regex (ffi.h, section PDK): PCRE2 with the limits of wire/regex. */
+/* Leaf functions behind moongate.regex (ffi.h, section PDK): PCRE2 with the limits of
+ * wire/regex. */
 #include "model/config.h"
 #include "script/vm.h"
 #include "wire/regex.h"

@@ -27,8 +27,8 @@ void mg_fault_describe(struct mg_task *task, char *text, size_t bytes);
  * quarantine. Call it while mg_ffi_shared still describes the failed slice. */
 void mg_fault_report(struct mg_task *task, bool is_limit);
 
-/* 0: the turn may run (its trial, when quarantine is over); 1: skipped, as its on_error is open; 2:
- * fails at once. */
-int mg_fault_blocked(struct mg_vm *vm, uint32_t turn);
+/* index: of a turn. 0: it may run (its trial, when quarantine is over); 1: skipped, as its on_error
+ * is open; 2: fails at once. */
+int mg_fault_blocked(struct mg_vm *vm, uint32_t index);
 /* A handler has ended without a limit: if it was on trial, the quarantine is over. */
-void mg_fault_passed(struct mg_vm *vm, uint32_t turn);
+void mg_fault_passed(struct mg_vm *vm, uint32_t index);

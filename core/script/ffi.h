@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What Lua may call in C and what both may read: one file, read by the C compiler and by ffi.cdef
- * (lua/moongate/runtime/ffi.lua). Declarations and comments only; no preprocessor, no include guard.
+ * (lua/moongate/runtime/ffi.lua). Declarations and comments only; no preprocessor, no include
+ * guard.
  *
- * Rules (architecture.md, 6): a function here is a leaf: it never enters Lua, blocks or jumps. No struct
- * by value, no varargs, no callbacks. In: pointer and length. Out: pointers to memory of the request (or
- * of the generation), valid until the request changes what they show. Returns int: 0 or more, or a
- * negative code of base/err.h. Definitions carry MG_FFI_EXPORT (script/export.h) and are named mg_ffi_*.
- * Each section belongs to one C file; append yours at its mark.
+ * Rules (architecture.md, 6): a function here is a leaf: it never enters Lua, blocks or jumps. No
+ * struct by value, no varargs, no callbacks. In: pointer and length. Out: pointers to memory of the
+ * request (or of the generation), valid until the request changes what they show. Returns int: 0 or
+ * more, or a negative code of base/err.h. Definitions carry MG_FFI_EXPORT (script/export.h) and are
+ * named mg_ffi_*. Each section belongs to one C file; append yours at its mark.
  */
 
 struct mg_req;
 struct mg_vm;
 struct mg_shm;
 
-/* A view of bytes, laid out as mg_str. For out-parameters: Lua keeps one permanent cdata and passes it. */
+/* A view of bytes, laid out as mg_str. For out-parameters: Lua keeps one permanent cdata and passes
+ * it. */
 struct mg_ffi_str {
     const char *ptr;
     size_t len;
@@ -22,8 +24,8 @@ struct mg_ffi_str {
 
 /* ---- runtime (script/sched.c) -------------------------------------------------------------- */
 
-/* Through this Lua knows what is running now. One per VM, at one address for its whole life. C writes it
- * before each resume; Lua writes turn, unwind, exited and dirty. */
+/* Through this Lua knows what is running now. One per VM, at one address for its whole life. C
+ * writes it before each resume; Lua writes turn, unwind, exited and dirty. */
 struct mg_ffi_shared {
     int32_t slot;    /* pool place of the running request; -1 = none (timer, start) */
     uint32_t number; /* of the request in that place */
@@ -36,18 +38,20 @@ struct mg_ffi_shared {
     uint32_t task;   /* the running coroutine ... */
     uint32_t ticket; /* ... and its next wait: the two together name one wait for ever */
     int32_t exiting; /* 1: this generation is retired */
-    int32_t loop_thread; /* 1: on the loop; 0: modules are being loaded, nothing may wait */
+    int32_t loop_thread;    /* 1: on the loop; 0: modules are being loaded, nothing may wait */
     struct mg_req *request; /* in that slot */
     struct mg_vm *vm;
 };
 
-/* The running coroutine is to be woken after ms with status 0; then call sched.wait(). MG_ECANCELLED
- * outside a coroutine that may wait. */
+/* The running coroutine is to be woken after ms with status 0; then call sched.wait().
+ * MG_ECANCELLED outside a coroutine that may wait. */
 int mg_ffi_sched_sleep(struct mg_vm *vm, double ms);
-/* Wakes the wait {task, ticket} in the next loop turn with that status; no effect when it is over. */
+/* Wakes the wait {task, ticket} in the next loop turn with that status; no effect when it is
+ * over. */
 int mg_ffi_sched_wake(struct mg_vm *vm, uint32_t task, uint32_t ticket, int status);
-/* Starts a timer: in ms the runtime's function for its id runs in a coroutine of its own. Returns the id,
- * 1 or more; MG_EFULL over 16384 timers; MG_ECANCELLED in a retired generation when ms > 0. */
+/* Starts a timer: in ms the runtime's function for its id runs in a coroutine of its own. Returns
+ * the id, 1 or more; MG_EFULL over 16384 timers; MG_ECANCELLED in a retired generation when ms >
+ * 0. */
 int mg_ffi_sched_timer(struct mg_vm *vm, double ms);
 /* 0, or MG_ENOT_FOUND when it has fired. */
 int mg_ffi_sched_timer_stop(struct mg_vm *vm, int id);
@@ -62,55 +66,55 @@ void mg_ffi_sched_update_time(struct mg_vm *vm);
 /* ---- PDK: request, service.request (script/api*.c) ----------------------------------------- */
 
 /*
- * What lua/moongate/pdk and lua/moongate/ngx ask of a live request, which is never NULL. Text comes back
- * as a view that lives until the request ends; of fields and chunks, until the next change: Lua copies
- * it at once. Where a comment names no other result, 1 = found or done, 0 = not.
+ * What lua/moongate/pdk and lua/moongate/ngx ask of a live request, which is never NULL. Text comes
+ * back as a view that lives until the request ends; of fields and chunks, until the next change:
+ * Lua copies it at once. Where a comment names no other result, 1 = found or done, 0 = not.
  */
 
 /* which text of the request; 0 is returned where there is none */
 enum {
-    MG_FFI_METHOD = 0,   /* as the client sent it */
-    MG_FFI_TARGET,       /* request target as sent */
-    MG_FFI_PATH,         /* canonical */
-    MG_FFI_RAW_PATH,     /* as sent */
-    MG_FFI_QUERY,        /* without '?'; none when there was no '?' */
-    MG_FFI_HOST,         /* lower case, no port */
-    MG_FFI_PEER_IP,      /* of the connection */
-    MG_FFI_CLIENT_IP,    /* by trusted_ips */
+    MG_FFI_METHOD = 0, /* as the client sent it */
+    MG_FFI_TARGET,     /* request target as sent */
+    MG_FFI_PATH,       /* canonical */
+    MG_FFI_RAW_PATH,   /* as sent */
+    MG_FFI_QUERY,      /* without '?'; none when there was no '?' */
+    MG_FFI_HOST,       /* lower case, no port */
+    MG_FFI_PEER_IP,    /* of the connection */
+    MG_FFI_CLIENT_IP,  /* by trusted_ips */
     MG_FFI_REQUEST_ID,
     MG_FFI_ROUTE_ID,
     MG_FFI_ROUTE_NAME,
     MG_FFI_SERVICE_ID,
     MG_FFI_SERVICE_NAME,
     MG_FFI_SERVICE_HOST,
-    MG_FFI_PREFIX,       /* part of the path that the route's path took */
-    MG_FFI_UP_METHOD,    /* towards the upstream */
-    MG_FFI_UP_PATH,      /* none before routing */
+    MG_FFI_PREFIX,    /* part of the path that the route's path took */
+    MG_FFI_UP_METHOD, /* towards the upstream */
+    MG_FFI_UP_PATH,   /* none before routing */
     MG_FFI_UP_QUERY,
-    MG_FFI_UP_HOST,      /* value of the Host field, when a plugin set it */
-    MG_FFI_HELD_BODY,    /* whole upstream body, when the answer is held */
-    MG_FFI_BODY,         /* the client's, when it was read or replaced as a whole */
-    MG_FFI_ANSWER,       /* body of an answer made here */
-    MG_FFI_CHUNK,        /* of this body_filter round */
-    MG_FFI_OUTCOME,      /* outcome word */
-    MG_FFI_ENDED_BY,     /* plugin, or core */
-    MG_FFI_CONSUMER,     /* what mg_ffi_req_consumer stored */
-    MG_FFI_NOTE_LIMIT,   /* JSON, left by policies */
+    MG_FFI_UP_HOST,    /* value of the Host field, when a plugin set it */
+    MG_FFI_HELD_BODY,  /* whole upstream body, when the answer is held */
+    MG_FFI_BODY,       /* the client's, when it was read or replaced as a whole */
+    MG_FFI_ANSWER,     /* body of an answer made here */
+    MG_FFI_CHUNK,      /* of this body_filter round */
+    MG_FFI_OUTCOME,    /* outcome word */
+    MG_FFI_ENDED_BY,   /* plugin, or core */
+    MG_FFI_CONSUMER,   /* what mg_ffi_req_consumer stored */
+    MG_FFI_NOTE_LIMIT, /* JSON, left by policies */
     MG_FFI_NOTE_BREAKER
 };
 int mg_ffi_req_text(struct mg_req *req, int which, struct mg_ffi_str *out);
 
 /* which number of the request; booleans are 0 and 1 */
 enum {
-    MG_FFI_MINOR = 0,    /* of HTTP/1.x */
+    MG_FFI_MINOR = 0, /* of HTTP/1.x */
     MG_FFI_PEER_PORT,
     MG_FFI_SERVER_PORT,
     MG_FFI_CLIENT_PORT,
-    MG_FFI_HOST_PORT,    /* of the Host field, -1 = none */
+    MG_FFI_HOST_PORT, /* of the Host field, -1 = none */
     MG_FFI_PEER_TRUSTED,
     MG_FFI_HAS_QUERY,
     MG_FFI_CONNECTION_REQUESTS,
-    MG_FFI_BODY_STATE,   /* 0 unread, 1 reading, 2 whole */
+    MG_FFI_BODY_STATE, /* 0 unread, 1 reading, 2 whole */
     MG_FFI_CLIENT_GONE,
     MG_FFI_ROUTE_INDEX,  /* in the file's order, -1 = no route */
     MG_FFI_SERVICE_PORT, /* -1 = no service */
@@ -129,16 +133,16 @@ int mg_ffi_req_int(struct mg_req *req, int which);
 
 /* which measure of the request */
 enum {
-    MG_FFI_STARTED_MS = 0,    /* wall clock, ms since the epoch */
-    MG_FFI_TOTAL_MS,          /* the next four: durations in ms, -1 = it did not happen */
-    MG_FFI_GATEWAY_MS,        /* total without the upstream's share */
-    MG_FFI_UPSTREAM_MS,       /* first byte to the upstream until its head */
-    MG_FFI_RECEIVE_MS,        /* the upstream's head until its last byte */
-    MG_FFI_BYTES_IN,          /* bytes, heads included */
+    MG_FFI_STARTED_MS = 0, /* wall clock, ms since the epoch */
+    MG_FFI_TOTAL_MS,       /* the next four: durations in ms, -1 = it did not happen */
+    MG_FFI_GATEWAY_MS,     /* total without the upstream's share */
+    MG_FFI_UPSTREAM_MS,    /* first byte to the upstream until its head */
+    MG_FFI_RECEIVE_MS,     /* the upstream's head until its last byte */
+    MG_FFI_BYTES_IN,       /* bytes, heads included */
     MG_FFI_BYTES_OUT,
     MG_FFI_BODY_BYTES_IN,
     MG_FFI_BODY_BYTES_OUT,
-    MG_FFI_RESPONSE_BUFFER,   /* limits.response_buffer in force, bytes; 0 = unlimited */
+    MG_FFI_RESPONSE_BUFFER, /* limits.response_buffer in force, bytes; 0 = unlimited */
     MG_FFI_CONNECTION_ID
 };
 double mg_ffi_req_measure(struct mg_req *req, int which);
@@ -182,15 +186,17 @@ int mg_ffi_args_next(const char *text, size_t len, int at, struct mg_ffi_arg *ou
 /* First argument with that (decoded) name. */
 int mg_ffi_args_find(const char *text, size_t len, const char *name, size_t name_len,
                      struct mg_ffi_arg *out);
-/* Decodes %XX, and '+' as a space, into out (len bytes of room); bad escapes stay. Returns the length. */
+/* Decodes %XX, and '+' as a space, into out (len bytes of room); bad escapes stay. Returns the
+ * length. */
 int mg_ffi_uri_unescape(const char *text, size_t len, char *out);
 /* Escapes all but unreserved characters into out (3 * len bytes of room). Returns the length. */
 int mg_ffi_uri_escape(const char *text, size_t len, char *out);
 
 /* Towards the upstream. */
-int mg_ffi_up_method(struct mg_req *req, const char *method, size_t len); /* known, not CONNECT, TRACE */
-int mg_ffi_up_path(struct mg_req *req, const char *path, size_t len);     /* made canonical */
-int mg_ffi_up_query(struct mg_req *req, const char *query, size_t len);   /* empty: no query */
+/* known, not CONNECT, TRACE */
+int mg_ffi_up_method(struct mg_req *req, const char *method, size_t len);
+int mg_ffi_up_path(struct mg_req *req, const char *path, size_t len);   /* made canonical */
+int mg_ffi_up_query(struct mg_req *req, const char *query, size_t len); /* empty: no query */
 int mg_ffi_up_target(struct mg_req *req, const char *host, size_t len, int port);
 int mg_ffi_up_upstream(struct mg_req *req, const char *name, size_t len); /* 0: no such upstream */
 int mg_ffi_up_retries(struct mg_req *req, int retries);
@@ -223,8 +229,8 @@ int mg_ffi_node_id(char *out, size_t room); /* UUID made from the machine's id; 
 /* Is the address inside gateway.trusted_ips? */
 int mg_ffi_ip_is_trusted(struct mg_vm *vm, const char *ip, size_t len);
 int mg_ffi_process_id(void);
-const char *mg_ffi_version(void); /* of the gateway, "0.1.0" */
-int mg_ffi_worker_id(struct mg_vm *vm);    /* 0 to count - 1 */
+const char *mg_ffi_version(void);       /* of the gateway, "0.1.0" */
+int mg_ffi_worker_id(struct mg_vm *vm); /* 0 to count - 1 */
 int mg_ffi_worker_count(struct mg_vm *vm);
 /* Client connections and requests of all workers. */
 struct mg_ffi_statistics {
@@ -259,7 +265,8 @@ int mg_ffi_regex_exec(struct mg_vm *vm, const struct mg_regex *regex, const char
 
 /* ---- HTTP client --------------------------------------------------------------------------- */
 
-/* A plugin's request to another service (script/api_http.c). It is Lua's: free it once, waiting or not. */
+/* A plugin's request to another service (script/api_http.c). It is Lua's: free it once, waiting or
+ * not. */
 struct mg_ffi_http;
 struct mg_ffi_http_ask {
     struct mg_ffi_str host, method, path, host_field, body;
@@ -271,7 +278,8 @@ void mg_ffi_http_free(struct mg_ffi_http *http);
 /* 1, MG_FFI_BAD_NAME or MG_FFI_BAD_VALUE */
 int mg_ffi_http_field(struct mg_ffi_http *http, const char *name, size_t name_len,
                       const char *value, size_t value_len);
-/* 0: call sched.wait(), whose result is 0 or an error; a negative error: there is nothing to wait for. */
+/* 0: call sched.wait(), whose result is 0 or an error; a negative error: there is nothing to wait
+ * for. */
 int mg_ffi_http_start(struct mg_ffi_http *http, const struct mg_ffi_http_ask *ask);
 /* The answer; lives until the call is freed. */
 int mg_ffi_http_status(struct mg_ffi_http *http);
@@ -284,9 +292,9 @@ const char *mg_ffi_err_text(int err); /* of base/err.h; static */
 
 /* ---- test harness (core/test_gateway.c) ---------------------------------------------------- */
 
-/* A gateway under test on a loop of its own, for `moongate test` only: called from the tests' state,
- * whose compiler is off, so these may run the loop and with it the gateway's Lua. Texts given out live
- * until the next call for the same thing. */
+/* A gateway under test on a loop of its own, for `moongate test` only: called from the tests'
+ * state, whose compiler is off, so these may run the loop and with it the gateway's Lua. Texts
+ * given out live until the next call for the same thing. */
 struct mg_test;
 struct mg_test_stream; /* the test's end of a connection */
 struct mg_ffi_test_ask {
@@ -307,9 +315,9 @@ const struct mg_ffi_test_ended *mg_ffi_test_next_ended(struct mg_test *test);
 struct mg_test *mg_ffi_test_open(const struct mg_ffi_test_ask *ask);
 void mg_ffi_test_close(struct mg_test *test);
 void mg_ffi_test_setenv(const char *name, const char *value); /* NULL: not set */
-/* Checks the text (its name is for messages and relative paths) and starts to build a generation. 0:
- * turn the loop until is_building is 0; then the generation's number has changed, or the report says
- * why not. Negative: the report says why. */
+/* Checks the text (its name is for messages and relative paths) and starts to build a generation.
+ * 0: turn the loop until is_building is 0; then the generation's number has changed, or the report
+ * says why not. Negative: the report says why. */
 int mg_ffi_test_load(struct mg_test *test, const char *file, const char *text, size_t len);
 int mg_ffi_test_is_building(const struct mg_test *test);
 double mg_ffi_test_generation(const struct mg_test *test);
@@ -320,7 +328,7 @@ void mg_ffi_test_log(struct mg_test *test, struct mg_ffi_str *out);
 int mg_ffi_test_turn(struct mg_test *test);
 /* Sleeps in real time until the loop has something to do or ms have passed. */
 int mg_ffi_test_wait(struct mg_test *test, int ms);
-int mg_ffi_test_is_busy(const struct mg_test *test); /* work outside the loop is under way */
+int mg_ffi_test_is_busy(const struct mg_test *test);    /* work outside the loop is under way */
 double mg_ffi_test_now_ms(const struct mg_test *test);  /* monotonic */
 double mg_ffi_test_next_ms(const struct mg_test *test); /* the next deadline; -1: none */
 void mg_ffi_test_advance(struct mg_test *test, double ms);

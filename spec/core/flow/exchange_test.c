@@ -142,7 +142,8 @@ static void an_http_1_0_client_gets_a_length_or_the_end(void **state)
     rig_send(client, "GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     const int upstream = rig_accept(&rig);
     rig_expect_head(upstream, head);
-    rig_send(upstream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    rig_send(upstream,
+             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
     rig_expect_head(client, head);
     assert_false(has(head, "Transfer-Encoding"));
     char body[16];
@@ -207,7 +208,8 @@ static void an_expectation_is_met_by_the_gateway(void **state)
     char head[4096], body[8] = {0};
     rig_start(&rig, NULL);
     const int client = rig_client(&rig);
-    rig_send(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    rig_send(client,
+             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     const int upstream = rig_accept(&rig);
     rig_expect_head(upstream, head);
     assert_false(has(head, "Expect"));
@@ -324,9 +326,10 @@ static void a_websocket_is_tunnelled(void **state)
     char head[4096], bytes[8] = {0};
     rig_start(&rig, NULL);
     const int client = rig_client(&rig);
-    rig_send(client, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-                     "early");
+    rig_send(client,
+             "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             "early");
     const int upstream = rig_accept(&rig);
     rig_expect_head(upstream, head);
     assert_true(has(head, "Upgrade: websocket\r\n"));

@@ -18,15 +18,28 @@
 
 static void set_limits(struct mg_limits *limits)
 {
-    *limits = (struct mg_limits){
-        .header_timeout = 10000, .body_timeout = 15000, .body_total_timeout = 300000,
-        .body_min_rate = 1024, .send_timeout = 30000, .keepalive_timeout = 65000,
-        .tunnel_timeout = 600000, .connect_timeout = 2000, .read_timeout = 60000,
-        .write_timeout = 60000, .query_args = 100, .cookies = 100,
-        .request_head = {8192, 32768, 8192, 256, 100}, .response_head = {8192, 65536, 65536, 256, 200},
-        .chunk = {64, 4096, 20, 8192}, .interim_responses = 8, .request_body = 10U << 20,
-        .request_buffer = 65536, .response_buffer = 8U << 20, .connections = 1000,
-        .connection_requests = 10000, .regex_match_limit = 100000};
+    *limits = (struct mg_limits){.header_timeout = 10000,
+                                 .body_timeout = 15000,
+                                 .body_total_timeout = 300000,
+                                 .body_min_rate = 1024,
+                                 .send_timeout = 30000,
+                                 .keepalive_timeout = 65000,
+                                 .tunnel_timeout = 600000,
+                                 .connect_timeout = 2000,
+                                 .read_timeout = 60000,
+                                 .write_timeout = 60000,
+                                 .query_args = 100,
+                                 .cookies = 100,
+                                 .request_head = {8192, 32768, 8192, 256, 100},
+                                 .response_head = {8192, 65536, 65536, 256, 200},
+                                 .chunk = {64, 4096, 20, 8192},
+                                 .interim_responses = 8,
+                                 .request_body = 10U << 20,
+                                 .request_buffer = 65536,
+                                 .response_buffer = 8U << 20,
+                                 .connections = 1000,
+                                 .connection_requests = 10000,
+                                 .regex_match_limit = 100000};
 }
 
 static struct mg_config *make_config(const struct rig *rig)
@@ -41,18 +54,32 @@ static struct mg_config *make_config(const struct rig *rig)
     config->gateway.headers.via = MG_STR("moongate");
     config->services = mg_arena_zalloc(arena, sizeof *config->services);
     config->service_count = 1;
-    config->services[0] = (struct mg_service){.id = MG_STR("s"), .name = MG_STR("service"),
-        .host = MG_STR("127.0.0.1"), .port = rig->upstream_port, .connect_timeout = 2000,
-        .read_timeout = 60000, .write_timeout = 60000, .retries = -1, .enabled = true,
-        .settings = config->gateway.upstream_defaults};
+    config->services[0] = (struct mg_service){.id = MG_STR("s"),
+                                              .name = MG_STR("service"),
+                                              .host = MG_STR("127.0.0.1"),
+                                              .port = rig->upstream_port,
+                                              .connect_timeout = 2000,
+                                              .read_timeout = 60000,
+                                              .write_timeout = 60000,
+                                              .retries = -1,
+                                              .enabled = true,
+                                              .settings = config->gateway.upstream_defaults};
     config->routes = mg_arena_zalloc(arena, sizeof *config->routes);
     config->route_count = 1;
     struct mg_route_path *path = mg_arena_zalloc(arena, sizeof *path);
     path->text = MG_STR("/");
-    config->routes[0] = (struct mg_route){.id = MG_STR("r"), .name = MG_STR("route"),
-        .service = &config->services[0], .paths = path, .path_count = 1, .strip_path = false,
-        .request_buffering = true, .response_buffering = true, .http = true, .https = true,
-        .websocket = true, .limits = &config->gateway.limits};
+    config->routes[0] = (struct mg_route){.id = MG_STR("r"),
+                                          .name = MG_STR("route"),
+                                          .service = &config->services[0],
+                                          .paths = path,
+                                          .path_count = 1,
+                                          .strip_path = false,
+                                          .request_buffering = true,
+                                          .response_buffering = true,
+                                          .http = true,
+                                          .https = true,
+                                          .websocket = true,
+                                          .limits = &config->gateway.limits};
     return config;
 }
 
@@ -87,8 +114,10 @@ static void run_gateway(struct rig *rig, int fd, rig_configure *configure)
     const struct mg_dns_options options = {.timeout_ms = 2000, .tries = 2};
     mg_require(mg_dns_open(&dns, &gateway.loop, &options) == 0);
     mg_require(mg_pool_open(&pool, &gateway.loop, dns) == 0);
-    const struct mg_server_parts parts = {.loop = &gateway.loop, .stats = &gateway.stats,
-        .pool = pool, .connection_limit = config->gateway.limits.connections};
+    const struct mg_server_parts parts = {.loop = &gateway.loop,
+                                          .stats = &gateway.stats,
+                                          .pool = pool,
+                                          .connection_limit = config->gateway.limits.connections};
     mg_server_open(&gateway.server, &parts);
     mg_server_use(&gateway.server, &generation);
     mg_require(mg_server_listen(&gateway.server, fd, false, 0) == 0);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A rig for tests of the flow layer: the gateway runs in a forked process with one route "/" to a
- * service on a listening socket of the test, which then plays client and upstream by hand, byte by byte.
+ * service on a listening socket of the test, which then plays client and upstream by hand, byte by
+ * byte.
  *
  *     struct rig rig;
- *     rig_start(&rig, NULL);                          // or a function that changes the configuration
- *     int client = rig_client(&rig);
+ *     rig_start(&rig, NULL);                          // or a function that changes the
+ *     configuration int client = rig_client(&rig);
  *     rig_send(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
  *     int upstream = rig_accept(&rig);
  *     rig_expect_head(upstream, head);                // reads to the empty line
