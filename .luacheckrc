@@ -9,6 +9,8 @@ read_globals = { 'moongate', 'kong', 'ngx' }
 
 files['**/*_spec.lua'] = { std = '+busted' }
 files['spec/'] = { std = '+busted' }
+-- Plugins for the specs of the test harness, written as the manual shows it.
+files['spec/plugins/'] = { std = '+busted', globals = { 'moongate', 'kong', 'ngx' }, self = false }
 
 -- Plugins assign to their fields: moongate.ctx.plugin.tenant = 'acme'.
 for _, folder in ipairs({ 'plugins/', 'lua/' }) do

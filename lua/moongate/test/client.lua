@@ -100,7 +100,8 @@ function M.send(gw, o)
         error('the gateway under test accepts no connection', 0)
     end
     stream:write(text)
-    local call = setmetatable({ gw = gw, stream = stream, method = method, id = stream.id }, Call)
+    local call = setmetatable({ gw = gw, stream = stream, method = method, id = stream.id,
+        over = false }, Call)
     gw.calls[call.id] = call
     return call
 end

@@ -48,9 +48,14 @@ end
 
 -- Folders of plugins.path from opts.plugins_path, before those of the file.
 local function add_plugins_path(text, paths)
-    local tree, err = yaml.decode(text)
+    local tree, marks = yaml.parse(text)
     if type(tree) ~= 'table' then
-        error('plugins_path cannot be set: ' .. tostring(err or 'the source is no mapping'), 0)
+        return text -- the gateway says what is wrong with it
+    end
+    for collection, mark in pairs(marks) do
+        if mark.kind == 'seq' then
+            setmetatable(collection, cjson.array_mt) -- so that an empty one stays a list
+        end
     end
     tree.gateway = tree.gateway or {}
     tree.gateway.plugins = tree.gateway.plugins or {}
