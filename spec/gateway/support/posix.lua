@@ -48,7 +48,7 @@ local C = ffi.C
 local M = {}
 
 local AF_UNIX, AF_INET = 1, 2
-local SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 1, 2048, 524288
+local SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 1, 2, 2048, 524288
 local SOL_SOCKET, SO_ERROR, SO_RCVBUF = 1, 4, 8
 local MSG_NOSIGNAL = 16384
 local O_CLOEXEC = 524288
@@ -268,8 +268,8 @@ local function unix_address(path)
     return address, ffi.sizeof(address)
 end
 
-local function new_socket(domain)
-    local fd = C.socket(domain, SOCK_STREAM + SOCK_NONBLOCK + SOCK_CLOEXEC, 0)
+local function new_socket(domain, kind)
+    local fd = C.socket(domain, (kind or SOCK_STREAM) + SOCK_NONBLOCK + SOCK_CLOEXEC, 0)
     assert(fd >= 0, text_of_errno())
     return fd
 end
@@ -322,6 +322,14 @@ function M.listen()
     C.getsockname(fd, address, ffi.new('unsigned[1]', length))
     local port = address.port
     return fd, bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
+end
+
+--- A unix socket that takes datagrams.
+function M.listen_datagrams(path)
+    local fd = new_socket(AF_UNIX, SOCK_DGRAM)
+    local address, length = unix_address(path)
+    assert(C.bind(fd, address, length) == 0, text_of_errno())
+    return fd
 end
 
 --- @treturn number|nil descriptor of the next connection

@@ -254,7 +254,8 @@ gateway:
   workers: %d
   listeners: [{ address: "127.0.0.1:%d" }]
 %s
-]]):format(o.upstream or 9, o.plugins or '', o.workers or 1, o.port or M.free_port(), o.gateway or '')
+]]):format(o.upstream or 9, o.plugins or '', o.workers or 1, o.port or M.free_port(),
+        o.gateway or '')
 end
 
 return M

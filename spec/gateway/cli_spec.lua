@@ -1,0 +1,264 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The command line: verbs, options, exit codes, what goes to stdout and what to stderr.
+local dkjson = require 'dkjson'
+local process = require 'spec.gateway.support.process'
+
+local VERBS = { 'run', 'check', 'reload', 'status', 'explain', 'echo', 'test', 'plugin', 'version' }
+
+describe('the command line', function()
+    after_each(process.stop_all)
+
+    it('prints its version', function()
+        local code, out, err = process.run('version')
+        assert.equal(0, code)
+        assert.truthy(out:match('^moongate %d+%.%d+%.%d+\n$'))
+        assert.equal('', err)
+        code, out = process.run('version', '--json')
+        assert.equal(0, code)
+        assert.equal(1, dkjson.decode(out).format)
+    end)
+
+    it('helps with every verb', function()
+        local _, list = process.run('help')
+        for _, verb in ipairs(VERBS) do
+            local code, out = process.run(verb, '--help')
+            assert.equal(0, code)
+            assert.truthy(out:find('Usage: moongate ' .. verb, 1, true))
+            assert.truthy(out:find('--help', 1, true))
+            assert.truthy(list:find('\n  ' .. verb, 1, true))
+            local _, same = process.run('help', verb)
+            assert.equal(out, same)
+        end
+    end)
+
+    it('suggests what was meant by an unknown verb or option, and exits with 2', function()
+        local code, out, err = process.run('relaod')
+        assert.equal(2, code)
+        assert.equal('', out)
+        assert.truthy(err:find("did you mean 'reload'?", 1, true))
+        code, out, err = process.run('status', '--jsno')
+        assert.equal(2, code)
+        assert.equal('', out)
+        assert.truthy(err:find("did you mean '--json'?", 1, true))
+    end)
+
+    it('exits with 2 on arguments that are too few, too many or wrong', function()
+        for _, arguments in ipairs({ {}, { 'echo' }, { 'echo', '--listen', 'here' },
+            { 'echo', '--listen', '127.0.0.1:0', '--status', '99' }, { 'explain', 'GET' },
+            { 'explain', 'GET', '/', 'x' }, { 'explain', '-H' }, { 'version', 'now' },
+            { 'reload', '--wait', 'long' }, { 'plugin' }, { 'plugin', 'old', 'x' },
+            { 'plugin', 'new', '../x' }, { 'run', '-c' } }) do
+            local code, out, err = process.run(unpack(arguments))
+            assert.equal(2, code, table.concat(arguments, ' '))
+            assert.equal('', out)
+            assert.truthy(#err > 0)
+        end
+    end)
+
+    it('says that no gateway is running, with 1', function()
+        local folder = process.folder()
+        for _, verb in ipairs({ 'reload', 'status' }) do
+            local code, out, err = process.run(verb, '--control', folder .. '/none')
+            assert.equal(1, code)
+            assert.equal('', out)
+            assert.truthy(err:find('no gateway is running there', 1, true))
+        end
+    end)
+
+    it('finds the gateway by the name of its configuration', function()
+        local folder = process.folder()
+        local config = process.write(folder .. '/moongate.yml', process.yaml{})
+        local gateway = process.start({ process.binary, 'run', '-c', config })
+        assert.is_true(gateway:wait_text('ready, '))
+        local code, out = process.run('status', '-c', folder .. '/./moongate.yml')
+        assert.equal(0, code)
+        assert.truthy(out:find(config, 1, true))
+        gateway:signal('TERM')
+        assert.equal(0, gateway:wait())
+        code = process.run('status', '-c', config)
+        assert.equal(1, code)
+    end)
+
+    it('uses the runtime folder of the service where there is one', function()
+        local folder = process.folder()
+        local config = process.write(folder .. '/moongate.yml', process.yaml{})
+        local gateway = process.start({ process.binary, 'run', '-c', config },
+            { RUNTIME_DIRECTORY = folder })
+        assert.is_true(gateway:wait_text('ready, '))
+        assert.equal(0, (process.run('status', '--control', folder .. '/moongate.sock')))
+    end)
+
+    it('fails when what it prints cannot be written', function()
+        local code = os.execute(process.binary .. ' version >/dev/full 2>/dev/null')
+        assert.equal(256, code)
+    end)
+end)
+
+describe('moongate check', function()
+    after_each(process.stop_all)
+
+    local function check(yaml, ...)
+        local path = process.write(process.folder() .. '/moongate.yml', yaml)
+        return process.run('check', path, ...)
+    end
+
+    it('prints each finding as an object with --json', function()
+        local code, out = check('_format_version: "3.0"\nservces: []\n'
+            .. 'gateway: { workers: many }\n', '--json')
+        assert.equal(78, code)
+        local lines = {}
+        for line in out:gmatch('[^\n]+') do
+            lines[#lines + 1] = assert(dkjson.decode(line))
+        end
+        assert.equal(2, #lines)
+        assert.equal('services', lines[1].suggestion)
+        assert.equal(2, lines[1].line)
+        assert.equal('gateway.workers', lines[2].path)
+    end)
+
+    it('takes a warning for an error with --strict', function()
+        local yaml = process.yaml{} .. 'upstreams: [{ name: lonely }]\n'
+        local code, out = check(yaml)
+        assert.equal(0, code)
+        assert.truthy(out:find('warning', 1, true))
+        assert.equal(78, (check(yaml, '--strict')))
+        assert.equal(0, (check(process.yaml{}, '--strict')))
+    end)
+end)
+
+describe('moongate explain', function()
+    local yaml = [[
+_format_version: "3.0"
+upstreams:
+- name: pool
+  targets: [{ target: "127.0.0.1:9101", weight: 100 }, { target: "127.0.0.1:9102", weight: 50 }]
+services:
+- name: orders
+  url: http://127.0.0.1:9101/v1
+  read_timeout: 5000
+  routes:
+  - name: orders-beta
+    paths: [/orders]
+    headers: { X-Version: [beta] }
+  - name: orders
+    paths: [/orders]
+    plugins: [{ name: correlation-id }, { name: cors }]
+- name: pooled
+  host: pool
+  routes: [{ name: pooled, paths: ["~/p/\\d+"], methods: [GET], hosts: [shop.example] }]
+]]
+    local path
+
+    setup(function()
+        path = process.write(process.folder() .. '/moongate.yml', yaml)
+    end)
+    teardown(process.stop_all)
+
+    local function explain(...)
+        return process.run('explain', '-c', path, ...)
+    end
+
+    it('shows route, chain, upstream and timeouts', function()
+        local code, out = explain('GET', 'http://shop.example/orders/./7?x=1')
+        assert.equal(0, code)
+        assert.truthy(out:find('GET shop.example /orders/7 (canonical; sent as /v1/7: strip_path)',
+            1, true))
+        assert.truthy(out:match('\nroute     orders +%S+moongate%.yml:13   host any, '
+            .. 'path /orders, methods any\n'))
+        assert.truthy(out:match('\nchain     1 cors .*\n          2 correlation%-id '))
+        assert.truthy(out:match('\nupstream  orders +127%.0%.0%.1:9101\n'))
+        assert.truthy(out:find('connect 2s, write 60s, read 5s, total none; 1 retry', 1, true))
+        assert.truthy(out:match('\nnot taken pooled .*path does not match ~/p/'))
+        assert.truthy(out:match('\n +orders%-beta .*header X%-Version is missing\n'))
+    end)
+
+    it('follows the headers that are given', function()
+        local code, out = explain('GET', '/orders', '-H', 'X-Version: beta')
+        assert.equal(0, code)
+        assert.truthy(out:match('\nroute     orders%-beta '))
+    end)
+
+    it('shows the targets of an upstream, and a Host header wins over the URL', function()
+        local code, out = explain('GET', 'http://other/p/7', '-H', 'Host: Shop.Example:8000')
+        assert.equal(0, code)
+        assert.truthy(out:find('round-robin over 127.0.0.1:9101, 127.0.0.1:9102 (weight 50)', 1,
+            true))
+    end)
+
+    it('says why no route takes a request, with 1', function()
+        local code, out = explain('POST', 'http://shop.example/p/7')
+        assert.equal(1, code)
+        assert.truthy(out:find('no Route matched', 1, true))
+        assert.truthy(out:match('pooled .*method is not GET'))
+    end)
+
+    it('refuses what is no request, with 2', function()
+        for _, words in ipairs({ { 'get', '/' }, { 'GET', 'ftp://x/' },
+            { 'GET', '/', '-H', 'x' } }) do
+            local code, out, err = explain(unpack(words))
+            assert.equal(2, code)
+            assert.equal('', out)
+            assert.truthy(err:find(' is no ', 1, true))
+        end
+    end)
+
+    it('says which request the gateway would refuse', function()
+        local code, out, err = explain('GET', '/orders/%2Fx')
+        assert.equal(1, code)
+        assert.equal('', out)
+        assert.truthy(err:find('400', 1, true))
+    end)
+
+    it('prints JSON', function()
+        local code, out = explain('GET', '/orders', '--json')
+        local seen = dkjson.decode(out)
+        assert.equal(0, code)
+        assert.equal('orders', seen.route.name)
+        assert.same({ 'cors', 'correlation-id' },
+            { seen.plugins[1].name, seen.plugins[2].name })
+        assert.equal('header X-Version is missing', seen.not_taken[2].reason)
+        assert.equal(9101, seen.service.targets[1].port)
+    end)
+
+    it('refuses a broken configuration with all its errors and 78', function()
+        local broken = process.write(process.folder() .. '/x.yml',
+            '_format_version: "3.0"\nservces: []\nrotes: []\n')
+        local code, out, err = process.run('explain', 'GET', '/', '-c', broken)
+        assert.equal(78, code)
+        assert.equal('', out)
+        assert.truthy(err:find('2 errors', 1, true))
+    end)
+end)
+
+describe('moongate plugin new', function()
+    after_each(process.stop_all)
+
+    for _, layout in ipairs({ 'folder', 'file' }) do
+        it('writes a plugin whose spec passes at once, layout ' .. layout, function()
+            local folder = process.folder() .. '/plugins'
+            local code, out, err = process.run('plugin', 'new', 'my-greeter', '--dir', folder,
+                '--layout', layout)
+            assert.equal(0, code, err)
+            local spec
+            for path in out:gmatch('[^\n]+') do
+                assert.is_string(process.read(path))
+                spec = path:match('_spec%.lua$') and path or spec
+            end
+            code, out, err = process.run('test', spec)
+            assert.equal(0, code, out .. err)
+            assert.truthy(out:match('2 successes') or out:match('2 passed'))
+        end)
+    end
+
+    it('overwrites nothing', function()
+        local folder = process.folder()
+        os.execute('mkdir ' .. folder .. '/mine')
+        process.write(folder .. '/mine/handler.lua', 'precious')
+        local code, out, err = process.run('plugin', 'new', 'mine', '--dir', folder)
+        assert.equal(1, code)
+        assert.equal('', out)
+        assert.truthy(err:find('nothing is overwritten', 1, true))
+        assert.equal('precious', process.read(folder .. '/mine/handler.lua'))
+    end)
+end)

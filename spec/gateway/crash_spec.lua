@@ -1,0 +1,117 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Workers that die or hang: replaced at once, on the same listening socket, with the culprit named.
+local client = require 'spec.gateway.support.client'
+local load = require 'spec.gateway.support.load'
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+
+-- A C call that never ends: no CPU limit of ours reaches it.
+local STUCK = [[
+local plugin = { PRIORITY = 1000, VERSION = '0.1.0' }
+function plugin:access()
+    if moongate.request.get_path() == '/stuck' then
+        return (('a?'):rep(28) .. ('a'):rep(28)):rep(2):find(('a?'):rep(40) .. ('a'):rep(40) .. 'b')
+    end
+end
+return plugin
+]]
+
+describe('a worker', function()
+    after_each(process.stop_all)
+
+    local function gateway_with(plugin, o)
+        local folder = process.folder()
+        os.execute('mkdir ' .. folder .. '/plugins')
+        process.write(folder .. '/plugins/culprit.lua', plugin)
+        o.plugins = '    plugins: [{ name: culprit }]'
+        return process.gateway(process.yaml(o), { folder = folder })
+    end
+
+    it('that is killed under load is replaced, and no connection is refused', function()
+        local echo = process.echo('--size', '100')
+        local gateway = process.gateway(process.yaml{ upstream = echo.port, workers = 2 })
+        local victim = gateway:status().workers[1].pid
+        local running = load.start(gateway.port, { connections = 8 })
+        assert.truthy(gateway:wait_status(function(status)
+            return status.counters.requests > 100
+        end))
+        assert.is_true(posix.kill(victim, posix.signals.KILL))
+        local status = assert(gateway:wait_status(function(now)
+            return now.workers[1].state == 'serving' and now.workers[1].pid ~= victim
+        end))
+        assert.equal(1, status.workers[1].restarts)
+        assert.equal(1, status.counters.worker_restarts_crash)
+        local before = status.counters.requests
+        assert.truthy(gateway:wait_status(function(now)
+            return now.counters.requests > before + 100
+        end))
+        local result = running:stop()
+        -- Only what was under way in the dead worker failed: one request a connection at most.
+        assert.is_true(result.failed <= 8, result.text)
+        assert.truthy(result.text:find('connect 0,', 1, true) or result.failed == 0, result.text)
+        assert.truthy(gateway.err:find('worker 0 died of signal 9', 1, true)
+            or gateway:wait_text('worker 0 died of signal 9'))
+    end)
+
+    it('that dies leaves its queue of connections to its replacement', function()
+        local echo = process.echo()
+        local gateway = process.gateway(process.yaml{ upstream = echo.port })
+        local pid = gateway:status().workers[1].pid
+        assert.is_true(posix.kill(pid, posix.signals.STOP))
+        local waiting = {}
+        for i = 1, 20 do
+            waiting[i] = assert(client.connect(gateway.port))
+            assert(waiting[i]:send('GET / HTTP/1.1\r\nHost: x\r\n\r\n'))
+        end
+        assert.is_true(posix.kill(pid, posix.signals.KILL))
+        for i = 1, 20 do
+            waiting[i].timeout = process.deadline
+            assert.equal(200, assert(waiting[i]:response()).status)
+            waiting[i]:close()
+        end
+    end)
+
+    it('that hangs is killed by the watchdog, which names the plugin', function()
+        local gateway = gateway_with(STUCK, { gateway = '  plugins: { watchdog_ms: 500 }' })
+        local pid = gateway:status().workers[1].pid
+        local connection = assert(client.connect(gateway.port))
+        assert(connection:send('GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n'))
+        assert.is_true(gateway:wait_text('and is killed'))
+        local line = gateway.err:match('[^\n]*and is killed[^\n]*')
+        assert.truthy(line:find('plugin="culprit"', 1, true), line)
+        assert.truthy(line:find('phase=access', 1, true), line)
+        assert.truthy(line:find('route="echo"', 1, true), line)
+        assert.is_nil((connection:response()))
+        connection:close()
+        local status = assert(gateway:wait_status(function(now)
+            return now.workers[1].state == 'serving' and now.workers[1].pid ~= pid
+        end))
+        assert.equal(1, status.counters.worker_restarts_stuck)
+    end)
+
+    it('that only waits is not taken for a stuck one', function()
+        local gateway = process.gateway(process.yaml{
+            gateway = '  plugins: { watchdog_ms: 100 }' })
+        local started = posix.now()
+        local status = assert(gateway:wait_status(function()
+            return posix.now() > started + 1.5 -- six looks of the watchdog
+        end))
+        assert.equal(0, status.workers[1].restarts)
+    end)
+
+    it('that keeps dying is not restarted without end', function()
+        local gateway = process.gateway(process.yaml{})
+        for _ = 1, 5 do
+            local status = assert(gateway:wait_status(function(now)
+                return now.workers[1].state == 'serving'
+            end))
+            assert.is_true(posix.kill(status.workers[1].pid, posix.signals.KILL))
+        end
+        assert.is_true(gateway:wait_text('keeps dying at its start'))
+        -- After the wait it comes back.
+        assert.truthy(gateway:wait_status(function(now)
+            return now.workers[1].state == 'serving'
+        end))
+    end)
+end)
