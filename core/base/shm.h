@@ -40,10 +40,10 @@ struct mg_shm; /* one process's mapping; fork() hands it on */
 struct mg_shm_room {
     uint64_t bytes;
     uint32_t workers;
-    uint32_t cells;    /* keys of limiters that can be counted at a time */
-    uint32_t limits;   /* limits, whose keys the cells are */
+    uint32_t cells;  /* keys of limiters that can be counted at a time */
+    uint32_t limits; /* limits, whose keys the cells are */
     uint32_t breakers;
-    uint32_t holds;    /* ledger entries of one worker: slots it may hold at a time */
+    uint32_t holds; /* ledger entries of one worker: slots it may hold at a time */
 };
 
 /* Bytes needed for that many workers, limiter cells (the sum of max_keys over all limits) and

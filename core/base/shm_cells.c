@@ -49,8 +49,8 @@ struct mg_cell_key mg_shm_key_with(const struct mg_shm *shm, struct mg_cell_key 
             keys[k][i] ^= mask[i];
         }
     }
-    return (struct mg_cell_key){.hash = {mg_hash_siphash(keys[0], bytes) | 1,
-                                         mg_hash_siphash(keys[1], bytes)}};
+    return (struct mg_cell_key){
+        .hash = {mg_hash_siphash(keys[0], bytes) | 1, mg_hash_siphash(keys[1], bytes)}};
 }
 
 static bool same_key(struct mg_cell_key a, struct mg_cell_key b)
@@ -402,8 +402,7 @@ static uint32_t place_in_shard(const struct mg_shm *shm, uint32_t shard, const s
 void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_cell *image,
                     uint32_t worker, uint32_t hold)
 {
-    const bool is_new =
-        place->fresh && !place->embedded && !same_key(place->cell->key, place->key);
+    const bool is_new = place->fresh && !place->embedded && !same_key(place->cell->key, place->key);
     image->key = place->key;
     image->limit = place->embedded ? 0 : place->record + 1;
     image->era = shm->head->era;

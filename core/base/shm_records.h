@@ -32,14 +32,14 @@ struct mg_cell {
     int64_t free_at_ms;     /* from then on it is as good as new */
     uint32_t limit;         /* index of its limit's record, plus 1; 0 = none */
     uint32_t era;           /* of the clock; another era's state is void (mg_shm_tick) */
-    int64_t state[4]; /* of the algorithm */
+    int64_t state[4];       /* of the algorithm */
 };
 
 struct mg_limit_record {
     struct mg_cell_key id; /* 0, 0: free */
     uint32_t max_keys;
     char name[36];
-    int64_t used_ms; /* last opened or given a new key */
+    int64_t used_ms;                            /* last opened or given a new key */
     uint32_t live __attribute__((aligned(64))); /* cells with its keys; by compare-and-swap */
     uint64_t overflowed;                        /* decisions in the overflow cell */
     struct mg_cell overflow __attribute__((aligned(64)));

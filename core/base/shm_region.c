@@ -15,11 +15,11 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 
 uint32_t mg_region_sizes(void)
 {
-    const uint64_t sizes[] = {sizeof(struct mg_shm_head),   sizeof(struct mg_slot),
-                              sizeof(struct mg_stats),      sizeof(struct mg_hold_entry),
-                              sizeof(struct mg_shard),      sizeof(struct mg_limit_record),
-                              sizeof(struct mg_cell),       sizeof(struct mg_breaker_record),
-                              (uint64_t)MG_STAT_COUNT,      sizeof(pthread_mutex_t)};
+    const uint64_t sizes[] = {sizeof(struct mg_shm_head), sizeof(struct mg_slot),
+                              sizeof(struct mg_stats),    sizeof(struct mg_hold_entry),
+                              sizeof(struct mg_shard),    sizeof(struct mg_limit_record),
+                              sizeof(struct mg_cell),     sizeof(struct mg_breaker_record),
+                              (uint64_t)MG_STAT_COUNT,    sizeof(pthread_mutex_t)};
     uint64_t digest = 17;
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         digest = digest * 1000003 + sizes[i];
@@ -42,8 +42,7 @@ static uint64_t lay_out(struct mg_shm_head *head, uint32_t shards)
     head->shards = shards;
     head->limits = shards < 64 ? 64 : shards;
     head->at_slots = place(&at, head->workers * sizeof(struct mg_slot));
-    head->at_stats =
-        place(&at, (head->workers + 1) * round_up(sizeof(struct mg_stats), 64));
+    head->at_stats = place(&at, (head->workers + 1) * round_up(sizeof(struct mg_stats), 64));
     head->at_ledgers = place(&at, head->workers * head->ledger_bytes);
     head->at_shards =
         place(&at, ((uint64_t)shards + MG_SPARE_SHARDS + 1) * sizeof(struct mg_shard));

@@ -28,7 +28,7 @@
 
 #define MG_SHARD_CELLS 1024
 #define MG_SPARE_SHARDS 16
-#define MG_PAGE_CELLS 64 /* cells in a page of 4 KiB; 16 pages a shard */
+#define MG_PAGE_CELLS 64            /* cells in a page of 4 KiB; 16 pages a shard */
 #define MG_RECORD_UNUSED_MS 3600000 /* then a record may be given to another limit or breaker */
 
 /* A lock and what is to be finished when its owner was killed. */
@@ -71,9 +71,9 @@ struct mg_shm_head {
     uint32_t workers, holds, shards, limits, breakers;
     uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers;
     uint64_t ledger_bytes;
-    uint8_t keys[2][16]; /* of SipHash */
+    uint8_t keys[2][16];                 /* of SipHash */
     uint32_t limits_used, breakers_used; /* records from here on were never used */
-    uint32_t sweep_page; /* where the master's next sweep begins */
+    uint32_t sweep_page;                 /* where the master's next sweep begins */
     uint64_t generation;
     /* the time of all workers: written by the master only */
     int64_t offset_ms;    /* wall - monotonic, in force */

@@ -91,7 +91,11 @@ int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms)
 
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index)
 {
-    return mg_region_breaker(shm, index);
+    if (index >= shm->head->breakers_used) {
+        return NULL;
+    }
+    struct mg_breaker_record *record = mg_region_breaker(shm, index);
+    return record->id.hash[0] != 0 ? record : NULL;
 }
 
 bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_key id,

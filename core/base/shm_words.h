@@ -30,6 +30,7 @@ void mg_word_bit(uint64_t *word, unsigned bit, bool on);
 /* Finds or makes the breaker with that name; its index, or MG_EFULL. A record that nobody has used
  * for an hour may be given to another. */
 int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms);
+/* NULL: there is no breaker at that index. */
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index);
 /* Does that record still belong to the breaker with that name's key (mg_shm_key)? Notes the use. */
 bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_key id,

@@ -119,7 +119,7 @@ enum mg_stat {
 #define MG_STAT_ENUM(id, word, gauge, text) MG_STAT_##id,
     MG_STAT_MAP(MG_STAT_ENUM)
 #undef MG_STAT_ENUM
-    MG_STAT_COUNT
+        MG_STAT_COUNT
 };
 
 #define MG_STATS_OUTCOMES 64 /* more than model/outcome.h has */

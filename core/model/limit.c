@@ -9,10 +9,8 @@
 #include <string.h>
 
 static const char *const algorithm_names[MG_LIMIT_ALGORITHMS] = {
-    [MG_LIMIT_FIXED_WINDOW] = "fixed-window",
-    [MG_LIMIT_SLIDING_WINDOW] = "sliding-window",
-    [MG_LIMIT_TOKEN_BUCKET] = "token-bucket",
-    [MG_LIMIT_GCRA] = "gcra",
+    [MG_LIMIT_FIXED_WINDOW] = "fixed-window", [MG_LIMIT_SLIDING_WINDOW] = "sliding-window",
+    [MG_LIMIT_TOKEN_BUCKET] = "token-bucket", [MG_LIMIT_GCRA] = "gcra",
     [MG_LIMIT_CONCURRENCY] = "concurrency",
 };
 

@@ -110,7 +110,7 @@ struct mg_limit_ask {
 
 struct mg_limit_answer {
     bool ok, too_big;
-    bool overflow; /* decided in the overflow cell */
+    bool overflow;                         /* decided in the overflow cell */
     int64_t remaining, reset_ms, retry_ms; /* right after the decision */
     uint32_t hold; /* concurrency, admitted: for mg_limit_release; 0 = nothing held */
 };

@@ -20,8 +20,7 @@ int mg_limit_open(struct mg_shm *shm, struct mg_limit *limit, mg_str identity, m
     memset(limit->name, 0, sizeof limit->name);
     memcpy(limit->name, name.ptr, length);
     limit->id = mg_shm_key(shm, identity);
-    const int record =
-        mg_limit_record_open(shm, limit->id, name, limit->max_keys, now_ms);
+    const int record = mg_limit_record_open(shm, limit->id, name, limit->max_keys, now_ms);
     if (record < 0) {
         return record;
     }
@@ -50,8 +49,8 @@ static void prepare(struct mg_shm *shm, uint32_t worker, int64_t now_ms, struct 
     struct mg_limit *limit = trial->ask->limit;
     if (!mg_limit_record_is(shm, limit->record, limit->id)) {
         /* unused for so long that another limit was given its record */
-        const int record = mg_limit_record_open(shm, limit->id, mg_str_from(limit->name),
-                                                limit->max_keys, now_ms);
+        const int record =
+            mg_limit_record_open(shm, limit->id, mg_str_from(limit->name), limit->max_keys, now_ms);
         trial->impossible = record < 0;
         limit->record = record < 0 ? limit->record : (uint32_t)record;
     }

@@ -64,7 +64,7 @@ static void odd_numbers_stay_inside_the_tables(void **state)
     struct mg_stats stats = {0};
     mg_stats_outcome(&stats, 9999, 999);
     mg_stats_reject(&stats, 0);
-    mg_stats_reject(&stats, -22);             /* a system code */
+    mg_stats_reject(&stats, -22);              /* a system code */
     mg_stats_reject(&stats, MG_ERR_BASE - 96); /* beyond the table */
     assert_int_equal(stats.outcome[MG_STATS_OUTCOMES - 1], 1);
     assert_int_equal(stats.status_class[0], 1);

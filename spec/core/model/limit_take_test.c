@@ -27,7 +27,7 @@ struct board {
     struct mg_shm *shm;
     struct mg_limit limits[MG_LIMITS_AT_ONCE];
     unsigned limit_count;
-    unsigned keys, tries;           /* of each worker */
+    unsigned keys, tries;            /* of each worker */
     uint32_t admitted[WORKERS][256]; /* by key */
     uint64_t inside; /* held now, a byte for each worker: one load sees all at one moment */
     uint32_t most_inside, go;
@@ -36,8 +36,8 @@ struct board {
 
 static int setup(void **state)
 {
-    struct board *board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE,
-                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct board *board =
+        mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(board, MAP_FAILED);
     assert_int_equal(mg_shm_create(16 << 20, WORKERS, &board->shm), 0);
     *state = board;
@@ -358,9 +358,8 @@ static void keys_beyond_max_keys_share_one_overflow_bucket(void **state)
 {
     struct board *board = *state;
     add_limit(board, MG_LIMIT_FIXED_WINDOW, 2)->max_keys = 1024;
-    assert_int_equal(mg_limit_open(board->shm, &board->limits[0], MG_STR("small"), MG_STR("small"),
-                                   NOW),
-                     0);
+    assert_int_equal(
+        mg_limit_open(board->shm, &board->limits[0], MG_STR("small"), MG_STR("small"), NOW), 0);
     struct mg_limit_answer answer;
     for (unsigned key = 0; key < 1024; key++) {
         assert_true(take(board, 0, NOW, key, &answer));
@@ -388,9 +387,8 @@ static void expired_keys_make_room_within_a_sweep(void **state)
 {
     struct board *board = *state;
     add_limit(board, MG_LIMIT_FIXED_WINDOW, 1)->max_keys = 1024;
-    assert_int_equal(mg_limit_open(board->shm, &board->limits[0], MG_STR("small"), MG_STR("small"),
-                                   NOW),
-                     0);
+    assert_int_equal(
+        mg_limit_open(board->shm, &board->limits[0], MG_STR("small"), MG_STR("small"), NOW), 0);
     struct mg_limit_answer answer;
     for (unsigned key = 0; key < 1024; key++) {
         assert_true(take(board, 0, NOW, key, &answer));
@@ -432,8 +430,8 @@ static void a_record_long_unused_is_given_to_another_limit(void **state)
     for (uint32_t i = 1; i < room.limits; i++) {
         char identity[32];
         snprintf(identity, sizeof identity, "other %u", i);
-        assert_int_equal(
-            mg_limit_open(board->shm, &other, mg_str_from(identity), MG_STR("o"), NOW), 0);
+        assert_int_equal(mg_limit_open(board->shm, &other, mg_str_from(identity), MG_STR("o"), NOW),
+                         0);
     }
     assert_int_equal(mg_limit_open(board->shm, &other, MG_STR("late"), MG_STR("l"), NOW), MG_EFULL);
     const int64_t later = NOW + 2 * HOUR;

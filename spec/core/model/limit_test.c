@@ -404,9 +404,8 @@ static void reset_is_when_the_window_ends_or_the_bucket_is_full(void **state)
 static void numbers_out_of_range_are_refused(void **state)
 {
     (void)state;
-    struct mg_limit_rule rule = {.algorithm = MG_LIMIT_SLIDING_WINDOW,
-                                 .quota = 26000000,
-                                 .window_ms = 86400000};
+    struct mg_limit_rule rule = {
+        .algorithm = MG_LIMIT_SLIDING_WINDOW, .quota = 26000000, .window_ms = 86400000};
     assert_int_equal(mg_limit_rule_check(&rule), 0);
     rule.quota = 26100000; /* x a day > 2^51 */
     assert_int_equal(mg_limit_rule_check(&rule), MG_EINVALID);
