@@ -103,20 +103,13 @@ function Gateway:advance(seconds)
     self:settle()
     local now = self.native:now_ms()
     while now < target do
-        local next_ms = self.native:next_ms()
-        local to = math.min(target, math.max(next_ms or target, now))
         if self.is_virtual then
-            self.native:advance(to - now)
+            self.native:advance(math.min(target, self.native:next_ms() or target) - now)
         else
-            self.native:wait(math.min(100, math.ceil(to - now)))
+            self.native:wait(math.min(100, math.ceil(target - now)))
         end
         self:settle()
         now = self.native:now_ms()
-        if next_ms and next_ms <= now and self.native:next_ms() == next_ms and to == now
-            and self.is_virtual and now < target then
-            self.native:advance(1) -- due, but nothing took it: never stand still
-            now = self.native:now_ms()
-        end
     end
 end
 

@@ -98,7 +98,7 @@ local function count_results(busted)
     return counts
 end
 
--- One gateway's generation is not to slow the next test down.
+-- busted's own parts in the order of its runner, without its reading of arguments and its exit.
 local function set_up(busted, o)
     local output = require 'busted.modules.output_handler_loader'()
     local term = require 'term'
