@@ -97,9 +97,9 @@ function Gateway:settle()
 end
 
 --- Moves the clock and runs what is due, in order. With the real clock it waits.
--- @tparam number seconds
+-- @tparam number seconds whole milliseconds count, rounded up
 function Gateway:advance(seconds)
-    local target = self.native:now_ms() + seconds * 1000
+    local target = self.native:now_ms() + math.ceil(seconds * 1000)
     self:settle()
     local now = self.native:now_ms()
     while now < target do
