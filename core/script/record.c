@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiling what a line shows, and writing lines. */
+#include "script/record.h"
+
+#include "base/escape.h"
+#include "script/record_text.h"
+#include "script/record_value.h"
+
+#include <stdlib.h>
+
+#define ARENA_BYTES 4096
+#define SMALLEST_CAP 32 /* of one value, before fields are left out */
+
+#define TRUNCATED ",\"truncated\":true"
+
+/* --- compiling --- */
+
+struct mg_record *mg_record_new(const struct mg_record_options *options)
+{
+    struct mg_record *record = calloc(1, sizeof *record);
+    mg_require(record != NULL);
+    mg_arena_init(&record->arena, ARENA_BYTES);
+    record->options = *options;
+    record->options.hash_key = (mg_str){0};
+    mg_redact_init(&record->redact, &record->arena, options->action, options->hash_key);
+    record->room = malloc(options->line_bytes);
+    mg_require(record->room != NULL);
+    return record;
+}
+
+void mg_record_free(struct mg_record *record)
+{
+    if (!record) {
+        return;
+    }
+    mg_arena_deinit(&record->arena);
+    free(record->room);
+    free(record);
+}
+
+static struct mg_record_item *add_item(struct mg_record *record)
+{
+    if (record->count == record->capacity) {
+        const uint32_t capacity = record->capacity ? record->capacity * 2 : 32;
+        struct mg_record_item *items = mg_arena_zalloc(&record->arena, capacity * sizeof *items);
+        if (record->count > 0) {
+            memcpy(items, record->items, record->count * sizeof *items);
+        }
+        record->items = items;
+        record->capacity = capacity;
+    }
+    return &record->items[record->count++];
+}
+
+/* ,"key": with the comma, which the first field of an object overwrites */
+static mg_str make_key(struct mg_record *record, mg_str name)
+{
+    const size_t room = name.len * MG_ESCAPE_JSON_GROWTH;
+    char *key = mg_arena_alloc(&record->arena, room + 4);
+    size_t taken;
+    const size_t length = mg_escape_json(key + 2, room, name, &taken);
+    key[0] = ',';
+    key[1] = key[length + 2] = '"';
+    key[length + 3] = ':';
+    return mg_str_make(key, length + 4);
+}
+
+struct field_name {
+    const char *name;
+    bool in_template;
+};
+
+static const struct field_name field_names[] = {
+#define MG_RECORD_NAME(id, name, in_template) {name, in_template},
+    MG_RECORD_MAP(MG_RECORD_NAME)
+#undef MG_RECORD_NAME
+};
+
+static int find_field(mg_str name, enum mg_record_form form, enum mg_record_field *field)
+{
+    for (size_t i = 0; i < sizeof field_names / sizeof field_names[0]; i++) {
+        if (mg_str_equal(name, mg_str_from(field_names[i].name))) {
+            *field = (enum mg_record_field)i;
+            const bool in_json = mg_str_find(name, '.', 0) < 0;
+            return (form == MG_RECORD_JSON ? in_json : field_names[i].in_template) ? 0
+                                                                                   : MG_EINVALID;
+        }
+    }
+    return MG_EINVALID;
+}
+
+static bool take_prefix(mg_str *name, mg_str prefix)
+{
+    if (!mg_str_starts(*name, prefix) || name->len == prefix.len) {
+        return false;
+    }
+    *name = mg_str_slice(*name, prefix.len, name->len);
+    return true;
+}
+
+static bool holds_url(mg_str header)
+{
+    return mg_str_iequal(header, MG_STR("referer")) || mg_str_iequal(header, MG_STR("location")) ||
+           mg_str_iequal(header, MG_STR("content-location"));
+}
+
+int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
+{
+    struct mg_record_item item = {.field = MG_RECORD_REQ_HEADER};
+    mg_str header = name;
+    if (take_prefix(&header, MG_STR("resp.header."))) {
+        item.field = MG_RECORD_RESP_HEADER;
+    } else if (!take_prefix(&header, MG_STR("req.header."))) {
+        const int err = find_field(name, record->options.form, &item.field);
+        if (err) {
+            return err;
+        }
+        header = item.field == MG_RECORD_USER_AGENT ? MG_STR("user-agent")
+                 : item.field == MG_RECORD_REFERER  ? MG_STR("referer")
+                                                    : MG_STR("");
+    }
+    item.text = mg_arena_copy_str(&record->arena, header);
+    item.secret = header.len > 0 && mg_redact_is_header(&record->redact, header);
+    item.url = holds_url(header);
+    item.key = make_key(record, item.field >= MG_RECORD_REQ_HEADER ? header : name);
+    item.fallback = mg_arena_copy_str(&record->arena, fallback);
+    *add_item(record) = item;
+    return 0;
+}
+
+void mg_record_add_literal(struct mg_record *record, mg_str text)
+{
+    *add_item(record) = (struct mg_record_item){.field = MG_RECORD_LITERAL,
+                                                .text = mg_arena_copy_str(&record->arena, text)};
+}
+
+void mg_record_add_constant(struct mg_record *record, mg_str key, mg_str json)
+{
+    *add_item(record) = (struct mg_record_item){.field = MG_RECORD_CONSTANT,
+                                                .key = make_key(record, key),
+                                                .text = mg_arena_copy_str(&record->arena, json)};
+}
+
+/* --- JSON --- */
+
+struct line {
+    struct mg_record_text text;
+    const struct mg_record *record;
+    struct mg_req *req;
+    uint32_t worker;
+};
+
+static void put_value(struct line *line, const struct mg_record_value *value)
+{
+    switch (value->kind) {
+    case MG_RECORD_NUMBER:
+        mg_record_put_u64(&line->text, value->number);
+        break;
+    case MG_RECORD_SPAN:
+        mg_record_put_ms(&line->text, value->number);
+        break;
+    case MG_RECORD_TIME:
+        mg_record_put_char(&line->text, '"');
+        mg_record_put_ts(&line->text, line->req->started_wall_ms);
+        mg_record_put_char(&line->text, '"');
+        break;
+    default:
+        mg_record_put_json(&line->text, value->text);
+        break;
+    }
+}
+
+/* Closes an object or array whose members all began with a comma: the first becomes the bracket. */
+static void close_group(struct line *line, char *begin, const char *brackets)
+{
+    if (line->text.at == begin) {
+        mg_record_put_char(&line->text, brackets[0]);
+    } else {
+        *begin = brackets[0];
+    }
+    mg_record_put_char(&line->text, brackets[1]);
+}
+
+static void put_spans(struct line *line)
+{
+    static const mg_str keys[] = {
+        {",\"head\":", 8},     {",\"plugins\":", 11}, {",\"delay\":", 9},     {",\"queue\":", 9},
+        {",\"connect\":", 11}, {",\"ttfb\":", 8},     {",\"upstream\":", 12}, {",\"total\":", 9},
+    };
+    char *begin = line->text.at;
+    for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        uint64_t us;
+        if (mg_record_span(line->req, (enum mg_record_field)(MG_RECORD_T_HEAD + i), &us)) {
+            mg_record_put(&line->text, keys[i]);
+            mg_record_put_ms(&line->text, us);
+        }
+    }
+    close_group(line, begin, "{}");
+}
+
+static void put_try(struct line *line, const struct mg_try *try)
+{
+    struct mg_record_text *text = &line->text;
+    mg_record_put(text, MG_STR(",{\"target\":"));
+    mg_record_put_json(text, try->target);
+    if (try->status > 0) {
+        mg_record_put(text, MG_STR(",\"status\":"));
+        mg_record_put_u64(text, try->status);
+    }
+    mg_record_put(text, MG_STR(",\"outcome\":"));
+    mg_record_put_json(text, mg_str_from(mg_outcome_word(try->outcome)));
+    mg_record_put(text, MG_STR(",\"connect\":"));
+    mg_record_put_ms(text, try->connect_us);
+    if (try->ttfb_us > 0) {
+        mg_record_put(text, MG_STR(",\"ttfb\":"));
+        mg_record_put_ms(text, try->ttfb_us);
+    }
+    mg_record_put_char(text, '}');
+}
+
+static void put_tries(struct line *line)
+{
+    char *begin = line->text.at;
+    for (uint32_t i = 0; i < line->req->try_count && i < MG_TRIES; i++) {
+        put_try(line, &line->req->tries[i]);
+    }
+    close_group(line, begin, "[]");
+}
+
+/* A note is a JSON object that a policy made; with a control character it is none, and only text.
+ * */
+static void put_note(struct line *line, mg_str note)
+{
+    bool is_clean = note.len > 1 && note.ptr[0] == '{' && note.ptr[note.len - 1] == '}';
+    for (size_t i = 0; i < note.len && is_clean; i++) {
+        is_clean = (unsigned char)note.ptr[i] >= 0x20;
+    }
+    if (is_clean) {
+        mg_record_put(&line->text, note);
+    } else {
+        mg_record_put_json(&line->text, note);
+    }
+}
+
+/* All header items of one side, as one object at the place of the first. */
+static void put_headers(struct line *line, uint32_t first)
+{
+    const struct mg_record *record = line->record;
+    const enum mg_record_field field = record->items[first].field;
+    char *begin = line->text.at;
+    for (uint32_t i = first; i < record->count; i++) {
+        if (record->items[i].field != field) {
+            continue;
+        }
+        const struct mg_record_value value =
+            mg_record_value(record, &record->items[i], line->req, line->worker);
+        if (value.kind != MG_RECORD_NOTHING) {
+            mg_record_put(&line->text, record->items[i].key);
+            put_value(line, &value);
+        }
+    }
+    close_group(line, begin, "{}");
+}
+
+static bool is_first_of_side(const struct mg_record *record, uint32_t at)
+{
+    for (uint32_t i = 0; i < at; i++) {
+        if (record->items[i].field == record->items[at].field) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_header_group(struct line *line, uint32_t at)
+{
+    if (!is_first_of_side(line->record, at)) {
+        return;
+    }
+    mg_record_put(&line->text, line->record->items[at].field == MG_RECORD_REQ_HEADER
+                                   ? MG_STR(",\"req_headers\":")
+                                   : MG_STR(",\"resp_headers\":"));
+    put_headers(line, at);
+}
+
+static void put_json_item(struct line *line, uint32_t at)
+{
+    const struct mg_record_item *item = &line->record->items[at];
+    const struct mg_req *req = line->req;
+    struct mg_record_value value;
+    switch (item->field) {
+    case MG_RECORD_T:
+        mg_record_put(&line->text, item->key);
+        put_spans(line);
+        break;
+    case MG_RECORD_TRIES:
+        mg_record_put(&line->text, item->key);
+        put_tries(line);
+        break;
+    case MG_RECORD_LIMIT:
+    case MG_RECORD_BREAKER: {
+        const mg_str note = item->field == MG_RECORD_LIMIT ? req->note_limit : req->note_breaker;
+        if (note.len > 0) {
+            mg_record_put(&line->text, item->key);
+            put_note(line, note);
+        }
+        break;
+    }
+    case MG_RECORD_REQ_HEADER:
+    case MG_RECORD_RESP_HEADER:
+        put_header_group(line, at);
+        break;
+    case MG_RECORD_CONSTANT:
+        mg_record_put(&line->text, item->key);
+        mg_record_put(&line->text, item->text);
+        break;
+    default:
+        value = mg_record_value(line->record, item, line->req, line->worker);
+        if (value.kind != MG_RECORD_NOTHING) {
+            mg_record_put(&line->text, item->key);
+            put_value(line, &value);
+        }
+        break;
+    }
+}
+
+/* Fields that do not fit are left out whole, so the line is always JSON. */
+static void put_json(struct line *line)
+{
+    struct mg_record_text *text = &line->text;
+    char *begin = text->at;
+    bool left_out = false;
+    text->end -= sizeof TRUNCATED + 2; /* room for the end of the object */
+    for (uint32_t i = 0; i < line->record->count; i++) {
+        char *before = text->at;
+        text->full = false;
+        put_json_item(line, i);
+        if (text->full) {
+            text->at = before;
+            left_out = true;
+        }
+    }
+    text->end += sizeof TRUNCATED + 2;
+    if (text->cut || left_out) {
+        mg_record_put(text, MG_STR(TRUNCATED));
+    }
+    close_group(line, begin, "{}");
+    text->full = left_out;
+}
+
+/* --- text forms --- */
+
+static void put_request_line(struct line *line)
+{
+    struct mg_req *req = line->req;
+    const mg_str query = mg_record_query(line->record, req);
+    mg_record_put_plain(&line->text, req->head.method);
+    mg_record_put_char(&line->text, ' ');
+    mg_record_put_plain(&line->text, mg_record_path(line->record, req));
+    if (query.len > 0) {
+        mg_record_put_char(&line->text, '?');
+        mg_record_put_plain(&line->text, query);
+    }
+    mg_record_put_char(&line->text, ' ');
+    mg_record_put(&line->text, mg_record_protocol(req));
+}
+
+static void put_field(struct line *line, enum mg_record_field field, mg_str header)
+{
+    const struct mg_record_item item = {
+        .field = field, .secret = mg_redact_is_header(&line->record->redact, header)};
+    const struct mg_record_value value =
+        mg_record_value(line->record, &item, line->req, line->worker);
+    mg_record_put_plain(&line->text, value.text);
+}
+
+/* %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" */
+static void put_combined(struct line *line)
+{
+    struct mg_record_text *text = &line->text;
+    put_field(line, MG_RECORD_CLIENT_IP, MG_STR(""));
+    mg_record_put(text, MG_STR(" - "));
+    put_field(line, MG_RECORD_CONSUMER, MG_STR(""));
+    mg_record_put_char(text, ' ');
+    mg_record_put_clf_time(text, line->req->started_wall_ms);
+    mg_record_put(text, MG_STR(" \""));
+    put_request_line(line);
+    mg_record_put(text, MG_STR("\" "));
+    mg_record_put_u64(text, line->req->status);
+    mg_record_put_char(text, ' ');
+    if (line->req->body_bytes_out > 0) {
+        mg_record_put_u64(text, line->req->body_bytes_out);
+    } else {
+        mg_record_put_char(text, '-');
+    }
+    mg_record_put(text, MG_STR(" \""));
+    put_field(line, MG_RECORD_REFERER, MG_STR("referer"));
+    mg_record_put(text, MG_STR("\" \""));
+    put_field(line, MG_RECORD_USER_AGENT, MG_STR("user-agent"));
+    mg_record_put_char(text, '"');
+}
+
+static void put_template(struct line *line)
+{
+    for (uint32_t i = 0; i < line->record->count; i++) {
+        const struct mg_record_item *item = &line->record->items[i];
+        if (item->field == MG_RECORD_LITERAL) {
+            mg_record_put(&line->text, item->text);
+            continue;
+        }
+        const struct mg_record_value value =
+            mg_record_value(line->record, item, line->req, line->worker);
+        switch (value.kind) {
+        case MG_RECORD_NOTHING:
+            mg_record_put_plain(&line->text, item->fallback);
+            break;
+        case MG_RECORD_TIME:
+            mg_record_put_ts(&line->text, line->req->started_wall_ms);
+            break;
+        case MG_RECORD_TEXT:
+            mg_record_put_plain(&line->text, value.text);
+            break;
+        default:
+            put_value(line, &value);
+            break;
+        }
+    }
+}
+
+/* --- the line --- */
+
+static void put_line(struct line *line)
+{
+    switch (line->record->options.form) {
+    case MG_RECORD_COMBINED:
+        put_combined(line);
+        break;
+    case MG_RECORD_TEMPLATE:
+        put_template(line);
+        break;
+    default:
+        put_json(line);
+        break;
+    }
+}
+
+size_t mg_record_write(const struct mg_record *record, struct mg_req *req, uint32_t worker,
+                       char *room, size_t bytes)
+{
+    const size_t most = bytes < record->options.line_bytes ? bytes : record->options.line_bytes;
+    struct line line = {.record = record, .req = req, .worker = worker};
+    size_t cap = SIZE_MAX;
+    for (;;) { /* the second time around values are cut, to less each time */
+        line.text = (struct mg_record_text){.at = room, .end = room + most - 1, .cap = cap};
+        put_line(&line);
+        if (!line.text.full || cap < SMALLEST_CAP) {
+            break;
+        }
+        cap = cap == SIZE_MAX ? most / 4 : cap / 2;
+    }
+    *line.text.at++ = '\n';
+    return (size_t)(line.text.at - room);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Numbers, times and escaped texts of a log line. */
+#include "script/record_text.h"
+
+#include "base/escape.h"
+
+#define MS_A_DAY 86400000
+
+/* Two digits of each number under 100. */
+static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                            "25262728293031323334353637383940414243444546474849"
+                            "50515253545556575859606162636465666768697071727374"
+                            "75767778798081828384858687888990919293949596979899";
+
+/* Digits written from the end of place backwards; returns the first one. */
+static char *digits(char *end, uint64_t number)
+{
+    while (number >= 100) {
+        end -= 2;
+        memcpy(end, pairs + number % 100 * 2, 2);
+        number /= 100;
+    }
+    if (number >= 10) {
+        end -= 2;
+        memcpy(end, pairs + number * 2, 2);
+    } else {
+        *--end = (char)('0' + number);
+    }
+    return end;
+}
+
+void mg_record_put_u64(struct mg_record_text *text, uint64_t number)
+{
+    char place[20];
+    const char *first = digits(place + sizeof place, number);
+    mg_record_put(text, mg_str_make(first, (size_t)(place + sizeof place - first)));
+}
+
+void mg_record_put_ms(struct mg_record_text *text, uint64_t us)
+{
+    char place[24];
+    char *end = place + sizeof place;
+    const unsigned thousandths = (unsigned)(us % 1000);
+    end[-4] = '.';
+    end[-3] = (char)('0' + thousandths / 100);
+    memcpy(end - 2, pairs + thousandths % 100 * 2, 2);
+    const char *first = digits(end - 4, us / 1000);
+    mg_record_put(text, mg_str_make(first, (size_t)(end - first)));
+}
+
+/* The value without what is over the cap; never cut inside a UTF-8 sequence. */
+static mg_str capped(struct mg_record_text *text, mg_str value)
+{
+    if (value.len <= text->cap) {
+        return value;
+    }
+    size_t length = text->cap;
+    while (length > 0 && ((unsigned char)value.ptr[length] & 0xc0) == 0x80) {
+        length--;
+    }
+    text->cut = true;
+    return mg_str_slice(value, 0, length);
+}
+
+void mg_record_put_json(struct mg_record_text *text, mg_str value)
+{
+    value = capped(text, value);
+    const size_t room = (size_t)(text->end - text->at);
+    if (room < value.len + 2) {
+        text->full = true;
+        return;
+    }
+    size_t taken;
+    const size_t length = mg_escape_json(text->at + 1, room - 2, value, &taken);
+    if (taken < value.len) {
+        text->full = true;
+        return;
+    }
+    text->at[0] = text->at[length + 1] = '"';
+    text->at += length + 2;
+}
+
+static bool is_plain(char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+void mg_record_put_plain(struct mg_record_text *text, mg_str value)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    if (value.len == 0) {
+        mg_record_put_char(text, '-');
+        return;
+    }
+    value = capped(text, value);
+    size_t from = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        if (!is_plain(value.ptr[i])) {
+            const unsigned byte = (unsigned char)value.ptr[i];
+            const char escaped[4] = {'\\', 'x', hex[byte >> 4], hex[byte & 15]};
+            mg_record_put(text, mg_str_slice(value, from, i));
+            mg_record_put(text, mg_str_make(escaped, sizeof escaped));
+            from = i + 1;
+        }
+    }
+    mg_record_put(text, mg_str_slice(value, from, value.len));
+}
+
+/* --- times --- */
+
+struct date {
+    unsigned year, month, day; /* month and day from 1 */
+    unsigned hour, minute, second, ms;
+};
+
+/* Days since 1970 to a date of the Gregorian calendar. Years begin in March here, so that the leap
+ * day is the last day of a year, and are counted in eras of 400 (146,097 days). */
+static struct date date_of(int64_t wall_ms)
+{
+    const uint64_t ms = wall_ms > 0 ? (uint64_t)wall_ms : 0;
+    const uint64_t days = ms / MS_A_DAY + 719468; /* from 1 March of year 0 to 1 January 1970 */
+    const unsigned in_day = (unsigned)(ms % MS_A_DAY);
+    const uint64_t era = days / 146097;
+    const unsigned day = (unsigned)(days % 146097); /* of the era */
+    const unsigned year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    const unsigned day_of_year = day - (365 * year + year / 4 - year / 100);
+    const unsigned month = (5 * day_of_year + 2) / 153; /* 0 = March; months of 153 days in five */
+    return (struct date){
+        .year = (unsigned)(year + era * 400 + (month >= 10)) % 10000,
+        .month = month < 10 ? month + 3 : month - 9,
+        .day = day_of_year - (153 * month + 2) / 5 + 1,
+        .hour = in_day / 3600000,
+        .minute = in_day / 60000 % 60,
+        .second = in_day / 1000 % 60,
+        .ms = in_day % 1000,
+    };
+}
+
+static char *two(char *out, unsigned number)
+{
+    memcpy(out, pairs + number * 2, 2);
+    return out + 2;
+}
+
+void mg_record_put_ts(struct mg_record_text *text, int64_t wall_ms)
+{
+    const struct date date = date_of(wall_ms);
+    char place[24] = "0000-00-00T00:00:00.000Z";
+    two(two(place, date.year / 100), date.year % 100);
+    two(place + 5, date.month);
+    two(place + 8, date.day);
+    two(place + 11, date.hour);
+    two(place + 14, date.minute);
+    two(place + 17, date.second);
+    place[20] = (char)('0' + date.ms / 100);
+    two(place + 21, date.ms % 100);
+    mg_record_put(text, mg_str_make(place, sizeof place));
+}
+
+void mg_record_put_clf_time(struct mg_record_text *text, int64_t wall_ms)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    const struct date date = date_of(wall_ms);
+    char place[28] = "[00/Jan/0000:00:00:00 +0000]";
+    two(place + 1, date.day);
+    memcpy(place + 4, months + (date.month - 1) * 3, 3);
+    two(two(place + 8, date.year / 100), date.year % 100);
+    two(place + 13, date.hour);
+    two(place + 16, date.minute);
+    two(place + 19, date.second);
+    mg_record_put(text, mg_str_make(place, sizeof place));
+}

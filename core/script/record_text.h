@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing one log line into a room of fixed size. What does not fit sets `full` and writes
+ * nothing, so callers check once, at the end. Texts longer than `cap` bytes are cut, which sets
+ * `cut`.
+ *
+ *     struct mg_record_text text = {.at = room, .end = room + bytes, .cap = SIZE_MAX};
+ *     mg_record_put(&text, MG_STR("\"status\":"));
+ *     mg_record_put_u64(&text, 200);
+ */
+#pragma once
+
+#include "base/str.h"
+
+struct mg_record_text {
+    char *at, *end;
+    size_t cap; /* bytes of one value */
+    bool cut, full;
+};
+
+static inline void mg_record_put(struct mg_record_text *text, mg_str bytes)
+{
+    if (bytes.len > (size_t)(text->end - text->at)) {
+        text->full = true;
+        return;
+    }
+    if (bytes.len > 0) {
+        memcpy(text->at, bytes.ptr, bytes.len);
+    }
+    text->at += bytes.len;
+}
+
+static inline void mg_record_put_char(struct mg_record_text *text, char c)
+{
+    if (text->at == text->end) {
+        text->full = true;
+        return;
+    }
+    *text->at++ = c;
+}
+
+void mg_record_put_u64(struct mg_record_text *text, uint64_t number);
+/* Microseconds as milliseconds with three decimals: 12.345 */
+void mg_record_put_ms(struct mg_record_text *text, uint64_t us);
+/* A JSON string with its quotes; see base/escape.h. */
+void mg_record_put_json(struct mg_record_text *text, mg_str value);
+/* Bytes under 0x20, 0x7f-0xff, '"' and '\' as \xHH; "-" for an empty text. */
+void mg_record_put_plain(struct mg_record_text *text, mg_str value);
+/* 2026-11-24T03:40:00.123Z (RFC 3339) */
+void mg_record_put_ts(struct mg_record_text *text, int64_t wall_ms);
+/* [24/Nov/2026:03:40:00 +0000], as Apache's %t. */
+void mg_record_put_clf_time(struct mg_record_text *text, int64_t wall_ms);

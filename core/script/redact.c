@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Redaction. The scanner reads a text once, decoded, and keeps the name that it is in:
+ *
+ *     /path?a=1&user[password]=x#f     & ; ? #  { } , ( ) blank     begin a new name
+ *              name     value          [ ] .                        end one part of a name
+ *                                      = :                          end the name: secret or not
+ *
+ * A secret value goes on to the next '&' or '#' as sent (in the path also to '/', '?' or ';'), so
+ * an encoded '&' stays inside it.
+ */
+#define _GNU_SOURCE /* memrchr */
+#include "script/redact.h"
+
+#define HMAC_BLOCK 64 /* of SHA-256 (RFC 2104, 2) */
+#define HASH_CHARS 16
+
+static char fold(char c)
+{
+    return c == '-' ? '_' : mg_char_lower(c);
+}
+
+/* --- names --- */
+
+static uint64_t length_bit(size_t length)
+{
+    return 1ULL << (length < 63 ? length : 63);
+}
+
+static bool is_listed(const struct mg_redact_names *names, mg_str folded)
+{
+    if ((names->lengths & length_bit(folded.len)) == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (mg_str_equal(names->items[i], folded)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int mg_redact_add(struct mg_redact *redact, enum mg_redact_kind kind, mg_str name)
+{
+    struct mg_redact_names *names = kind == MG_REDACT_HEADER ? &redact->headers : &redact->names;
+    if (name.len == 0 || name.len > MG_REDACT_NAME_BYTES) {
+        return MG_EINVALID;
+    }
+    char *folded = mg_arena_copy(redact->arena, name);
+    for (size_t i = 0; i < name.len; i++) {
+        folded[i] = fold(folded[i]);
+    }
+    if (names->count == names->capacity) {
+        const uint32_t capacity = names->capacity ? names->capacity * 2 : 16;
+        mg_str *items = mg_arena_alloc(redact->arena, capacity * sizeof *items);
+        if (names->count > 0) {
+            memcpy(items, names->items, names->count * sizeof *items);
+        }
+        names->items = items;
+        names->capacity = capacity;
+    }
+    names->items[names->count++] = mg_str_make(folded, name.len);
+    names->lengths |= length_bit(name.len);
+    return 0;
+}
+
+bool mg_redact_is_header(const struct mg_redact *redact, mg_str name)
+{
+    char folded[MG_REDACT_NAME_BYTES];
+    if (name.len > sizeof folded) {
+        return false;
+    }
+    for (size_t i = 0; i < name.len; i++) {
+        folded[i] = fold(name.ptr[i]);
+    }
+    return is_listed(&redact->headers, mg_str_make(folded, name.len));
+}
+
+/* --- what stands for a secret --- */
+
+void mg_redact_init(struct mg_redact *redact, struct mg_arena *arena, enum mg_redact_action action,
+                    mg_str key)
+{
+    *redact = (struct mg_redact){.arena = arena, .action = action};
+    if (key.len > 0) {
+        mg_hash_sha256(key, redact->key);
+    } else {
+        mg_hash_random_key(redact->key);
+        mg_hash_random_key(redact->key + MG_SIPHASH_KEY_BYTES);
+    }
+}
+
+mg_str mg_redact_hash(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
+{
+    uint8_t *inner = mg_arena_alloc(arena, HMAC_BLOCK + text.len);
+    uint8_t outer[HMAC_BLOCK + MG_SHA256_BYTES], digest[MG_SHA256_BYTES];
+    for (size_t i = 0; i < HMAC_BLOCK; i++) {
+        const uint8_t key = i < sizeof redact->key ? redact->key[i] : 0;
+        inner[i] = key ^ 0x36;
+        outer[i] = key ^ 0x5c;
+    }
+    if (text.len > 0) {
+        memcpy(inner + HMAC_BLOCK, text.ptr, text.len);
+    }
+    mg_hash_sha256(mg_str_make((const char *)inner, HMAC_BLOCK + text.len), outer + HMAC_BLOCK);
+    mg_hash_sha256(mg_str_make((const char *)outer, sizeof outer), digest);
+    char *hex = mg_arena_alloc(arena, HASH_CHARS);
+    mg_hash_hex(digest, HASH_CHARS / 2, hex);
+    return mg_str_make(hex, HASH_CHARS);
+}
+
+mg_str mg_redact_secret(const struct mg_redact *redact, struct mg_arena *arena, mg_str secret)
+{
+    switch (redact->action) {
+    case MG_REDACT_HASH:
+        return mg_redact_hash(redact, arena, secret);
+    case MG_REDACT_REMOVE:
+        return (mg_str){0};
+    default:
+        return MG_STR("***");
+    }
+}
+
+/* --- the scanner --- */
+
+struct scan {
+    const struct mg_redact *redact;
+    struct mg_arena *arena;
+    mg_str text;
+    size_t at;      /* next byte to read */
+    size_t copied;  /* bytes of text that are in out, or left out of it */
+    size_t name_at; /* where the argument began */
+    bool in_path;
+    bool found; /* a part of the name was listed */
+    char name[MG_REDACT_NAME_BYTES];
+    size_t name_len; /* over MG_REDACT_NAME_BYTES: too long to be listed */
+    char *out;       /* NULL until something is taken out */
+    size_t out_len;
+};
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char lower = mg_char_lower(c);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* The character at scan->at, decoded; moves behind it. */
+static char next_char(struct scan *scan)
+{
+    const char c = scan->text.ptr[scan->at++];
+    if (c != '%' || scan->text.len - scan->at < 2) {
+        return c;
+    }
+    const int high = hex_value(scan->text.ptr[scan->at]);
+    const int low = hex_value(scan->text.ptr[scan->at + 1]);
+    if (high < 0 || low < 0) {
+        return c;
+    }
+    scan->at += 2;
+    return (char)(high * 16 + low);
+}
+
+/* The name so far, or a part of it, is complete. */
+static void end_part(struct scan *scan)
+{
+    scan->found =
+        scan->found || (scan->name_len <= sizeof scan->name &&
+                        is_listed(&scan->redact->names, mg_str_make(scan->name, scan->name_len)));
+    scan->name_len = 0;
+}
+
+static void begin_name(struct scan *scan)
+{
+    scan->name_len = 0;
+    scan->name_at = scan->at;
+    scan->found = false;
+}
+
+static size_t value_end(const struct scan *scan)
+{
+    size_t end = scan->at;
+    for (; end < scan->text.len; end++) {
+        const char c = scan->text.ptr[end];
+        if (c == '&' || c == '#' || (scan->in_path && (c == '/' || c == '?' || c == ';'))) {
+            break;
+        }
+    }
+    return end;
+}
+
+static void emit(struct scan *scan, mg_str bytes)
+{
+    if (bytes.len > 0) {
+        memcpy(scan->out + scan->out_len, bytes.ptr, bytes.len);
+    }
+    scan->out_len += bytes.len;
+}
+
+/* What was read up to there goes to out as it is. */
+static void copy_to(struct scan *scan, size_t end)
+{
+    if (!scan->out) { /* each value of 1 byte or more becomes at most 16 */
+        scan->out = mg_arena_alloc(scan->arena, scan->text.len * (HASH_CHARS + 1));
+    }
+    emit(scan, mg_str_slice(scan->text, scan->copied, end));
+    scan->copied = end;
+}
+
+/* text[at .. end) is a secret; the argument began at name_at. */
+static void take_out(struct scan *scan, size_t end)
+{
+    const mg_str secret = mg_str_slice(scan->text, scan->at, end);
+    const mg_str instead = mg_redact_secret(scan->redact, scan->arena, secret);
+    if (instead.ptr) {
+        copy_to(scan, scan->at);
+        emit(scan, instead);
+    } else {
+        const bool is_before = scan->name_at >= scan->copied;
+        copy_to(scan, is_before ? scan->name_at : scan->at);
+        end += end < scan->text.len && scan->text.ptr[end] == '&';
+    }
+    scan->copied = scan->at = end;
+    begin_name(scan);
+}
+
+static void read_char(struct scan *scan)
+{
+    const size_t from = scan->at;
+    const char c = next_char(scan);
+    switch (c) {
+    case '?':
+    case '#':
+        scan->in_path = scan->in_path && scan->at - from > 1;
+        /* fall through */
+    case '&':
+    case ';':
+    case '{':
+    case '}':
+    case ',':
+    case '(':
+    case ')':
+    case ' ':
+        begin_name(scan);
+        break;
+    case '[':
+    case ']':
+    case '.':
+        end_part(scan);
+        break;
+    case '=':
+    case ':':
+        end_part(scan);
+        if (scan->found && scan->at < scan->text.len) {
+            take_out(scan, value_end(scan));
+        } else {
+            begin_name(scan);
+        }
+        break;
+    case '"': /* around a key of JSON */
+    case '\'':
+        break;
+    case '/':
+        if (scan->in_path) {
+            begin_name(scan);
+            break;
+        }
+        /* fall through */
+    default:
+        if (scan->name_len < sizeof scan->name) {
+            scan->name[scan->name_len] = fold(c);
+        }
+        scan->name_len++;
+    }
+}
+
+static mg_str finish(struct scan *scan)
+{
+    while (scan->at < scan->text.len) {
+        read_char(scan);
+    }
+    if (!scan->out) {
+        return scan->text;
+    }
+    copy_to(scan, scan->text.len);
+    return mg_str_make(scan->out, scan->out_len);
+}
+
+static bool may_hide_something(mg_str text)
+{
+    return memchr(text.ptr, '=', text.len) || memchr(text.ptr, ':', text.len) ||
+           memchr(text.ptr, '%', text.len);
+}
+
+mg_str mg_redact_query(const struct mg_redact *redact, struct mg_arena *arena, mg_str query)
+{
+    if (query.len == 0 || !may_hide_something(query)) {
+        return query;
+    }
+    struct scan scan = {.redact = redact, .arena = arena, .text = query};
+    return finish(&scan);
+}
+
+/* Where the authority stands, "user:password@host:port" (RFC 3986, 3.2); false without one. */
+static bool find_authority(mg_str text, size_t *begin, size_t *end)
+{
+    size_t at = 0;
+    while (at < text.len && text.ptr[at] != '/' && text.ptr[at] != '?' && text.ptr[at] != '#') {
+        at++;
+    }
+    if (text.len - at < 2 || text.ptr[at] != '/' || text.ptr[at + 1] != '/' ||
+        (at > 0 && text.ptr[at - 1] != ':')) {
+        return false;
+    }
+    *begin = *end = at + 2;
+    while (*end < text.len && text.ptr[*end] != '/' && text.ptr[*end] != '?' &&
+           text.ptr[*end] != '#') {
+        (*end)++;
+    }
+    return true;
+}
+
+mg_str mg_redact_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
+{
+    if (text.len == 0 || !may_hide_something(text)) {
+        return text;
+    }
+    struct scan scan = {.redact = redact, .arena = arena, .text = text, .in_path = true};
+    size_t begin, end;
+    if (find_authority(text, &begin, &end)) {
+        const char *at_sign = memrchr(text.ptr + begin, '@', end - begin);
+        scan.at = scan.name_at = begin;
+        if (at_sign) {
+            const size_t until = (size_t)(at_sign - text.ptr);
+            const mg_str user = mg_str_slice(text, begin, until);
+            copy_to(&scan, begin);
+            emit(&scan, mg_redact_secret(redact, arena, user));
+            scan.copied = until;
+        }
+        scan.at = scan.name_at = end; /* a host and a port have no secrets */
+    }
+    return finish(&scan);
+}
