@@ -13,9 +13,11 @@ return {
             fields = {
                 { origins = { type = 'array', elements = {
                     type = 'string', custom_validator = origins.check },
-                    description = 'allowed origins: *, plain, or regular expressions' } },
+                    description = '`*`, plain origins, or regular expressions that must match'
+                        .. ' the whole origin; an entry without `://` is compared with host and'
+                        .. ' port only. Not set: all' } },
                 { headers = { type = 'array', elements = { type = 'string' },
-                    description = 'Access-Control-Allow-Headers; else what the client asks for' } },
+                    description = 'Access-Control-Allow-Headers; not set: as the client asks' } },
                 { exposed_headers = { type = 'array', elements = { type = 'string' },
                     description = 'Access-Control-Expose-Headers' } },
                 { methods = { type = 'array', required = true, default = METHODS, elements = {

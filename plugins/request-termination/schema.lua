@@ -11,14 +11,16 @@ return {
                 { status_code = { type = 'integer', required = true, default = 503,
                     between = { 100, 599 }, description = 'status of the answer' } },
                 { message = { type = 'string',
-                    description = 'message in the body that the gateway makes' } },
+                    description = 'message in the body that the gateway makes: JSON, HTML, XML or'
+                        .. ' text, as the client accepts. Not set: by status' } },
                 { content_type = { type = 'string',
-                    description = 'Content-Type of `body`; else application/json' } },
-                { body = { type = 'string', description = 'whole body of the answer' } },
+                    description = 'Content-Type of `body`; not set: JSON' } },
+                { body = { type = 'string',
+                    description = 'the whole body instead; not together with `message`' } },
                 { echo = { type = 'boolean', required = true, default = false,
-                    description = 'answer with what was received' } },
+                    description = 'answer with what the gateway received, as JSON' } },
                 { trigger = typedefs.header_name{
-                    description = 'only requests with this header or query argument' } },
+                    description = 'end only requests that carry this header or query argument' } },
             },
             entity_checks = {
                 { mutually_exclusive_sets = { set1 = { 'message' },

@@ -160,7 +160,7 @@ return {
         { status = later('the status listener', 'health and metrics over HTTP') },
         { admin = later('the admin listener', 'administration over HTTP') },
         { trusted_ips = { type = 'array', default = {}, elements = typedefs.ip_or_cidr,
-            description = 'peers whose X-Forwarded-* headers are believed' } },
+            description = 'peers whose `X-Forwarded-*` headers are believed' } },
         { limits = record(limits.fields(true)) },
         { retry = record({
             { attempts = about('further tries, where the service does not say', count(1, 0, 5)) },
@@ -205,7 +205,7 @@ return {
             { server = { type = 'string', also = { true, false }, default = true,
                 description = 'Server of answers that the gateway makes; false: none' } },
             { latency = about('tell times in headers of the answer', flag(false)) },
-            { kong_names = about("Kong's X-Kong-* headers", flag(false)) },
+            { kong_names = about("Kong's `X-Kong-*` headers", flag(false)) },
         }) },
         { shutdown = record({
             { drain_delay = about('go on accepting for so long after SIGTERM', ms('0s', 0)) },
