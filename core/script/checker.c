@@ -176,7 +176,9 @@ static int copy_text(char *into, size_t bytes, mg_str text)
     if (text.len >= bytes) {
         return MG_EFULL;
     }
-    memcpy(into, text.ptr, text.len);
+    if (text.len > 0) {
+        memcpy(into, text.ptr, text.len);
+    }
     into[text.len] = '\0';
     return 0;
 }
@@ -212,6 +214,10 @@ static int read_plan(lua_State *L, struct mg_plan *plan)
         .drain_delay = number_field(L, "drain_delay"),
         .drain_timeout = number_field(L, "drain_timeout"),
         .init_timeout = number_field(L, "init_timeout"),
+        .dns_timeout = (uint32_t)number_field(L, "dns_timeout"),
+        .dns_tries = (uint32_t)number_field(L, "dns_tries"),
+        .dns_stale = (uint32_t)number_field(L, "dns_stale"),
+        .dns_negative = (uint32_t)number_field(L, "dns_negative"),
     };
     int err = copy_text(plan->user, sizeof plan->user, text_field(L, "user"));
     err =

@@ -32,3 +32,5 @@ void mg_fault_report(struct mg_task *task, bool is_limit);
 int mg_fault_blocked(struct mg_vm *vm, uint32_t index);
 /* A handler has ended without a limit: if it was on trial, the quarantine is over. */
 void mg_fault_passed(struct mg_vm *vm, uint32_t index);
+/* The plugin goes into quarantine for what it did elsewhere: it has hung three workers. */
+void mg_fault_quarantine(struct mg_vm *vm, mg_str plugin);

@@ -40,7 +40,7 @@ static struct mg_task *new_task(struct mg_vm *vm)
     struct mg_sched *sched = &vm->sched;
     if (sched->task_count == sched->task_size) {
         sched->task_size = sched->task_size ? sched->task_size * 2 : 16;
-        sched->tasks = realloc(sched->tasks, sched->task_size * sizeof *sched->tasks);
+        sched->tasks = realloc(sched->tasks, sched->task_size * sizeof(struct mg_task *));
         mg_require(sched->tasks != NULL);
     }
     struct mg_task *task = calloc(1, sizeof *task);
@@ -460,7 +460,8 @@ static double system_ms(clockid_t clock)
 {
     struct timespec now;
     clock_gettime(clock, &now);
-    return (double)now.tv_sec * 1000 + (double)(now.tv_nsec / 1000000);
+    const long ms = now.tv_nsec / 1000000;
+    return (double)now.tv_sec * 1000 + (double)ms;
 }
 
 MG_FFI_EXPORT double mg_ffi_sched_now(struct mg_vm *vm)

@@ -103,7 +103,7 @@ static bool grow(struct mg_vm *vm)
     if (size > MAX_TIMERS) {
         return false;
     }
-    sched->timers = realloc(sched->timers, size * sizeof *sched->timers);
+    sched->timers = realloc(sched->timers, size * sizeof(struct mg_timer *));
     mg_require(sched->timers != NULL);
     for (uint32_t i = sched->timer_size; i < size; i++) {
         struct mg_timer *timer = calloc(1, sizeof *timer);
