@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- CPU of one proxied request, beside nginx: both gateways have one worker, stand in front of the same
--- `moongate echo` (1 KB answers, keep-alive) and are driven by wrk in short bursts that take turns, since
--- one machine's figures drift by half within minutes. The figure is the worker's own run time from
--- /proc/PID/schedstat divided by the requests it answered; the result is the median of the paired ratios.
+-- CPU of one proxied request, beside nginx: both gateways have one worker, stand in front of the
+-- same `moongate echo` (1 KB answers, keep-alive) and are driven by wrk in short bursts that take
+-- turns, since one machine's figures drift by half within minutes. The figure is the worker's own
+-- run time from /proc/PID/schedstat divided by the requests it answered; the result is the median
+-- of the paired ratios.
 --
---     script/bench nginx [ROUNDS [SECONDS [CONNECTIONS]]]        (10 rounds of 2 s, 64 connections)
+--     script/bench nginx [ROUNDS [SECONDS [CONNECTIONS]]]    (10 rounds of 2 s, 64 connections)
 
 local rounds = tonumber(arg[1]) or 10
 local seconds = tonumber(arg[2]) or 2
@@ -72,7 +73,8 @@ end
 --- One burst; returns microseconds of CPU per request and requests per second.
 local function burst(pid, port)
     local before = run_ns(pid)
-    local text = read_command(('wrk -t1 -c%d -d%ds http://127.0.0.1:%d/'):format(connections, seconds, port))
+    local text = read_command(('wrk -t1 -c%d -d%ds http://127.0.0.1:%d/')
+        :format(connections, seconds, port))
     local used = run_ns(pid) - before
     local requests = tonumber(text:match('(%d+) requests in'))
     assert(requests and requests > 0, 'wrk said: ' .. text)
@@ -106,9 +108,10 @@ http { access_log off; keepalive_requests 1000000;
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; } } }
 ]]):format(folder, folder, origin, peer))
-    start(('%s echo --listen 127.0.0.1:%d --size 1024 --quiet'):format(moongate, origin), 'echo.log')
-    local gateway = start(('%s run -c %s/moongate.yml --control %s/control'):format(moongate, folder, folder),
-        'moongate.log')
+    local echo = '%s echo --listen 127.0.0.1:%d --size 1024 --quiet'
+    start(echo:format(moongate, origin), 'echo.log')
+    local run = '%s run -c %s/moongate.yml --control %s/control'
+    local gateway = start(run:format(moongate, folder, folder), 'moongate.log')
     local nginx = start('nginx -c ' .. nginx_conf, 'nginx.log')
     wait_for(front)
     wait_for(peer)

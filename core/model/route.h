@@ -19,9 +19,9 @@ void mg_router_free(struct mg_router *router);
 
 struct mg_question {
     mg_str method;
-    mg_str host; /* lower case, no port */
+    mg_str host;   /* lower case, no port */
     uint16_t port; /* of the Host field, else of the listener */
-    mg_str path; /* canonical */
+    mg_str path;   /* canonical */
     const struct mg_headers *headers;
 };
 

@@ -21,8 +21,8 @@ struct mg_regex;
 #define MG_REGEX_GROUPS 16 /* groups reported, the whole match included */
 
 struct mg_regex_match {
-    int count;                    /* groups set, the whole match included */
-    mg_str at[MG_REGEX_GROUPS];   /* slices of the subject; ptr NULL = took no part */
+    int count;                  /* groups set, the whole match included */
+    mg_str at[MG_REGEX_GROUPS]; /* slices of the subject; ptr NULL = took no part */
 };
 
 /* MG_EINVALID with a text and the offset in message. */
