@@ -156,7 +156,7 @@ function parts.functions(arguments)
     for name in names:gmatch('%S+') do
         only[name] = true
     end
-    local rows, count = functions.table_of(path, prefix, only)
+    local rows, count = functions.table_of(path, prefix == '-' and '' or prefix, only)
     return rows, count == 0 and { path .. ' (no documented function)' } or {}
 end
 

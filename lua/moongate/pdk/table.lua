@@ -5,10 +5,13 @@ local base = require 'moongate.pdk.base'
 local M = {}
 
 --- A table with room for narr list entries and nrec named ones.
+-- @tparam number narr
+-- @tparam number nrec
 -- @function new
 M.new = require 'table.new'
 
 --- Removes all entries, keeps the room.
+-- @tparam table t
 -- @function clear
 M.clear = require 'table.clear'
 
