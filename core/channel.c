@@ -69,7 +69,7 @@ int mg_channel_receive(int channel, struct mg_channel_message *message, int *fd)
     }
     *fd = passed_fd(&header);
     if (received == sizeof *message) {
-        message->digest[sizeof message->digest - 1] = '\0';
+        message->text[sizeof message->text - 1] = '\0';
         return 0;
     }
     if (*fd >= 0) {

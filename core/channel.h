@@ -10,9 +10,10 @@
  *                      DRAIN                     stop accepting, end when nothing is left
  *                      CUT                       end now
  *                      REOPEN                    open the logs anew
+ *                      QUARANTINE text           do not call that plugin for a while
  *   worker -> master   READY number              serves its first generation
  *                      FAILED number + text      could not build: the errors
- *                      BUILT number, digest      PREPARE is done
+ *                      BUILT number, text        PREPARE is done
  *                      SWITCHED number           SWITCH is done
  *   checker -> master  CHECKED status + bundle   (the report is in a memfd that the master made)
  *
@@ -34,6 +35,7 @@ enum mg_channel_kind {
     MG_CHANNEL_DRAIN,
     MG_CHANNEL_CUT,
     MG_CHANNEL_REOPEN,
+    MG_CHANNEL_QUARANTINE,
     MG_CHANNEL_READY,
     MG_CHANNEL_FAILED,
     MG_CHANNEL_BUILT,
@@ -45,7 +47,7 @@ struct mg_channel_message {
     uint32_t kind;
     int32_t status;
     uint64_t number;
-    char digest[65];
+    char text[65]; /* a digest, a plugin's name; ends with a NUL */
 };
 
 /* Two non-blocking ends, closed on exec. Negative errno. */

@@ -210,10 +210,11 @@ const struct mg_verb mg_verb_echo = {
     .name = "echo",
     .arguments = "--listen ADDR [OPTION...]",
     .summary = "Run a small upstream that answers with what it received, as JSON.",
-    .details = "A request may ask for another answer in its query:\n"
-               "  ?status=503  ?size=64KiB  ?delay=50  ?chunked=1  ?sse=5  ?close=1  ?reset=1\n"
-               "  ?cut=100 (octets of the body, then close)  ?fail_rate=0.2\n"
-               "A request with Upgrade gets a tunnel: WebSocket messages come back as they are.",
+    .details =
+        "A request may ask for another answer in its query:\n"
+        "  ?status=503  ?size=64KiB  ?delay=50  ?chunked=1  ?sse=5  ?close=1  ?reset=1\n"
+        "  ?cut=100 (octets of the body, then close)  ?fail_rate=0.2  ?raw=1 (see below)\n"
+        "A WebSocket request gets a tunnel: its messages come back, or with ?raw=1 all bytes.",
     .options = options,
     .run = run_echo,
 };

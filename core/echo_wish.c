@@ -36,6 +36,8 @@ static void take(struct mg_echo_wish *wish, mg_str name, const char *value)
         wish->close = is_on(value);
     } else if (mg_str_equal(name, MG_STR("reset"))) {
         wish->reset = is_on(value);
+    } else if (mg_str_equal(name, MG_STR("raw"))) {
+        wish->raw = is_on(value);
     } else if (mg_str_equal(name, MG_STR("cut"))) {
         wish->cut = true;
         take_number(value, 0, UINT64_MAX, &wish->cut_after);

@@ -10,6 +10,7 @@
  *   sse=N       N events, delay between them     close=1       and close the connection
  *   fail_rate=P that share of answers is 500     reset=1       reset the connection, no answer
  *   cut=BYTES   close after so many octets of the body
+ *   raw=1       after an upgrade: echo bytes, not WebSocket frames
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 
 struct mg_echo_wish {
     uint16_t status;
-    bool sized, chunked, close, reset, cut;
+    bool sized, chunked, close, reset, cut, raw;
     uint64_t size; /* with sized */
     uint64_t delay_ms;
     uint64_t events;    /* 0 = no event stream */

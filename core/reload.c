@@ -193,11 +193,22 @@ bool mg_reload_is_possible(const struct mg_master *master, const struct mg_plan 
 
 /* --- the steps --------------------------------------------------------------------------- */
 
+static void note_late_settings(const struct mg_master *master, struct mg_reload *reload)
+{
+    const struct mg_plan *before = mg_master_plan(master);
+    const struct mg_plan *after = &reload->bundle.plan;
+    if (before->dns_timeout != after->dns_timeout || before->dns_tries != after->dns_tries) {
+        append(&reload->report, "gateway.dns: timeout and tries hold for workers that start from "
+                                "now on\n");
+    }
+}
+
 static void begin_switch(struct mg_master *master, uint64_t now_ms)
 {
     struct mg_reload *reload = &master->reload;
     enum mg_log_level level;
     mg_difference_describe(&master->bundle, &reload->bundle, &reload->report);
+    note_late_settings(master, reload);
     mg_bundle_close(&master->bundle);
     master->bundle = reload->bundle; /* from now on replacements of dead workers load this one */
     reload->has_bundle = false;
@@ -369,7 +380,7 @@ void mg_reload_heard(struct mg_master *master, uint32_t index,
         }
         refuse(master, MG_EXIT_CONFIG, now_ms);
         return;
-    } else if (strcmp(message->digest, reload->bundle.plan.digest) != 0) {
+    } else if (strcmp(message->text, reload->bundle.plan.digest) != 0) {
         append(&reload->report, "Worker %u has read another bundle.\n", index);
         refuse(master, MG_EXIT_FAILED, now_ms);
         return;

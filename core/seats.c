@@ -2,6 +2,8 @@
 /* The worker table: births, deaths, heartbeats. */
 #include "seats.h"
 
+#include "channel.h"
+
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -53,12 +55,25 @@ void mg_seats_fill(struct mg_seats *seats, uint32_t index, pid_t pid, int channe
     seat->stuck = seat->built = false;
 }
 
+/* A failure is not worth a word: that worker is about to be replaced, and then it is told again. */
+static void send_quarantine(const struct mg_seat *seat, const char *plugin)
+{
+    struct mg_channel_message message = {.kind = MG_CHANNEL_QUARANTINE};
+    snprintf(message.text, sizeof message.text, "%s", plugin);
+    (void)!(seat->state == MG_SEAT_SERVING && mg_channel_send(seat->channel, &message, -1));
+}
+
 void mg_seats_ready(struct mg_seats *seats, uint32_t index, uint64_t generation, uint64_t now_ms)
 {
     struct mg_seat *seat = &seats->items[index];
     seat->state = MG_SEAT_SERVING;
     seat->ready_ms = now_ms;
     seat->generation = generation;
+    for (size_t i = 0; i < MG_CULPRITS; i++) {
+        if (seats->culprits[i].until_ms > now_ms) {
+            send_quarantine(seat, seats->culprits[i].plugin);
+        }
+    }
 }
 
 /* --- deaths ------------------------------------------------------------------------------ */
@@ -152,7 +167,43 @@ int mg_seats_died(struct mg_seats *seats, pid_t pid, int status, bool wanted, ui
 
 /* --- heartbeat --------------------------------------------------------------------------- */
 
-static void kill_stuck(struct mg_seats *seats, uint32_t index, uint64_t still_ms)
+static struct mg_culprit *culprit_of(struct mg_seats *seats, mg_str plugin)
+{
+    struct mg_culprit *least = &seats->culprits[0];
+    for (size_t i = 0; i < MG_CULPRITS; i++) {
+        struct mg_culprit *culprit = &seats->culprits[i];
+        if (mg_str_equal(mg_str_from(culprit->plugin), plugin)) {
+            return culprit;
+        }
+        least = culprit->kills < least->kills ? culprit : least;
+    }
+    *least = (struct mg_culprit){.kills = 0};
+    memcpy(least->plugin, plugin.ptr, plugin.len);
+    return least;
+}
+
+/* The slot's text may lack its NUL: the worker could have been killed while it wrote it. */
+static void blame(struct mg_seats *seats, const struct mg_slot *slot, uint64_t now_ms)
+{
+    const mg_str plugin = mg_str_make(slot->plugin, strnlen(slot->plugin, MG_SLOT_TEXT - 1));
+    if (!slot->running || plugin.len == 0) {
+        return;
+    }
+    struct mg_culprit *culprit = culprit_of(seats, plugin);
+    if (++culprit->kills < MG_CULPRIT_KILLS) {
+        return;
+    }
+    culprit->kills = 0;
+    culprit->until_ms = now_ms + MG_CULPRIT_MS;
+    mg_log_write(seats->log, MG_LOG_ALERT, "master",
+                 "plugin \"%s\" has hung %d workers: it is not called for a while", culprit->plugin,
+                 MG_CULPRIT_KILLS);
+    for (uint32_t i = 0; i < seats->count; i++) {
+        send_quarantine(&seats->items[i], culprit->plugin);
+    }
+}
+
+static void kill_stuck(struct mg_seats *seats, uint32_t index, uint64_t still_ms, uint64_t now_ms)
 {
     struct mg_seat *seat = &seats->items[index];
     char running[600] = "";
@@ -162,6 +213,7 @@ static void kill_stuck(struct mg_seats *seats, uint32_t index, uint64_t still_ms
                  suspect(mg_shm_slot(seats->shm, index), running, sizeof running));
     seat->stuck = true;
     kill(seat->pid, SIGKILL);
+    blame(seats, mg_shm_slot(seats->shm, index), now_ms);
 }
 
 void mg_seats_watch(struct mg_seats *seats, uint64_t watchdog_ms, uint64_t now_ms)
@@ -183,7 +235,7 @@ void mg_seats_watch(struct mg_seats *seats, uint64_t watchdog_ms, uint64_t now_m
                                       ? WATCHDOG_START_MS
                                       : watchdog_ms;
         if (watchdog_ms > 0 && now_ms - seat->beat_ms >= patience) {
-            kill_stuck(seats, i, now_ms - seat->beat_ms);
+            kill_stuck(seats, i, now_ms - seat->beat_ms, now_ms);
         }
     }
 }

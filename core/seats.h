@@ -36,11 +36,22 @@ struct mg_seat {
     bool built;             /* BUILT for the reload under way */
 };
 
+#define MG_CULPRITS 8       /* plugins whose kills are remembered */
+#define MG_CULPRIT_KILLS 3  /* so many send a plugin into quarantine (plugin-interface, 4.3) */
+#define MG_CULPRIT_MS 10000 /* how long workers are told of it at their start */
+
+struct mg_culprit { /* a plugin that was running when the watchdog killed */
+    char plugin[MG_SLOT_TEXT];
+    uint32_t kills;    /* since the last quarantine */
+    uint64_t until_ms; /* in quarantine, 0 = not */
+};
+
 struct mg_seats {
     struct mg_seat *items;
     uint32_t count;
     struct mg_log *log;
     struct mg_shm *shm;
+    struct mg_culprit culprits[MG_CULPRITS];
 };
 
 void mg_seats_init(struct mg_seats *seats, uint32_t count, struct mg_log *log, struct mg_shm *shm);
@@ -54,7 +65,9 @@ void mg_seats_ready(struct mg_seats *seats, uint32_t index, uint64_t generation,
  * back what it held in shared memory, sets respawn_ms. The index, or -1: no worker. wanted: it was
  * told to end, so this is no crash. */
 int mg_seats_died(struct mg_seats *seats, pid_t pid, int status, bool wanted, uint64_t now_ms);
-/* Kills every worker whose heartbeat has stood still for watchdog_ms outside of the poll call. */
+/* Kills every worker whose heartbeat has stood still for watchdog_ms outside of the poll call. When
+ * a plugin has hung three of them, all workers that serve, and those that start within 10 s, are
+ * told not to call it (QUARANTINE). */
 void mg_seats_watch(struct mg_seats *seats, uint64_t watchdog_ms, uint64_t now_ms);
 
 uint32_t mg_seats_in(const struct mg_seats *seats, enum mg_seat_state state);

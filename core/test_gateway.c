@@ -14,6 +14,7 @@
 #include "model/req.h"
 #include "net/dns.h"
 #include "net/pool.h"
+#include "net/sink.h"
 #include "script/checker.h"
 #include "script/export.h"
 #include "test_stream.h"
@@ -32,6 +33,7 @@
 #define NAMES_BYTES (1024UL * 1024)
 #define CONNECTIONS 100000
 #define BACKLOG 1024
+#define SINKS_MS 1000 /* for log lines still queued at the end */
 #define TICK_MS 250 /* of the shared clock, as the master's */
 
 /* A request that has ended and the test was not told of yet. */
@@ -50,6 +52,7 @@ struct mg_test {
     struct mg_shm *shm;
     struct mg_dns *dns;
     struct mg_pool *pool;
+    struct mg_sinks *sinks;
     struct mg_environment environment;
     char *lua_path, *plugins_path, *ffi_header;
     struct mg_server server;
@@ -358,6 +361,7 @@ static void before_poll(void *context)
     if (test->serving) {
         mg_server_turn_end(&test->server);
     }
+    mg_sinks_flush(test->sinks);
     if (test->shm && now_ms >= test->ticked_ms + TICK_MS) {
         test->ticked_ms = now_ms;
         mg_shm_tick(test->shm, now_ms, mg_clock_wall_ms(&test->loop.clock));
@@ -463,6 +467,7 @@ static int open_parts(struct mg_test *test, const char *name)
     static const struct mg_dns_options dns_options = {
         .timeout_ms = 2000, .tries = 2, .stale_ms = 3600 * 1000, .negative_ms = 1000};
     int err = open_log(test);
+    test->sinks = mg_sinks_open(&test->loop, NULL, test->log);
     if (!err) {
         mg_log_set_clock(test->log, &test->loop.clock);
         err = mg_dns_open(&test->dns, &test->loop, &dns_options);
@@ -473,6 +478,7 @@ static int open_parts(struct mg_test *test, const char *name)
                                                 .log = test->log,
                                                 .pool = test->pool,
                                                 .dns = test->dns,
+                                                .sinks = test->sinks,
                                                 .lua_path = test->lua_path,
                                                 .plugins_path = test->plugins_path,
                                                 .ffi_header = test->ffi_header,
@@ -517,6 +523,7 @@ static void close_loop(struct mg_test *test)
         mg_generation_release(test->current);
         test->current = NULL;
     }
+    mg_sinks_close(test->sinks, SINKS_MS);
     if (test->pool) {
         mg_pool_close(test->pool);
     }

@@ -13,6 +13,7 @@
 #include "net/dns.h"
 #include "net/loop.h"
 #include "net/pool.h"
+#include "net/sink.h"
 #include "script/budget.h"
 #include "script/generation.h"
 
@@ -29,6 +30,13 @@
 #define RESERVED_FILES 128     /* descriptors that are neither a client's nor its upstream's */
 #define ERRORS_BYTES (1 << 20) /* longest text of errors sent to the master */
 #define SLOW_MS 1000           /* pace of what need not be done each turn */
+#define EXHAUSTED_DRAIN_MS 5000
+#define SINKS_MS 5000 /* for the last log lines */
+
+struct old_generation {
+    struct mg_generation *generation;
+    uint64_t retired_ms;
+};
 
 struct worker {
     const struct mg_worker_parts *parts;
@@ -40,10 +48,11 @@ struct worker {
     struct mg_server server;
     bool serving; /* the server is open and listens */
     uv_poll_t channel_poll;
-    struct mg_deadline slow;
+    struct mg_deadline slow, too_late;
+    struct mg_sinks *sinks;
 
     struct mg_generation *current, *next;
-    struct mg_generation *old[OLD_GENERATIONS];
+    struct old_generation old[OLD_GENERATIONS];
     uint32_t old_count;
     struct mg_bundle bundle; /* of the generation being built by PREPARE */
     uint64_t building;       /* its number, 0 = none */
@@ -57,7 +66,7 @@ static void tell(struct worker *worker, enum mg_channel_kind kind, uint64_t numb
 {
     struct mg_channel_message message = {.kind = kind, .number = number};
     if (kind == MG_CHANNEL_BUILT) {
-        memcpy(message.digest, worker->bundle.plan.digest, sizeof message.digest);
+        memcpy(message.text, worker->bundle.plan.digest, sizeof message.text);
     }
     const int err = mg_channel_send(worker->parts->channel, &message, fd);
     if (err) {
@@ -150,8 +159,8 @@ static void release_old(struct worker *worker)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < worker->old_count; i++) {
-        if (worker->old[i]->references == 1) {
-            mg_generation_release(worker->old[i]);
+        if (worker->old[i].generation->references == 1) {
+            mg_generation_release(worker->old[i].generation);
         } else {
             worker->old[kept++] = worker->old[i];
         }
@@ -187,7 +196,7 @@ static bool has_room(struct worker *worker, char *reason, size_t reason_bytes)
     if (worker->old_count < OLD_GENERATIONS && (most == 0 || live < most)) {
         return true;
     }
-    const struct mg_generation *oldest = worker->old[0];
+    const struct mg_generation *oldest = worker->old[0].generation;
     snprintf(reason, reason_bytes,
              "worker %u: %u generations are alive (plugins.max_generations); the oldest, number "
              "%" PRIu64 ", is %" PRIu64 " s old and held by %u requests\n",
@@ -234,10 +243,13 @@ static void switch_over(struct worker *worker, uint64_t number)
     worker->current = worker->next;
     worker->next = NULL;
     mg_generation_hold(previous); /* ours, while it is in old[] */
-    worker->old[worker->old_count++] = previous;
+    worker->old[worker->old_count++] = (struct old_generation){
+        .generation = previous, .retired_ms = mg_loop_now_ms(&worker->loop)};
     mg_server_use(&worker->server, worker->current);
     mg_generation_activate(worker->current, previous);
     mg_generation_retire(previous);
+    const struct mg_gateway *gateway = &worker->current->config->gateway;
+    mg_dns_set_memory(worker->dns, gateway->dns.stale, gateway->dns.negative);
     worker->slot->generation = number;
     tell(worker, MG_CHANNEL_SWITCHED, number, -1);
 }
@@ -268,6 +280,14 @@ static void drain(struct worker *worker)
     }
 }
 
+/* The plugin named has hung several workers. */
+static void quarantine(struct worker *worker, const char *plugin)
+{
+    if (worker->current) {
+        mg_generation_quarantine(worker->current, mg_str_from(plugin));
+    }
+}
+
 static void obey(struct worker *worker, const struct mg_channel_message *message, int fd)
 {
     switch (message->kind) {
@@ -286,7 +306,11 @@ static void obey(struct worker *worker, const struct mg_channel_message *message
     case MG_CHANNEL_CUT:
         stop(worker, MG_EXIT_OK);
         break;
+    case MG_CHANNEL_QUARANTINE:
+        quarantine(worker, message->text);
+        break;
     case MG_CHANNEL_REOPEN:
+        mg_sinks_reopen(worker->sinks);
         if (mg_log_reopen(worker->parts->log)) {
             mg_log_write(worker->parts->log, MG_LOG_ERROR, "worker",
                          "cannot open the error log anew, the old one stays");
@@ -332,15 +356,48 @@ static void before_poll(void *context)
     if (worker->old_count > 0) {
         release_old(worker);
     }
-    /* Log sinks (net/sink.h) are flushed here. */
+    mg_sinks_flush(worker->sinks);
     mg_slot_beat(worker->slot);
     mg_slot_waiting(worker->slot, true);
+}
+
+/* Requests on old generations have plugins.drain_timeout to end. */
+static void cut_old(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->old_count; i++) {
+        const struct old_generation *old = &worker->old[i];
+        const uint64_t patience = old->generation->config->gateway.plugins_drain_timeout;
+        if (patience && mg_loop_now_ms(&worker->loop) - old->retired_ms >= patience) {
+            mg_server_cut_generation(&worker->server, old->generation);
+        }
+    }
+}
+
+static void on_too_late(struct mg_deadline *deadline)
+{
+    stop(MG_CONTAINER(deadline, struct worker, too_late), MG_EXIT_OK);
+}
+
+/* New connections wait in the queue of the socket, which the master holds, for the replacement: so
+ * this drain is a short one. */
+static void make_room(struct worker *worker)
+{
+    mg_log_write(worker->parts->log, MG_LOG_WARN, "worker",
+                 "Lua memory stays over 90 %% of limits.lua_memory: this worker is replaced");
+    mg_deadline_arm(mg_deadlines_class(&worker->loop.deadlines, EXHAUSTED_DRAIN_MS),
+                    &worker->too_late, on_too_late, mg_loop_now_ms(&worker->loop));
+    drain(worker);
 }
 
 static void on_slow(struct mg_deadline *deadline)
 {
     struct worker *worker = MG_CONTAINER(deadline, struct worker, slow);
     mg_log_flush(worker->parts->log);
+    cut_old(worker);
+    if (worker->serving && !mg_deadline_armed(&worker->too_late) &&
+        mg_generation_is_exhausted(worker->current)) {
+        make_room(worker);
+    }
     mg_deadline_arm(mg_deadlines_class(&worker->loop.deadlines, SLOW_MS), deadline, on_slow,
                     mg_loop_now_ms(&worker->loop));
 }
@@ -373,8 +430,13 @@ static int become_user(const struct mg_worker_parts *parts)
 static int open_parts(struct worker *worker)
 {
     const struct mg_worker_parts *parts = worker->parts;
-    static const struct mg_dns_options dns_options = {
-        .timeout_ms = 2000, .tries = 2, .stale_ms = 3600 * 1000, .negative_ms = 1000};
+    const struct mg_plan *plan = &parts->bundle->plan;
+    const struct mg_dns_options dns_options = {.timeout_ms = plan->dns_timeout,
+                                               .tries = plan->dns_tries,
+                                               .stale_ms = plan->dns_stale,
+                                               .negative_ms = plan->dns_negative};
+    worker->sinks =
+        mg_sinks_open(&worker->loop, mg_shm_stats(parts->shm, parts->index), parts->log);
     worker->channel_poll.data = worker;
     int err = uv_poll_init(&worker->loop.uv, &worker->channel_poll, parts->channel);
     err = err ? err : uv_poll_start(&worker->channel_poll, UV_READABLE, on_channel);
@@ -389,6 +451,7 @@ static int open_parts(struct worker *worker)
                                                   .shm = parts->shm,
                                                   .pool = worker->pool,
                                                   .dns = worker->dns,
+                                                  .sinks = worker->sinks,
                                                   .lua_path = parts->paths->lua,
                                                   .plugins_path = parts->paths->plugins,
                                                   .ffi_header = parts->paths->ffi_header,
@@ -402,7 +465,7 @@ static int open_parts(struct worker *worker)
 static void close_generations(struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->old_count; i++) {
-        mg_generation_release(worker->old[i]);
+        mg_generation_release(worker->old[i].generation);
     }
     if (worker->next) {
         mg_generation_release(worker->next);
@@ -417,6 +480,7 @@ static void close_parts(struct worker *worker)
     worker->slot->ready = 0;
     worker->loop.before_poll = NULL;
     mg_deadline_cancel(&worker->slow);
+    mg_deadline_cancel(&worker->too_late);
     if (worker->serving) {
         mg_server_close(&worker->server);
     }
@@ -427,6 +491,7 @@ static void close_parts(struct worker *worker)
     if (worker->dns) {
         mg_dns_close(worker->dns);
     }
+    mg_sinks_close(worker->sinks, SINKS_MS);
     uv_close((uv_handle_t *)&worker->channel_poll, NULL);
     mg_loop_close(&worker->loop);
 }
@@ -456,6 +521,7 @@ int mg_worker_run(const struct mg_worker_parts *parts)
     worker->loop.context = worker;
     worker->loop.waiting = &worker->slot->waiting;
     mg_deadline_init(&worker->slow);
+    mg_deadline_init(&worker->too_late);
     on_slow(&worker->slow);
     err = open_parts(worker);
     worker->exit_code = MG_EXIT_FAILED;

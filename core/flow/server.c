@@ -95,6 +95,25 @@ void mg_server_drain(struct mg_server *server, void (*on_drained)(void *context)
     mg_server_check_drained(server);
 }
 
+static struct mg_client *client_of(struct mg_server *server, const struct mg_generation *generation)
+{
+    for (struct mg_link *at = server->clients.next; at != &server->clients; at = at->next) {
+        struct mg_client *client = MG_CONTAINER(at, struct mg_client, link);
+        if (client->exchange && client->exchange->generation == generation) {
+            return client;
+        }
+    }
+    return NULL;
+}
+
+void mg_server_cut_generation(struct mg_server *server, const struct mg_generation *generation)
+{
+    struct mg_client *client;
+    while ((client = client_of(server, generation)) != NULL) {
+        mg_client_cut(client); /* takes it off the list */
+    }
+}
+
 void mg_server_turn_end(struct mg_server *server)
 {
     while (!mg_list_empty(&server->ended_exchanges)) {

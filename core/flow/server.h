@@ -25,5 +25,7 @@ MG_NODISCARD int mg_server_listen(struct mg_server *server, int fd, bool is_unix
 void mg_server_drain(struct mg_server *server, void (*on_drained)(void *context), void *context);
 /* Cuts everything at once; also frees the pooled exchanges when they have ended. */
 void mg_server_close(struct mg_server *server);
+/* Cuts the requests of one generation that are under way (plugins.drain_timeout). */
+void mg_server_cut_generation(struct mg_server *server, const struct mg_generation *generation);
 /* At the end of each loop turn (the worker's before_poll): recycles what has ended. */
 void mg_server_turn_end(struct mg_server *server);

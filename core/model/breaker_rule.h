@@ -14,7 +14,7 @@
 
 struct mg_shm;
 
-#define MG_BREAKER_SHARE(percent) ((uint32_t)((percent)*1000))
+#define MG_BREAKER_SHARE(percent) ((uint32_t)((percent)*1000 + 0.5))
 
 struct mg_breaker_rule {
     bool by_count;         /* window: the last window_calls results, else window_ms in buckets */

@@ -469,6 +469,12 @@ static void cancel_waiters(struct entry *entry)
     }
 }
 
+void mg_dns_set_memory(struct mg_dns *dns, uint32_t stale_ms, uint32_t negative_ms)
+{
+    dns->options.stale_ms = stale_ms;
+    dns->options.negative_ms = negative_ms;
+}
+
 void mg_dns_close(struct mg_dns *dns)
 {
     dns->is_closing = true;

@@ -46,6 +46,8 @@ struct mg_dns_answer {
 /* MG_EINVALID: servers cannot be read. */
 MG_NODISCARD int mg_dns_open(struct mg_dns **out, struct mg_loop *loop,
                              const struct mg_dns_options *options);
+/* How long answers are used beyond their time and failures remembered, from now on. */
+void mg_dns_set_memory(struct mg_dns *dns, uint32_t stale_ms, uint32_t negative_ms);
 /* What is pending fires with MG_ECANCELLED. Not to be called from a query's fn. */
 void mg_dns_close(struct mg_dns *dns);
 /* From literal ("[::1]" also in brackets) or cache: 0 and the answer (copy it: it lives until the

@@ -72,7 +72,8 @@ static void tell_stats(struct mg_sink *sink)
     sink->told = *now;
 }
 
-static void free_sink(struct mg_sink *sink)
+/* Closes it for good; the struct stays while there are references. */
+static void end_sink(struct mg_sink *sink)
 {
     tell_stats(sink);
     mg_deadline_cancel(&sink->retry);
@@ -84,7 +85,10 @@ static void free_sink(struct mg_sink *sink)
     }
     mg_sink_queue_deinit(&sink->queue);
     free((char *)sink->settings.path.ptr);
-    free(sink);
+    sink->sinks = NULL;
+    if (sink->references == 0) {
+        free(sink);
+    }
 }
 
 /* --- opening --- */
@@ -197,6 +201,9 @@ void mg_sink_close(struct mg_sink *sink)
 {
     mg_require(sink->references > 0);
     sink->references--; /* the next flush frees it, when nothing is queued */
+    if (sink->references == 0 && !sink->sinks) {
+        free(sink);
+    }
 }
 
 /* --- lines --- */
@@ -208,6 +215,9 @@ size_t mg_sink_line_bytes(const struct mg_sink *sink)
 
 void mg_sink_put(struct mg_sink *sink, mg_str line)
 {
+    if (!sink->sinks) {
+        return; /* after the end */
+    }
     if (line.len > mg_sink_line_bytes(sink)) {
         mg_sink_queue_refuse(&sink->queue, MG_SINK_TOO_BIG, wall_ms(sink));
         return;
@@ -294,6 +304,9 @@ static void account_file(struct mg_sink *sink)
 static void on_file_done(void *context)
 {
     struct mg_sink *sink = context;
+    if (!sink->sinks) {
+        return; /* too late, see mg_sinks_close */
+    }
     account_file(sink);
     if (sink->err && !sink->sinks->closing) {
         retry_later(sink, RETRY_FILE_MS);
@@ -346,7 +359,7 @@ void mg_sinks_flush(struct mg_sinks *sinks)
         }
         tell_stats(sink);
         if (sink->references == 0 && is_idle(sink)) {
-            free_sink(sink);
+            end_sink(sink);
         }
     }
 }
@@ -416,7 +429,6 @@ void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
     sinks->closing = true;
     while (!mg_list_empty(&sinks->all)) {
         struct mg_sink *sink = MG_CONTAINER(sinks->all.next, struct mg_sink, link);
-        mg_require(sink->references == 0);
         if (sink->is_file) {
             finish_file(sink, until_ms);
         } else {
@@ -424,10 +436,12 @@ void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
         }
         mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, wall_ms(sink));
         if (sink->is_file && sink->file.busy) {
-            mg_link_remove(&sink->link); /* a disk hangs: the thread keeps it, the process ends */
+            mg_link_remove(&sink->link); /* a disk hangs: the thread keeps it for ever */
+            sink->references++;
+            sink->sinks = NULL;
             continue;
         }
-        free_sink(sink);
+        end_sink(sink);
     }
     free(sinks);
 }

@@ -41,11 +41,11 @@ struct mg_sink_settings {
 };
 
 /* stats: counts lines written and lost; log: told when a file fails and works again; both may be
- * NULL. Files over RLIMIT_FSIZE become an error
- * instead of the process's end (SIGXFSZ is ignored from here on). */
+ * NULL. Files over RLIMIT_FSIZE become an error instead of the process's end (SIGXFSZ is ignored
+ * from here on). */
 struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats, struct mg_log *log);
-/* Writes what is queued for at most most_ms, counts the rest as lost and frees everything. Every
- * sink must have been closed. Runs the loop while a file is being written. */
+/* Writes what is queued for at most most_ms, counts the rest as lost and frees everything. A sink
+ * that still has references takes no more lines. Runs the loop while a file is being written. */
 void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms);
 
 /* The sink with these settings, with one more reference. A negative errno with a sentence that

@@ -86,7 +86,11 @@ int mg_bundle_writer_add(struct mg_bundle_writer *writer, mg_str name, mg_str da
     X(watchdog_ms)                                                                                 \
     X(drain_delay)                                                                                 \
     X(drain_timeout)                                                                               \
-    X(init_timeout)
+    X(init_timeout)                                                                                \
+    X(dns_timeout)                                                                                 \
+    X(dns_tries)                                                                                   \
+    X(dns_stale)                                                                                   \
+    X(dns_negative)
 #define PLAN_TEXTS(X)                                                                              \
     X(user)                                                                                        \
     X(error_log)                                                                                   \

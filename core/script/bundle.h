@@ -31,6 +31,7 @@ struct mg_plan {
     uint64_t shared_memory;         /* bytes wanted */
     uint64_t limit_cells, breakers; /* needed by the configuration */
     uint64_t watchdog_ms, drain_delay, drain_timeout, init_timeout; /* ms */
+    uint32_t dns_timeout, dns_tries, dns_stale, dns_negative;       /* ms, but for tries */
     char user[64];
     char error_log[512]; /* empty = stderr */
     char log_level[16];

@@ -137,7 +137,8 @@ static struct mg_quarantine *quarantine_of(struct mg_vm *vm, int32_t index)
     return turn->plugin && turn->may_quarantine ? &vm->quarantines[turn->plugin_index] : NULL;
 }
 
-static void enter(struct mg_vm *vm, struct mg_quarantine *quarantine, const struct mg_turn *turn)
+static void enter(struct mg_vm *vm, struct mg_quarantine *quarantine, const struct mg_turn *turn,
+                  const char *reason)
 {
     if (!quarantine->until_ms) {
         vm->quarantined++;
@@ -145,9 +146,21 @@ static void enter(struct mg_vm *vm, struct mg_quarantine *quarantine, const stru
     *quarantine = (struct mg_quarantine){.until_ms = mg_loop_now_ms(vm->loop) + MG_QUARANTINE_MS};
     char component[128];
     name_component(turn, component, sizeof component);
-    mg_vm_log(vm, MG_LOG_WARN, component, NULL,
-              MG_STR("reached three limits in 10 s: not called for 10 s"));
+    mg_vm_log(vm, MG_LOG_WARN, component, NULL, mg_str_from(reason));
 }
+
+void mg_fault_quarantine(struct mg_vm *vm, mg_str plugin)
+{
+    for (uint32_t i = 0; i < vm->turn_count; i++) {
+        struct mg_quarantine *quarantine = quarantine_of(vm, (int32_t)i);
+        if (quarantine && mg_str_equal(mg_str_from(vm->turns[i].plugin), plugin)) {
+            enter(vm, quarantine, &vm->turns[i], "has hung three workers: not called for 10 s");
+            return;
+        }
+    }
+}
+
+static const char three_limits[] = "reached three limits in 10 s: not called for 10 s";
 
 static void count_limit(struct mg_vm *vm, int32_t index)
 {
@@ -158,7 +171,7 @@ static void count_limit(struct mg_vm *vm, int32_t index)
     const uint64_t now_ms = mg_loop_now_ms(vm->loop);
     if (quarantine->until_ms) { /* only a trial runs then, or what had begun before */
         if (quarantine->trial_ms) {
-            enter(vm, quarantine, turn_of(vm, index));
+            enter(vm, quarantine, turn_of(vm, index), three_limits);
         }
         return;
     }
@@ -167,7 +180,7 @@ static void count_limit(struct mg_vm *vm, int32_t index)
     times[1] = times[0];
     times[0] = now_ms ? now_ms : 1;
     if (times[2] && now_ms - times[2] <= MG_QUARANTINE_MS) {
-        enter(vm, quarantine, turn_of(vm, index));
+        enter(vm, quarantine, turn_of(vm, index), three_limits);
     }
 }
 

@@ -257,10 +257,131 @@ int mg_ffi_regex_exec(struct mg_vm *vm, const struct mg_regex *regex, const char
 
 /* ---- end of PDK ---------------------------------------------------------------------------- */
 
-/* ---- policies: limiter, breaker (script/limit.c, script/breaker.c) -------------------------- */
+/* ---- policies: limiter, breaker (script/api_limit.c, script/api_breaker.c) ------------------- */
+
+/* Outcome words as numbers of enum mg_outcome; -1: there is no such word. */
+int mg_ffi_outcome_of(const char *word, size_t len);
+int mg_ffi_req_outcome(const struct mg_req *req);
+/* Why the request ends as it does; before response.exit, which keeps it. */
+int mg_ffi_req_set_outcome(struct mg_req *req, int outcome);
+/* Notes for the access log, JSON objects. */
+int mg_ffi_req_note_breaker(struct mg_req *req, const char *json, size_t len);
+/* The exchange with the upstream is cut when its response head is not there in ms, and the request
+ * ends with 503 and that outcome; 0 = no such limit. */
+int mg_ffi_up_head_timeout(struct mg_req *req, double ms, int outcome);
+
+/* Several limits that are decided together: one for each entry of the plugin, Lua's to free.
+ * They count in the memory that all workers share. */
+struct mg_ffi_limits;
+struct mg_ffi_limit_rule {
+    int algorithm; /* 0 fixed-window, 1 sliding-window, 2 token-bucket, 3 gcra, 4 concurrency */
+    int align_first, shadow;
+    double quota, window_ms, burst, max_keys;
+};
+/* Right after a decision. */
+struct mg_ffi_limit_answer {
+    int asked; /* took part: the others are of an earlier decision */
+    int ok, too_big, overflow;
+    double remaining, reset_ms, retry_ms;
+};
+struct mg_ffi_limits *mg_ffi_limits_new(struct mg_vm *vm); /* NULL: there is no shared memory */
+void mg_ffi_limits_free(struct mg_ffi_limits *limits);
+/* identity: what makes its counters its own. Its index (0 to 15), or a negative error. */
+int mg_ffi_limits_add(struct mg_ffi_limits *limits, const struct mg_ffi_limit_rule *rule,
+                      const char *identity, size_t identity_len, const char *name,
+                      size_t name_len);
+const struct mg_ffi_limit_answer *mg_ffi_limits_answer(const struct mg_ffi_limits *limits,
+                                                       int index);
+/* The key of the request: begin, its parts in order, then use it for one limit or more. A tag keeps
+ * parts of different meaning apart. */
+void mg_ffi_limits_key(struct mg_ffi_limits *limits);
+void mg_ffi_limits_text(struct mg_ffi_limits *limits, int tag, const char *text, size_t len);
+/* The client's address under prefixes of so many bits; as text where it is no IP address. */
+void mg_ffi_limits_address(struct mg_ffi_limits *limits, int tag, struct mg_req *req, int ipv4_bits,
+                           int ipv6_bits);
+void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index);
+/* Decides on the limits that were given a key since the last decision, and charges all or none.
+ * 1 admitted, 0 denied. What is held is given back when the request ends. */
+int mg_ffi_limits_take(struct mg_ffi_limits *limits, struct mg_req *req);
+/* Leaves the note for the access log: of that limit, with shadow limits that would have denied. */
+int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
+                       const char *decision, size_t len);
+/* A key part resolved to nothing. */
+void mg_ffi_limits_missing(struct mg_ffi_limits *limits);
+
+/* One circuit breaker, Lua's to free; its state is common to all workers. */
+struct mg_ffi_breaker;
+struct mg_ffi_breaker_rule {
+    int by_count, buckets, window_calls, min_requests, consecutive, probes, probe_results, shadow;
+    double window_ms, failure_percent, network_percent, open_base_ms, open_factor, open_max_ms,
+        open_jitter_percent, probe_success_percent;
+};
+/* Of the last call. */
+struct mg_ffi_breaker_answer {
+    int state;   /* 0 closed, 1 open, 2 half-open */
+    int probe;   /* the request was admitted as a probe */
+    int changed; /* that call brought about a transition: */
+    int from, to, reason, n;
+    double retry_ms, open_ms, total, failures, network;
+};
+/* NULL: there is no shared memory, or no room (*error is a negative code). */
+struct mg_ffi_breaker *mg_ffi_breaker_new(struct mg_vm *vm, const struct mg_ffi_breaker_rule *rule,
+                                          const char *name, size_t len, int *error);
+void mg_ffi_breaker_free(struct mg_ffi_breaker *breaker);
+const struct mg_ffi_breaker_answer *mg_ffi_breaker_answer(const struct mg_ffi_breaker *breaker);
+const char *mg_ffi_breaker_state_name(int state);
+const char *mg_ffi_breaker_reason_name(int reason);
+/* May the request go on? 1 or 0. A slot it takes is given back when the request ends. */
+int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req);
+/* Result of a request that was admitted: 0 success, 1 failure, 2 failure of the network. 1: it was
+ * the first one, and counted. A later failure of the same request (its body) counts too, with
+ * again = 1. */
+int mg_ffi_breaker_result(struct mg_ffi_breaker *breaker, struct mg_req *req, int result,
+                          int again);
+
 /* ---- end of policies ----------------------------------------------------------------------- */
 
 /* ---- log ----------------------------------------------------------------------------------- */
+
+/*
+ * The access log (lua/moongate/access_log.lua): what a line shows, and where it goes. Both are made
+ * in `configure` and belong to Lua: free them once.
+ */
+struct mg_record;
+struct mg_sink;
+struct mg_ffi_log_form {
+    int form;      /* 0 JSON, 1 combined, 2 template */
+    int client_ip; /* 0 full, 1 prefix, 2 hash, 3 none */
+    int action;    /* with secrets: 0 mask, 1 hash, 2 remove */
+    double line_bytes;
+    struct mg_ffi_str hash_key; /* empty = random */
+};
+struct mg_record *mg_ffi_log_record(const struct mg_ffi_log_form *form);
+void mg_ffi_log_record_free(struct mg_record *record);
+/* Secrets, before the fields: name of an argument (0) or of a header (1). 0: bad name. */
+int mg_ffi_log_hide(struct mg_record *record, int is_header, const char *name, size_t len);
+/* A field by name; 0: there is none of that name in this form. */
+int mg_ffi_log_field(struct mg_record *record, const char *name, size_t len, const char *fallback,
+                     size_t fallback_len);
+void mg_ffi_log_literal(struct mg_record *record, const char *text, size_t len);
+void mg_ffi_log_constant(struct mg_record *record, const char *key, size_t len, const char *json,
+                         size_t json_len);
+struct mg_ffi_log_target {
+    int kind; /* 0 stdout, 1 stderr, 2 file */
+    struct mg_ffi_str path;
+    int mode;
+    double reopen_ms, queue_bytes, queue_entries; /* of this worker */
+    int drop_newest;
+};
+/* The sink with these settings, shared with other entries and generations. NULL with a sentence. */
+struct mg_sink *mg_ffi_log_sink(struct mg_vm *vm, const struct mg_ffi_log_target *target,
+                                char *message, size_t room);
+void mg_ffi_log_sink_free(struct mg_sink *sink);
+/* Writes the line of the request; returns its length. */
+int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record, struct mg_sink *sink);
+/* Lines so far: written, dropped, queued. */
+void mg_ffi_log_counts(const struct mg_sink *sink, double counts[3]);
+
 /* ---- end of log ---------------------------------------------------------------------------- */
 
 /* ---- HTTP client --------------------------------------------------------------------------- */

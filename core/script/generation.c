@@ -153,6 +153,11 @@ void mg_generation_retire(struct mg_generation *generation)
     mg_generation_release(generation);
 }
 
+void mg_generation_quarantine(struct mg_generation *generation, mg_str plugin)
+{
+    mg_fault_quarantine(generation->vm, plugin);
+}
+
 bool mg_generation_is_exhausted(const struct mg_generation *generation)
 {
     return generation->vm->exhausted;
@@ -187,6 +192,7 @@ static struct mg_vm *make_vm(struct build *build)
         .log_context = build,
         .pool = environment->pool,
         .shm = environment->shm,
+        .sinks = environment->sinks,
         .worker = environment->worker,
         .workers = environment->workers,
     };

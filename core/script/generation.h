@@ -20,6 +20,7 @@ struct mg_log;
 struct mg_shm;
 struct mg_pool;
 struct mg_dns;
+struct mg_sinks;
 
 /* What a generation's Lua may reach; outlives it. */
 struct mg_environment {
@@ -28,6 +29,7 @@ struct mg_environment {
     struct mg_shm *shm;
     struct mg_pool *pool; /* for moongate.http */
     struct mg_dns *dns;
+    struct mg_sinks *sinks;   /* for access logs; NULL: entries of access-log are refused */
     const char *lua_path;     /* folder of lua/moongate */
     const char *plugins_path; /* folder of the plugins we ship */
     const char *ffi_header;   /* path of core/script/ffi.h */
@@ -69,6 +71,8 @@ void mg_generation_release(struct mg_generation *generation);
  * true, the CPU limiter moves (mg_generation_activate of the new one does that), the worker's
  * reference is given back. */
 void mg_generation_retire(struct mg_generation *generation);
+/* The plugin has hung three workers: it goes into quarantine here too. */
+void mg_generation_quarantine(struct mg_generation *generation, mg_str plugin);
 /* Its Lua memory stays over 90 % of limits.lua_memory: the worker is to be drained and replaced. */
 bool mg_generation_is_exhausted(const struct mg_generation *generation);
 /* It is the current one: its compiler goes on and it owns the profiler. */

@@ -20,6 +20,7 @@ struct mg_ffi_shared;
 struct mg_loop;
 struct mg_pool;
 struct mg_shm;
+struct mg_sinks;
 struct mg_stats;
 
 /* A line of the error log. component: "plugin NAME" or "runtime". */
@@ -47,6 +48,7 @@ struct mg_vm_options {
     mg_vm_log_fn *on_log;               /* takes the lines instead; may be NULL */
     void *log_context;
     struct mg_shm *shm;     /* for limiters and breakers; may be NULL */
+    struct mg_sinks *sinks; /* for access logs; may be NULL */
     struct mg_slot *slot;   /* heartbeat; may be NULL */
     struct mg_stats *stats; /* may be NULL */
     uint32_t worker, workers;

@@ -19,7 +19,7 @@ static void messages_keep_their_order_and_borders(void **state)
     assert_int_equal(mg_channel_pair(ends), 0);
     for (uint64_t i = 1; i <= 3; i++) {
         const struct mg_channel_message sent = {
-            .kind = MG_CHANNEL_BUILT, .number = i, .status = -7, .digest = "abc"};
+            .kind = MG_CHANNEL_BUILT, .number = i, .status = -7, .text = "abc"};
         assert_int_equal(mg_channel_send(ends[0], &sent, -1), 0);
     }
     for (uint64_t i = 1; i <= 3; i++) {
@@ -27,7 +27,7 @@ static void messages_keep_their_order_and_borders(void **state)
         assert_int_equal(got.kind, MG_CHANNEL_BUILT);
         assert_int_equal(got.number, i);
         assert_int_equal(got.status, -7);
-        assert_string_equal(got.digest, "abc");
+        assert_string_equal(got.text, "abc");
         assert_int_equal(fd, -1);
     }
     assert_int_equal(mg_channel_receive(ends[1], &got, &fd), MG_EAGAIN);

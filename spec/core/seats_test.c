@@ -2,6 +2,8 @@
 /* The master's table of workers: who is replaced when, and who is killed. */
 #include "seats.h"
 
+#include "channel.h"
+
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -168,6 +170,48 @@ static void a_worker_without_heartbeat_is_killed_and_its_plugin_named(void **sta
     assert_int_equal(mg_shm_stats(scene->shm, 2)->value[MG_STAT_RESTARTS_STUCK], 1);
 }
 
+static void expect_quarantine(int channel, const char *plugin)
+{
+    struct mg_channel_message message;
+    int fd;
+    assert_int_equal(mg_channel_receive(channel, &message, &fd), 0);
+    assert_int_equal(message.kind, MG_CHANNEL_QUARANTINE);
+    assert_string_equal(message.text, plugin);
+}
+
+static void a_plugin_that_hangs_three_workers_is_told_to_all(void **state)
+{
+    struct scene *scene = *state;
+    int ends[2];
+    int late_ends[2];
+    struct mg_channel_message message;
+    int fd;
+    assert_int_equal(mg_channel_pair(ends), 0);
+    assert_int_equal(mg_channel_pair(late_ends), 0);
+    mg_slot_waiting(mg_shm_slot(scene->shm, 1), true);
+    mg_seats_fill(&scene->seats, 1, PID, ends[0], 0);
+    mg_seats_ready(&scene->seats, 1, 1, 0);
+    for (uint64_t kill = 1; kill <= 3; kill++) {
+        const pid_t pid = seat_a_process(scene, 10000 * kill);
+        mg_slot_running(mg_shm_slot(scene->shm, 0), MG_STR("greedy"), MG_STR("log"), MG_STR(""),
+                        MG_STR(""));
+        mg_seats_watch(&scene->seats, 500, 10000 * kill);
+        assert_int_equal(mg_channel_receive(ends[1], &message, &fd), MG_EAGAIN);
+        mg_seats_watch(&scene->seats, 500, 10000 * kill + 500);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(mg_seats_died(&scene->seats, pid, status, false, 10000 * kill + 500), 0);
+    }
+    expect_quarantine(ends[1], "greedy");
+    mg_seats_fill(&scene->seats, 0, PID + 1, late_ends[0], 30600);
+    mg_seats_ready(&scene->seats, 0, 1, 40499); /* the last moment */
+    expect_quarantine(late_ends[1], "greedy");
+    mg_seats_ready(&scene->seats, 0, 1, 40500);
+    assert_int_equal(mg_channel_receive(late_ends[1], &message, &fd), MG_EAGAIN);
+    close(ends[1]);
+    close(late_ends[1]);
+}
+
 static void a_worker_that_waits_or_moves_is_left_alone(void **state)
 {
     struct scene *scene = *state;
@@ -198,6 +242,7 @@ int main(void)
         WITH_SCENE(a_death_before_ready_is_an_early_one),
         WITH_SCENE(a_wanted_death_is_no_crash),
         WITH_SCENE(a_worker_without_heartbeat_is_killed_and_its_plugin_named),
+        WITH_SCENE(a_plugin_that_hangs_three_workers_is_told_to_all),
         WITH_SCENE(a_worker_that_waits_or_moves_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

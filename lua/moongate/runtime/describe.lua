@@ -156,6 +156,8 @@ local function plan(snapshot)
         limit_cells = cells, breakers = breakers,
         watchdog_ms = gateway.plugins.watchdog_ms, init_timeout = gateway.plugins.init_timeout,
         drain_delay = gateway.shutdown.drain_delay, drain_timeout = gateway.shutdown.drain_timeout,
+        dns_timeout = gateway.dns.timeout, dns_tries = gateway.dns.tries,
+        dns_stale = gateway.dns.stale, dns_negative = gateway.dns.negative,
         error_log = gateway.log.error_log or '', log_level = gateway.log.level,
         listeners = listeners,
     }

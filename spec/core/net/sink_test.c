@@ -526,6 +526,18 @@ static void closing_writes_what_is_queued(void **state)
     assert_int_equal(f->stats.value[MG_STAT_LOG_WRITTEN], 1000);
 }
 
+static void a_sink_may_be_closed_after_the_end(void **state)
+{
+    struct fixture *f = *state;
+    const struct mg_sink_settings settings = file_settings(f);
+    struct mg_sink *sink = open_sink(f, &settings);
+    put_number(sink, 1);
+    close_sinks(f, DEADLINE_MS); /* a generation is freed later than its worker's sinks */
+    put_number(sink, 2);
+    assert_string_equal(read_file(f->path), "line 000001\n");
+    mg_sink_close(sink);
+}
+
 static void closing_waits_no_longer_than_it_may(void **state)
 {
     struct fixture *f = *state;
@@ -564,6 +576,7 @@ int main(void)
         WITH_SINKS(standard_output_may_be_a_file),
         WITH_SINKS(equal_settings_are_one_sink),
         WITH_SINKS(closing_writes_what_is_queued),
+        WITH_SINKS(a_sink_may_be_closed_after_the_end),
         WITH_SINKS(closing_waits_no_longer_than_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

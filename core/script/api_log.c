@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leaf functions behind moongate.access_log (ffi.h, section log). */
+#include "net/sink.h"
+#include "script/record.h"
+#include "script/vm.h"
+
+#include "script/export.h"
+#include "script/ffi.h"
+
+#include <stdio.h>
+
+static mg_str given(struct mg_ffi_str text)
+{
+    return mg_str_make(text.ptr, text.len);
+}
+
+MG_FFI_EXPORT struct mg_record *mg_ffi_log_record(const struct mg_ffi_log_form *form)
+{
+    const struct mg_record_options options = {
+        .form = (enum mg_record_form)form->form,
+        .client_ip = (enum mg_record_client_ip)form->client_ip,
+        .action = (enum mg_redact_action)form->action,
+        .hash_key = given(form->hash_key),
+        .line_bytes = (size_t)form->line_bytes,
+    };
+    return mg_record_new(&options);
+}
+
+MG_FFI_EXPORT void mg_ffi_log_record_free(struct mg_record *record)
+{
+    mg_record_free(record);
+}
+
+MG_FFI_EXPORT int mg_ffi_log_hide(struct mg_record *record, int is_header, const char *name,
+                                  size_t len)
+{
+    return mg_redact_add(&record->redact, is_header ? MG_REDACT_HEADER : MG_REDACT_NAME,
+                         mg_str_make(name, len)) == 0;
+}
+
+MG_FFI_EXPORT int mg_ffi_log_field(struct mg_record *record, const char *name, size_t len,
+                                   const char *fallback, size_t fallback_len)
+{
+    return mg_record_add(record, mg_str_make(name, len), mg_str_make(fallback, fallback_len)) == 0;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_literal(struct mg_record *record, const char *text, size_t len)
+{
+    mg_record_add_literal(record, mg_str_make(text, len));
+}
+
+MG_FFI_EXPORT void mg_ffi_log_constant(struct mg_record *record, const char *key, size_t len,
+                                       const char *json, size_t json_len)
+{
+    mg_record_add_constant(record, mg_str_make(key, len), mg_str_make(json, json_len));
+}
+
+MG_FFI_EXPORT struct mg_sink *mg_ffi_log_sink(struct mg_vm *vm,
+                                              const struct mg_ffi_log_target *target, char *message,
+                                              size_t room)
+{
+    const struct mg_sink_settings settings = {
+        .kind = (enum mg_sink_kind)target->kind,
+        .path = given(target->path),
+        .mode = (mode_t)target->mode,
+        .reopen_check_ms = (uint64_t)target->reopen_ms,
+        .queue_bytes = (size_t)target->queue_bytes,
+        .queue_entries = (uint32_t)target->queue_entries,
+        .drop_newest = target->drop_newest != 0,
+    };
+    struct mg_sink *sink;
+    if (!vm->options.sinks) {
+        snprintf(message, room, "this process has no log sinks");
+        return NULL;
+    }
+    return mg_sink_open(vm->options.sinks, &settings, &sink, message, room) ? NULL : sink;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_sink_free(struct mg_sink *sink)
+{
+    mg_sink_close(sink);
+}
+
+MG_FFI_EXPORT int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record,
+                                  struct mg_sink *sink)
+{
+    const uint32_t worker = req->vm ? req->vm->options.worker : 0;
+    const size_t length =
+        mg_record_write(record, req, worker, record->room, mg_sink_line_bytes(sink));
+    mg_sink_put(sink, mg_str_make(record->room, length));
+    return (int)length;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_counts(const struct mg_sink *sink, double counts[3])
+{
+    struct mg_sink_counts now;
+    mg_sink_counts(sink, &now);
+    counts[0] = (double)now.written;
+    counts[1] = (double)now.dropped;
+    counts[2] = (double)now.queued;
+}

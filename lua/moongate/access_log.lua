@@ -1,0 +1,137 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Access-log lines: what a line shows, compiled in C, and the sink where it goes. For the plugin
+-- access-log; made in `configure`, written in `log`.
+--
+--     local log, err = access_log.open({
+--         form = 'json', fields = { 'ts', 'status' }, max_line = 16384,
+--         client_ip = 'full', action = 'mask', headers = { 'cookie' }, names = { 'token' },
+--         sink = { type = 'file', path = '/var/log/a.log', mode = 416, reopen_check = 1000,
+--                  queue_bytes = 1048576, queue_entries = 1024, drop = 'oldest' } })
+--     log:write()
+local ffi = require 'ffi'
+local base = require 'moongate.pdk.base'
+local C = require('moongate.runtime.ffi').C
+local shared = require('moongate.runtime.ffi').shared
+
+local M = {}
+
+local MESSAGE_BYTES = 512
+local FORMS = { json = 0, combined = 1, custom = 2 }
+local CLIENT_IPS = { full = 0, prefix = 1, hash = 2, none = 3 }
+local ACTIONS = { mask = 0, hash = 1, remove = 2 }
+local SINKS = { stdout = 0, stderr = 1, file = 2 }
+
+local request, LOG = base.request, base.LOG
+
+local methods = {}
+local meta = { __index = methods }
+
+local function text_of(view, text)
+    view.ptr, view.len = text, #text
+end
+
+local function new_record(settings)
+    local form = ffi.new('struct mg_ffi_log_form')
+    form.form = FORMS[settings.form]
+    form.client_ip = CLIENT_IPS[settings.client_ip]
+    form.action = ACTIONS[settings.action]
+    form.line_bytes = settings.max_line
+    text_of(form.hash_key, settings.hash_key or '')
+    return ffi.gc(C.mg_ffi_log_record(form), C.mg_ffi_log_record_free)
+end
+
+local function hide(record, settings)
+    for is_header, list in pairs({ [0] = settings.names, [1] = settings.headers }) do
+        for _, name in ipairs(list) do
+            if C.mg_ffi_log_hide(record, is_header, name, #name) == 0 then
+                return nil, ("'%s' cannot be redacted: 1 to 64 bytes"):format(name)
+            end
+        end
+    end
+    return true
+end
+
+-- fields: names; template: list of { literal = } and { name =, default = }; constants: list of
+-- { key =, json = }.
+local function fill(record, settings)
+    local function add(name, default)
+        if C.mg_ffi_log_field(record, name, #name, default, #default) == 0 then
+            return nil, ("there is no field '%s' in a line of this form"):format(name)
+        end
+        return true
+    end
+    for _, name in ipairs(settings.fields or {}) do
+        local ok, err = add(name, '')
+        if not ok then
+            return nil, err
+        end
+    end
+    for _, part in ipairs(settings.template or {}) do
+        if part.literal then
+            C.mg_ffi_log_literal(record, part.literal, #part.literal)
+        else
+            local ok, err = add(part.name, part.default or '')
+            if not ok then
+                return nil, err
+            end
+        end
+    end
+    for _, constant in ipairs(settings.constants or {}) do
+        C.mg_ffi_log_constant(record, constant.key, #constant.key, constant.json, #constant.json)
+    end
+    return true
+end
+
+local function open_sink(settings)
+    local target = ffi.new('struct mg_ffi_log_target')
+    local message = ffi.new('char[?]', MESSAGE_BYTES)
+    target.kind = SINKS[settings.type]
+    text_of(target.path, settings.path or '')
+    target.mode = settings.mode or 0
+    target.reopen_ms = settings.reopen_check or 0
+    target.queue_bytes = settings.queue_bytes
+    target.queue_entries = settings.queue_entries
+    target.drop_newest = settings.drop == 'newest' and 1 or 0
+    local sink = C.mg_ffi_log_sink(shared.vm, target, message, MESSAGE_BYTES)
+    if sink == nil then
+        return nil, ffi.string(message)
+    end
+    return ffi.gc(sink, C.mg_ffi_log_sink_free)
+end
+
+--- Compiles a line and opens its sink. A sink with equal settings is shared with other entries and
+-- with the generation before.
+-- @tparam table settings see above; checked by the plugin's schema
+-- @treturn table|nil
+-- @treturn string|nil error: what and where
+function M.open(settings)
+    local record = new_record(settings)
+    local ok, err = hide(record, settings)
+    if ok then
+        ok, err = fill(record, settings)
+    end
+    if not ok then
+        return nil, err
+    end
+    local sink
+    sink, err = open_sink(settings.sink)
+    if not sink then
+        return nil, err
+    end
+    return setmetatable({ record = record, sink = sink }, meta)
+end
+
+--- Writes the line of the running request. In the log phase only; never waits.
+function methods:write()
+    C.mg_ffi_log_line(request(LOG), self.record, self.sink)
+end
+
+--- Lines of the sink so far, of all who share it in this worker.
+-- @treturn table written, dropped, queued
+function methods:counts()
+    local counts = ffi.new('double[3]')
+    C.mg_ffi_log_counts(self.sink, counts)
+    return { written = counts[0], dropped = counts[1], queued = counts[2] }
+end
+
+return M

@@ -1,0 +1,156 @@
+-- SPDX-License-Identifier: Apache-2.0
+local fields = require 'moongate.plugins.access-log.fields'
+local typedefs = require 'moongate.typedefs'
+
+local NETWORK = 'sinks over the network are not built yet'
+local BATCHES = 'only sinks over the network send batches, and those are not built yet'
+local LUA = 'values in Lua are not built yet'
+
+local function is_lua(value)
+    return type(value) == 'string' and value:sub(1, 4) == 'lua:' and LUA
+end
+
+local function check_template(value)
+    local parts, err = fields.parse_template(value)
+    return parts ~= nil, err
+end
+
+local function check_constant(value)
+    local kind = type(value)
+    if kind ~= 'string' and kind ~= 'number' and kind ~= 'boolean' then
+        return nil, 'expected text, a number or a boolean'
+    end
+    return true
+end
+
+local function check_custom_name(name)
+    for part in (name .. '.'):gmatch('([^.]*)%.') do
+        if not part:match('^[%w_-]+$') then
+            return nil, 'expected letters, digits, _ and -, nested with dots'
+        end
+    end
+    if fields.is_field(name:match('^[^.]+')) then
+        return nil, ("'%s' is a field of the record"):format(name:match('^[^.]+'))
+    end
+    return true
+end
+
+-- What the entry sets for all sinks, and each sink may set for itself.
+local function line_fields(defaults)
+    return {
+        { format = { type = 'string', one_of = { 'json', 'combined', 'custom' },
+            default = defaults and 'json' or nil, description = 'form of a line' } },
+        { template = { type = 'string', custom_validator = check_template,
+            examples = { '{ts} {client_ip} "{method} {path}" {status} {t.total}' },
+            description = 'of the format custom' } },
+        { fields = { type = 'array', len_min = 1, len_max = 64,
+            elements = { type = 'string', custom_validator = fields.check },
+            description = 'what a JSON line shows, in this order' } },
+        { queue = { type = 'record', required = defaults, fields = {
+            { entries = { type = 'integer', between = { 1, 10000000 },
+                default = defaults and 8192 or nil,
+                description = 'lines that wait at most, of all workers together' } },
+            { bytes = { type = 'bytes', between = { 65536, 2 ^ 31 },
+                default = defaults and '8MiB' or nil,
+                description = 'bytes that wait at most, of all workers together' } },
+            { drop = { type = 'string', one_of = { 'oldest', 'newest' },
+                default = defaults and 'oldest' or nil,
+                description = 'which lines a full queue loses' } },
+            { batch = { type = 'any', not_supported_yet = BATCHES } },
+            { flush = { type = 'any', not_supported_yet = BATCHES } },
+        } } },
+        { retry = { type = 'any', not_supported_yet = NETWORK } },
+    }
+end
+
+local function sink_fields()
+    local list = {
+        { type = { type = 'string', required = true,
+            one_of = { 'stdout', 'stderr', 'file', 'syslog', 'udp', 'tcp', 'http', 'lua', 'otlp' },
+            not_supported_yet = { syslog = NETWORK, udp = NETWORK, tcp = NETWORK, http = NETWORK,
+                lua = NETWORK, otlp = NETWORK },
+            description = 'where lines go' } },
+        { path = { type = 'string', description = 'of a file' } },
+        { mode = { type = 'string', match = '^0?[0-7][0-7][0-7]$',
+            err = "expected a mode as text, such as '0640'",
+            description = "of a file that is made ('0640')" } },
+        { reopen_check = { type = 'duration', between = { 1, 3600000 },
+            description = 'how often the path is looked at (1s)' } },
+    }
+    for _, field in ipairs(line_fields(nil)) do
+        list[#list + 1] = field
+    end
+    return list
+end
+
+local function check_sink(sink)
+    if sink.type == 'file' and not sink.path then
+        return nil, 'a file needs a path'
+    end
+    for _, name in ipairs({ 'path', 'mode', 'reopen_check' }) do
+        if sink.type ~= 'file' and sink[name] ~= nil then
+            return nil, ("'%s' is for files only"):format(name)
+        end
+    end
+    if sink.format == 'custom' and not sink.template then
+        return nil, 'the format custom needs a template'
+    end
+    return true
+end
+
+local function check_config(config)
+    if config.format == 'custom' and not config.template then
+        return nil, 'the format custom needs a template'
+    end
+    return true
+end
+
+local config = line_fields(true)
+for _, field in ipairs({
+    { sinks = { type = 'array', len_min = 1, len_max = 8, default = { { type = 'stdout' } },
+        description = 'where lines go',
+        elements = { type = 'record', fields = sink_fields(), entity_checks = {
+            { custom_entity_check = { field_sources = { 'type', 'path', 'mode', 'reopen_check',
+                'format', 'template' }, run_with_missing_fields = true, fn = check_sink } },
+        } } } },
+    { custom_fields = { type = 'map', default = {}, len_max = 32,
+        keys = { type = 'string', custom_validator = check_custom_name },
+        values = { type = 'any', custom_validator = check_constant, not_supported_yet = is_lua },
+        description = 'further fields of a JSON line: text, numbers, booleans' } },
+    { redact = { type = 'record', required = true, fields = {
+        { headers = { type = 'set', default = {}, elements = typedefs.header_name,
+            description = 'fields whose values are hidden, besides the built-in ones' } },
+        { names = { type = 'set', default = {},
+            elements = { type = 'string', len_max = 64 },
+            description = 'arguments and keys whose values are hidden, besides the built-in ones' } },
+        { replace = { type = 'boolean', default = false,
+            description = 'headers and names replace the built-in lists' } },
+        { action = { type = 'string', default = 'mask', one_of = { 'mask', 'hash', 'remove' },
+            description = 'what stands for a secret' } },
+        { key = { type = 'secret', description = 'of hashes; unset: another one at each start' } },
+    }, description = 'what is hidden in headers, queries and URLs' } },
+    { client_ip = { type = 'string', default = 'full', one_of = { 'full', 'prefix', 'hash', 'none' },
+        description = 'how much of addresses is shown' } },
+    { max_line = { type = 'bytes', default = '16KiB', between = { 1024, 262144 },
+        description = 'longest line; the longest values are cut' } },
+    { when = { type = 'any', not_supported_yet = LUA } },
+    { sample = { type = 'any', not_supported_yet = 'sampling is not built yet' } },
+    { always = { type = 'any', not_supported_yet = 'sampling is not built yet' } },
+    { body = { type = 'any', not_supported_yet = 'logging bodies is not built yet' } },
+}) do
+    config[#config + 1] = field
+end
+
+return {
+    name = 'access-log',
+    fields = {
+        { protocols = typedefs.protocols_http },
+        { config = {
+            type = 'record', fields = config,
+            entity_checks = {
+                { custom_entity_check = { field_sources = { 'format', 'template' },
+                    run_with_missing_fields = true, fn = check_config } },
+            },
+        } },
+    },
+}

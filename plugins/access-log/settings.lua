@@ -1,0 +1,98 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- From a checked configuration to what moongate.access_log opens: one line form and one target for
+-- each sink.
+local cjson = require 'cjson'
+local fields = require 'moongate.plugins.access-log.fields'
+
+local M = {}
+
+local HEADERS = { 'authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key',
+    'apikey' }
+local NAMES = { 'token', 'access_token', 'refresh_token', 'id_token', 'api_key', 'apikey', 'key',
+    'password', 'passwd', 'secret', 'signature', 'code' }
+
+local LEAST_BYTES = 256 * 1024 -- of a worker's part of the queue
+local LEAST_ENTRIES = 256
+
+local function joined(built_in, given, replace)
+    local list = {}
+    for _, name in ipairs(replace and {} or built_in) do
+        list[#list + 1] = name
+    end
+    for _, name in ipairs(given) do
+        list[#list + 1] = name
+    end
+    return list
+end
+
+-- { ['a.b'] = 1, ['a.c'] = 2 } -> { { key = 'a', json = '{"b":1,"c":2}' } }
+local function constants_of(custom)
+    local names, tree = {}, {}
+    for name in pairs(custom) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    local list = {}
+    for _, name in ipairs(names) do
+        local at, key = tree, nil
+        for part in name:gmatch('[^.]+') do
+            if key then
+                at[key] = type(at[key]) == 'table' and at[key] or {}
+                at = at[key]
+            else
+                list[part] = list[part] or table.insert(list, { key = part }) or true
+            end
+            key = part
+        end
+        at[key] = custom[name]
+    end
+    for _, constant in ipairs(list) do
+        constant.json = cjson.encode(tree[constant.key])
+    end
+    return list
+end
+
+-- A worker's part of what the host may queue.
+local function part_of(total, workers, least)
+    return math.min(total, math.max(least, math.ceil(total / workers)))
+end
+
+local function sink_of(conf, sink, workers)
+    local queue = {}
+    for _, name in ipairs({ 'bytes', 'entries', 'drop' }) do
+        queue[name] = sink.queue and sink.queue[name] or conf.queue[name]
+    end
+    return {
+        type = sink.type, path = sink.path,
+        mode = sink.type == 'file' and tonumber(sink.mode or '0640', 8) or nil,
+        reopen_check = sink.type == 'file' and (sink.reopen_check or 1000) or nil,
+        queue_bytes = part_of(queue.bytes, workers, LEAST_BYTES),
+        queue_entries = part_of(queue.entries, workers, LEAST_ENTRIES),
+        drop = queue.drop,
+    }
+end
+
+--- What has to be opened for an entry.
+-- @tparam table conf checked
+-- @tparam number workers how many share the host's queue
+-- @treturn table list of settings of moongate.access_log.open
+function M.of(conf, workers)
+    local list = {}
+    for i, sink in ipairs(conf.sinks) do
+        local form = sink.format or conf.format
+        local template = form == 'custom' and (sink.template or conf.template)
+        list[i] = {
+            form = form, max_line = conf.max_line, client_ip = conf.client_ip,
+            action = conf.redact.action, hash_key = conf.redact.key,
+            headers = joined(HEADERS, conf.redact.headers, conf.redact.replace),
+            names = joined(NAMES, conf.redact.names, conf.redact.replace),
+            fields = form == 'json' and (sink.fields or conf.fields or fields.default) or nil,
+            template = template and fields.parse_template(template) or nil,
+            constants = form == 'json' and constants_of(conf.custom_fields) or nil,
+            sink = sink_of(conf, sink, workers),
+        }
+    end
+    return list
+end
+
+return M
