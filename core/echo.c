@@ -238,25 +238,22 @@ static void begin_answer(struct connection *connection)
 
 /* --- tunnels ----------------------------------------------------------------------------- */
 
+/* mg_rules_check_request has seen to it that the request asks for a WebSocket, with a key. */
 static void begin_tunnel(struct connection *connection)
 {
     const struct mg_headers *headers = &connection->head.headers;
-    const struct mg_header *upgrade = mg_headers_known(headers, MG_HEADER_UPGRADE);
     const struct mg_header *key = mg_headers_known(headers, MG_HEADER_SEC_WEBSOCKET_KEY);
-    const bool is_websocket = mg_str_iequal(upgrade->value, MG_STR("websocket"));
-    if (is_websocket && !key) {
-        refuse(connection, "400 Bad Request");
-        return;
-    }
+    struct mg_echo_wish wish = connection->echo->options.wish;
+    mg_echo_wish_query(&wish, connection->query);
     const mg_str accept =
-        is_websocket ? mg_rules_websocket_accept(&connection->arena, key->value) : MG_STR("");
-    const mg_str answer = mg_arena_format(
-        &connection->arena,
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %.*s\r\n%s%.*s\r\n%s",
-        MG_STR_ARG(upgrade->value), is_websocket ? "Sec-WebSocket-Accept: " : "",
-        MG_STR_ARG(accept), is_websocket ? "\r\n" : "");
+        mg_rules_websocket_accept(&connection->arena, key ? key->value : MG_STR(""));
+    const mg_str answer =
+        mg_arena_format(&connection->arena,
+                        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                        "Upgrade: websocket\r\nSec-WebSocket-Accept: %.*s\r\n\r\n",
+                        MG_STR_ARG(accept));
     log_request(connection, 101);
-    connection->state = is_websocket ? STATE_WEBSOCKET : STATE_RAW;
+    connection->state = wish.raw ? STATE_RAW : STATE_WEBSOCKET;
     connection->ws = (struct mg_echo_websocket){.done = false};
     if (mg_io_write(connection->io, &answer, 1)) {
         close_now(connection);

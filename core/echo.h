@@ -2,8 +2,8 @@
 /*
  * A small upstream for demos, tests and benchmarks, on one loop: HTTP/1.1 with keep-alive,
  * pipelining and request bodies; answers with what it received (echo_describe.h) or as the wish of
- * the command line and of the query says (echo_wish.h). A request with Upgrade to any path gets a
- * tunnel: WebSocket frames are echoed (echo_websocket.h), bytes of other protocols as they come.
+ * the command line and of the query says (echo_wish.h). A WebSocket request gets a
+ * tunnel: its frames are echoed (echo_websocket.h), with ?raw=1 all bytes as they come.
  *
  *     struct mg_echo *echo = mg_echo_open(&loop, &options);
  *     err = mg_echo_listen(echo, fd, false);

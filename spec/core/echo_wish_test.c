@@ -19,10 +19,10 @@ static struct mg_echo_wish wish_of(const char *query)
 static void every_wish_is_read(void **state)
 {
     (void)state;
-    const struct mg_echo_wish wish =
-        wish_of("status=503&size=64KiB&delay=50&chunked=1&sse=5&close&reset=1&cut=9&fail_rate=25%");
+    const struct mg_echo_wish wish = wish_of(
+        "status=503&size=64KiB&delay=50&chunked=1&sse=5&close&reset=1&cut=9&fail_rate=25%&raw");
     assert_int_equal(wish.status, 503);
-    assert_true(wish.sized && wish.chunked && wish.close && wish.reset && wish.cut);
+    assert_true(wish.sized && wish.chunked && wish.close && wish.reset && wish.cut && wish.raw);
     assert_int_equal(wish.size, 65536);
     assert_int_equal(wish.delay_ms, 50);
     assert_int_equal(wish.events, 5);

@@ -129,10 +129,11 @@ describe('moongate echo', function()
         connection:close()
     end)
 
-    it('echoes bytes of other protocols', function()
+    it('echoes bytes as they are after ?raw=1', function()
         local connection = assert(client.connect(echo.port))
-        local res = assert(connection:request('GET', '/any', { Connection = 'Upgrade',
-            Upgrade = 'parrot' }))
+        local res = assert(connection:request('GET', '/ws?raw=1', { Connection = 'Upgrade',
+            Upgrade = 'websocket', ['Sec-WebSocket-Version'] = '13',
+            ['Sec-WebSocket-Key'] = 'dGhlIHNhbXBsZSBub25jZQ==' }))
         assert.equal(101, res.status)
         assert(connection:send('polly'))
         assert.is_true((connection:fill()))
