@@ -208,7 +208,7 @@ static void bad_rules_and_too_many_limits_are_refused(void **state)
     assert_true(add(bench, 5, 1, "unknown") < 0);
     assert_true(add(bench, 0, 0, "zero") < 0);
     for (int i = 0; i < 16; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "n%d", i);
         assert_int_equal(add(bench, 0, 1, name), i);
     }
