@@ -2,6 +2,7 @@
 std = 'luajit'
 max_line_length = 100
 cache = false
+self = false -- handlers are methods: function plugin:access(conf)
 exclude_files = { 'build/', '.deps/' }
 
 -- The gateway sets these before it loads a plugin; `kong` and `ngx` are for code written for Kong.
