@@ -34,7 +34,7 @@
 #define CONNECTIONS 100000
 #define BACKLOG 1024
 #define SINKS_MS 1000 /* for log lines still queued at the end */
-#define TICK_MS 250 /* of the shared clock, as the master's */
+#define TICK_MS 250   /* of the shared clock, as the master's */
 
 /* A request that has ended and the test was not told of yet. */
 struct ended {

@@ -288,8 +288,7 @@ struct mg_ffi_limits *mg_ffi_limits_new(struct mg_vm *vm); /* NULL: there is no 
 void mg_ffi_limits_free(struct mg_ffi_limits *limits);
 /* identity: what makes its counters its own. Its index (0 to 15), or a negative error. */
 int mg_ffi_limits_add(struct mg_ffi_limits *limits, const struct mg_ffi_limit_rule *rule,
-                      const char *identity, size_t identity_len, const char *name,
-                      size_t name_len);
+                      const char *identity, size_t identity_len, const char *name, size_t name_len);
 const struct mg_ffi_limit_answer *mg_ffi_limits_answer(const struct mg_ffi_limits *limits,
                                                        int index);
 /* The key of the request: begin, its parts in order, then use it for one limit or more. A tag keeps
