@@ -104,14 +104,14 @@ local function upstream_settings(default)
             fields = {
                 { connections = about('connections of a worker; above it 503',
                     count(value(1024), 1, 1000000)) },
-                { pending = about('requests of a worker that wait for a connection; above it 503',
+                { pending = about('requests of a worker that wait for a connection; no effect yet',
                     count(value(128), 0, 1000000)) },
                 { requests = about('requests of a worker under way; above it 503',
                     count(value(1024), 1, 1000000)) },
             },
         } },
         { outlier = later('ejection of single targets', 'leave out a target that fails') },
-        { allow_link_local = about('a name may lead to 169.254.0.0/16 or fe80::/10',
+        { allow_link_local = about('may lead to 169.254.0.0/16 or fe80::/10; no effect yet',
             flag(no_link_local)) },
     }
 end
@@ -179,7 +179,7 @@ return {
                 { limits = { type = 'record', fields = limits.route_fields() } },
                 { websocket = about('let connections be upgraded', flag(true)) },
                 { trailers = { type = 'set', default = {}, elements = typedefs.header_name,
-                    description = 'fields behind a chunked body that are passed on' } },
+                    description = 'fields behind a body that are passed on; no effect yet' } },
             }) },
         }) },
         { redis = later('Redis', 'connections by name') },
@@ -204,8 +204,8 @@ return {
                 also = { false }, description = 'name in Via; false: no Via' } },
             { server = { type = 'string', also = { true, false }, default = true,
                 description = 'Server of answers that the gateway makes; false: none' } },
-            { latency = about('tell times in headers of the answer', flag(false)) },
-            { kong_names = about("Kong's `X-Kong-*` headers", flag(false)) },
+            { latency = about('tell times in headers of the answer; no effect yet', flag(false)) },
+            { kong_names = about("Kong's `X-Kong-*` headers; no effect yet", flag(false)) },
         }) },
         { shutdown = record({
             { drain_delay = about('go on accepting for so long after SIGTERM', ms('0s', 0)) },

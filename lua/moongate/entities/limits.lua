@@ -80,7 +80,7 @@ local LIMITS = {
     { 'response_buffer', 'size', '8MiB', 1, nil, true,
         about = 'body of an answer that a plugin wants whole; above it 502' },
     { 'decompress_ratio', 'count', 100, 1, 100000, true,
-        about = 'how many times larger a body may get by decompression' },
+        about = 'how many times larger a body may get by decompression; no effect yet' },
     { 'connections', 'count', nil, 1, 10000000,
         about = 'clients of one worker; above it 503. Not set: from the limit of open files' },
     { 'connection_requests', 'count', 10000, 1, 2 ^ 31 - 1,
