@@ -81,7 +81,7 @@ static void pipelined_requests_are_answered_in_order(void **state)
         snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n%03d", i);
         rig_send(upstream, text);
         rig_expect_head(client, head);
-        char body[4] = {0}, expected[4];
+        char body[4] = {0}, expected[16];
         rig_read(client, body, 3);
         snprintf(expected, sizeof expected, "%03d", i);
         assert_string_equal(body, expected);
