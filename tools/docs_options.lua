@@ -94,7 +94,8 @@ end
 local function later_of(def)
     local later = def.not_supported_yet or (def.elements and def.elements.not_supported_yet)
     if type(later) == 'function' then
-        return '**Other values: not supported yet.**'
+        return def.default ~= nil and '**Other values: not supported yet.**'
+            or '**Some values: not supported yet.**'
     elseif type(later) == 'table' then
         local names = {}
         for value in pairs(later) do
@@ -102,6 +103,10 @@ local function later_of(def)
         end
         table.sort(names)
         return ('**Not supported yet: %s.**'):format(table.concat(names, ', '))
+    end
+    if later and not def.description then
+        return '**Not supported yet'
+            .. (type(later) == 'string' and '**: ' .. later .. '.' or '.**')
     end
     return later and '**Not supported yet.**' or nil
 end
@@ -121,7 +126,8 @@ Writer.__index = Writer
 function Writer:row(path, def)
     self.rows[#self.rows + 1] = ('| `%s` | %s | %s | %s |\n'):format(path, cell(M.takes(def)),
         cell(default_of(def)), cell(meaning_of(def)))
-    if not def.description then
+    local is_refused = def.not_supported_yet == true or type(def.not_supported_yet) == 'string'
+    if not def.description and not is_refused then
         self.missing[#self.missing + 1] = path
     end
 end

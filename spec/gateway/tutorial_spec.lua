@@ -143,7 +143,7 @@ describe('the commands in the documents', function()
         local unknown, seen = {}, {}
         for _, path in ipairs(documents.files()) do
             for _, verb in ipairs(verbs_of(assert(source.read(path)))) do
-                local help = verb == 'plugin' and 'plugin new' or verb
+                local help = verb == 'help' and '' or verb == 'plugin' and 'plugin new' or verb
                 seen[verb] = seen[verb] or tree.run(process.binary .. ' ' .. help .. ' --help')
                 if seen[verb] ~= 0 then
                     unknown[#unknown + 1] = path .. ': moongate ' .. verb
