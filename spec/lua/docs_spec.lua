@@ -168,6 +168,23 @@ describe('the documents', function()
         end))
     end)
 
+    it('name commands of the tree that exist', function()
+        local count = 0
+        assert.same({}, complaints(function(_, text)
+            local unknown = {}
+            for _, pattern in ipairs({ '[%s`(](script/%l+)', 'luajit (tools/[%w_]+%.lua)' }) do
+                for path in text:gmatch(pattern) do
+                    count = count + 1
+                    if not exists(path) then
+                        unknown[#unknown + 1] = path
+                    end
+                end
+            end
+            return unknown
+        end))
+        assert.is_true(count > 20)
+    end)
+
     it('show configurations that load, or say why not', function()
         local count = 0
         assert.same({}, complaints(function(path, text)
