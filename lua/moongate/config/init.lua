@@ -15,7 +15,8 @@
 -- load_plugin(name, settings) gives { name =, handler =, schema = definition, source = } or nil and
 -- { message =, searched = {…} } (searched only where no such plugin exists). settings is the
 -- validated `gateway.plugins`, or nil where `gateway:` has errors. A definition may carry
--- check_entries(entries, gateway), which looks at all entries of the plugin together (plugins.lua).
+-- check_entries(entries, gateway, entities), which looks at all entries of the plugin together
+-- (plugins.lua).
 --
 -- SNAPSHOT
 --   file          name of the file
@@ -133,6 +134,18 @@ local function places_of(items, findings)
     return places
 end
 
+-- What plugins may look at when they check their entries.
+local function entities_of(items)
+    local lists = {}
+    for _, collection in ipairs({ 'routes', 'services', 'upstreams' }) do
+        lists[collection] = {}
+        for i, item in ipairs(items[collection]) do
+            lists[collection][i] = item.entity
+        end
+    end
+    return lists
+end
+
 -- Everything behind parsing and expansion.
 local function build(load, o)
     local findings, tree = load.findings, load.tree
@@ -144,6 +157,7 @@ local function build(load, o)
     local plugin_names = o.plugin_names or no_plugins
     local loaded = plugins.run(items.plugins, {
         findings = findings, soft = load.soft, gateway = gateway, plugin_names = plugin_names,
+        entities = entities_of(items),
         load_plugin = o.load_plugin or function()
             return nil, { searched = {} }
         end,

@@ -130,8 +130,9 @@ function Plugins.scope_text(entity)
     return #names > 0 and table.concat(names, ', ') or 'scope (all requests)'
 end
 
--- A plugin may look at all its entries together: definition.check_entries(entries, gateway) gives a
--- list of { entry = one of them, path = {'config', …} or nil, severity = or nil, message = }.
+-- A plugin may look at all its entries together: definition.check_entries(entries, gateway,
+-- entities) gives a list of { entry = one of them, path = {'config', …} or nil, severity = or nil,
+-- message = }. entities: { routes =, services =, upstreams = }, arrays.
 function Plugins:check_together(items)
     local entries, places = {}, {}
     for _, item in ipairs(items) do
@@ -146,7 +147,7 @@ function Plugins:check_together(items)
         local check = self.loaded[name].plugin.schema.check_entries
         local ran, list = true, nil
         if check then
-            ran, list = pcall(check, entries[name], self.gateway)
+            ran, list = pcall(check, entries[name], self.gateway, self.entities)
         end
         if not ran then
             list = { { entry = entries[name][1], message = 'check_entries failed: '
@@ -163,12 +164,13 @@ end
 --- Checks all plugin entries; their entities get `config`, `protocols` and `plugin` (what
 -- load_plugin returned).
 -- @tparam table items plugin items, resolved
--- @tparam table o findings, soft, gateway (validated, or nil), load_plugin, plugin_names
+-- @tparam table o findings, soft, gateway (validated, or nil), load_plugin, plugin_names, entities
+-- (for check_entries)
 -- @treturn table name -> { plugin =, schema = }
 function M.run(items, o)
     local self = setmetatable({
         findings = o.findings, soft = o.soft, gateway = o.gateway,
-        load_plugin = o.load_plugin, plugin_names = o.plugin_names,
+        load_plugin = o.load_plugin, plugin_names = o.plugin_names, entities = o.entities,
         loaded = {}, scopes = {},
     }, Plugins)
     for _, item in ipairs(items) do

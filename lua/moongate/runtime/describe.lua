@@ -118,8 +118,8 @@ local function count_keys(value)
     return sum
 end
 
---- Shared memory that the plugins ask for. A plugin's schema may say it: shared_memory(entries)
--- gives { limit_cells =, breakers = }; else its `max_keys` are added up.
+--- Shared memory that the plugins ask for. A plugin's schema may say it: shared_memory(entries,
+-- snapshot) gives { limit_cells =, breakers = }; else its `max_keys` are added up.
 local function needs(snapshot)
     local entries, cells, breakers = {}, 0, 0
     for _, entity in ipairs(snapshot.plugins) do
@@ -130,7 +130,7 @@ local function needs(snapshot)
     end
     for name, list in pairs(entries) do
         local ask = snapshot.handlers[name].schema.shared_memory
-        local wanted = ask and ask(list) or {}
+        local wanted = ask and ask(list, snapshot) or {}
         breakers = breakers + (wanted.breakers or 0)
         if ask then
             cells = cells + (wanted.limit_cells or 0)

@@ -1,0 +1,123 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Circuit breakers, whose state all workers share (core/model/breaker.h). For the plugin
+-- circuit-breaker.
+--
+--     local breaker, err = breaker.open('upstream:orders', rule)
+--     if breaker:ask() or breaker.answer.probe == 1 then ... end    -- in access
+--     breaker:result(breaker.SUCCESS)                               -- when the answer is known
+--     if breaker.answer.changed == 1 then ... end                   -- that call made a transition
+--
+-- breaker.answer is a permanent struct mg_ffi_breaker_answer: what the last ask or result said.
+-- None of these waits.
+local ffi = require 'ffi'
+local base = require 'moongate.pdk.base'
+local C = require('moongate.runtime.ffi').C
+local shared = require('moongate.runtime.ffi').shared
+
+local M = { SUCCESS = 0, FAILURE = 1, NETWORK = 2 }
+
+-- The running request alone: base.request gives its object as well.
+local function request()
+    local req = base.request(base.REQUEST)
+    return req
+end
+
+local methods = {}
+local meta = { __index = methods }
+
+local function rule_of(settings)
+    local rule = ffi.new('struct mg_ffi_breaker_rule')
+    for name, value in pairs(settings) do
+        rule[name] = value
+    end
+    return rule
+end
+
+--- The breaker of that name, made if there is none.
+-- @tparam string name at most 95 bytes; breakers of the same name are one
+-- @tparam table settings fields of struct mg_ffi_breaker_rule
+-- @treturn table|nil
+-- @treturn string|nil error: no shared memory, no room, a number out of range
+function M.open(name, settings)
+    local err = ffi.new('int[1]')
+    local handle = C.mg_ffi_breaker_new(shared.vm, rule_of(settings), name, #name, err)
+    if handle == nil then
+        return nil, ('breaker %s: %s'):format(name, ffi.string(C.mg_ffi_err_text(err[0])))
+    end
+    return setmetatable({
+        name = name, handle = ffi.gc(handle, C.mg_ffi_breaker_free),
+        answer = C.mg_ffi_breaker_answer(handle),
+    }, meta)
+end
+
+--- May the running request go to the upstream? A probe's slot is given back when the request ends.
+-- @treturn boolean
+function methods:ask()
+    return C.mg_ffi_breaker_ask(self.handle, request()) == 1
+end
+
+--- The result of the running request. The first one counts; with `again` a further one does.
+-- @tparam number result SUCCESS, FAILURE or NETWORK
+-- @tparam[opt=false] boolean again
+-- @treturn boolean whether it counted: not when the request was refused or never asked
+function methods:result(result, again)
+    return C.mg_ffi_breaker_result(self.handle, request(), result, again and 1 or 0) == 1
+end
+
+--- @tparam number state of breaker.answer
+-- @treturn string closed, open, half_open
+function M.state_name(state)
+    return ffi.string(C.mg_ffi_breaker_state_name(state))
+end
+
+--- @tparam number reason of breaker.answer
+-- @treturn string as in the error log
+function M.reason_name(reason)
+    return ffi.string(C.mg_ffi_breaker_reason_name(reason))
+end
+
+--- Number of an outcome word, to compare with M.outcome().
+-- @tparam string word
+-- @treturn number -1: there is no such word
+function M.outcome_of(word)
+    return C.mg_ffi_outcome_of(word, #word)
+end
+
+--- How the running request ends, or `ok` while it has not.
+-- @treturn number see M.outcome_of
+function M.outcome()
+    return C.mg_ffi_req_outcome(request())
+end
+
+--- Says why the request ends, before response.exit.
+-- @tparam number outcome see M.outcome_of
+function M.set_outcome(outcome)
+    C.mg_ffi_req_set_outcome(request(), outcome)
+end
+
+--- Status of the upstream's answer, whatever plugins made of it.
+-- @treturn number 0: it did not answer
+function M.upstream_status()
+    return C.mg_ffi_req_int(request(), C.MG_FFI_UP_STATUS)
+end
+
+--- Milliseconds from the first byte to the upstream until its response head.
+-- @treturn number -1: there was none
+function M.upstream_ms()
+    return C.mg_ffi_req_measure(request(), C.MG_FFI_UPSTREAM_MS)
+end
+
+--- Cuts the exchange when the upstream's head is not there in time; the request then ends with 503.
+-- @tparam number ms from the start of the exchange
+-- @tparam number outcome see M.outcome_of
+function M.limit_head(ms, outcome)
+    C.mg_ffi_up_head_timeout(request(), ms, outcome)
+end
+
+--- Leaves what the access log shows as `breaker`.
+-- @tparam string json an object
+function M.note(json)
+    C.mg_ffi_req_note_breaker(request(), json, #json)
+end
+
+return M

@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What a client gets instead of the upstream's answer.
+local moongate, ngx = moongate, ngx
+
+local M = {}
+
+-- RFC 9457; the type is the one of draft-ietf-httpapi-ratelimit-headers.
+local TYPE = 'https://iana.org/assignments/http-problem-types#temporary-reduced-capacity'
+local TITLE = 'Request cannot be satisfied due to temporary server capacity constraints'
+local MESSAGE = 'The upstream server is currently unavailable'
+local SPREAD = 0.1 -- share added to Retry-After at random, so that clients do not return at once
+local STATUS = 503
+local TEXT = 'text/plain; charset=utf-8'
+
+-- Whole seconds, at least 1.
+local function retry_after(ms)
+    return math.max(1, math.ceil(ms * (1 + math.random() * SPREAD) / 1000))
+end
+
+local function problem(name, retry_ms)
+    return moongate.response.exit(STATUS, {
+        type = TYPE, title = TITLE, status = STATUS, message = MESSAGE, breaker = name,
+        request_id = ngx.var.request_id,
+    }, {
+        ['Content-Type'] = 'application/problem+json', ['Cache-Control'] = 'no-store',
+        ['Retry-After'] = tostring(retry_after(retry_ms)),
+    })
+end
+
+local function has_type(headers)
+    for name in pairs(headers) do
+        if name:lower():gsub('_', '-') == 'content-type' then
+            return true
+        end
+    end
+    return false
+end
+
+local function given(fallback)
+    local headers = {}
+    for name, value in pairs(fallback.headers or {}) do
+        headers[name] = value
+    end
+    if type(fallback.body) == 'string' and not has_type(headers) then
+        headers['Content-Type'] = TEXT
+    end
+    return moongate.response.exit(fallback.status or STATUS, fallback.body, headers)
+end
+
+--- Answers the running request.
+-- @tparam table conf
+-- @tparam string name of the breaker
+-- @tparam number retry_ms until it may be worth asking again
+function M.answer(conf, name, retry_ms)
+    if conf.fallback.kind == 'response' then
+        return given(conf.fallback)
+    end
+    return problem(name, retry_ms)
+end
+
+return M
