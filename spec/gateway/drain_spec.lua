@@ -5,6 +5,19 @@ local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 
+-- The listening sockets close a moment after the master has said that it drains.
+local function wait_until_refused(port)
+    local deadline = posix.now() + process.deadline
+    local fd
+    repeat
+        fd = posix.connect(port, deadline)
+        if fd then
+            posix.close(fd)
+        end
+    until not fd or posix.now() > deadline
+    assert.is_nil(fd)
+end
+
 describe('the drain', function()
     after_each(process.stop_all)
 
@@ -24,15 +37,7 @@ describe('the drain', function()
             local connection = slow_request(gateway, 1000)
             gateway:signal(signal)
             assert.is_true(gateway:wait_text('draining'))
-            local deadline = posix.now() + process.deadline
-            local fd
-            repeat -- the listening sockets close a moment later
-                fd = posix.connect(gateway.port, deadline)
-                if fd then
-                    posix.close(fd)
-                end
-            until not fd or posix.now() > deadline
-            assert.is_nil(fd)
+            wait_until_refused(gateway.port)
             local res = assert(connection:response())
             assert.equal(200, res.status)
             assert.equal('close', res.headers.connection)
@@ -47,7 +52,7 @@ describe('the drain', function()
         local connection = assert(client.connect(gateway.port))
         assert.equal(200, assert(connection:request('GET', '/')).status)
         gateway:signal('TERM')
-        assert.is_true(gateway:wait_text('draining'))
+        wait_until_refused(gateway.port) -- now the workers know, not only the master
         -- A request that was on its way is still answered, and told that it is the last.
         local res = assert(connection:request('GET', '/'))
         assert.equal('close', res.headers.connection)
