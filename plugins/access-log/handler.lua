@@ -5,7 +5,8 @@ local moongate = moongate
 local access_log = require 'moongate.access_log'
 local settings = require 'moongate.plugins.access-log.settings'
 
-local plugin = { PRIORITY = 9, VERSION = '1.0.0' }
+-- A log that cannot be opened is found out at the start, not by its absence.
+local plugin = { PRIORITY = 9, VERSION = '1.0.0', MUST_CONFIGURE = true }
 
 plugin.logs = {} -- configuration -> list of open logs; filled once, in configure
 

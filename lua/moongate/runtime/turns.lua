@@ -33,7 +33,7 @@ function M.new(settings, plugins)
     table.sort(names)
     for i, name in ipairs(names) do
         plugins[name].index, plugins[name].configs = i, {}
-        plugins[name].turn = self:of(plugins[name])
+        plugins[name].turn = self:of(plugins[name], nil, plugins[name].handler.MUST_CONFIGURE)
     end
     self.plugin_count = #names
     return self
@@ -61,13 +61,14 @@ end
 --- The turn of a plugin with an entry's settings; equal ones share one.
 -- @tparam table plugin
 -- @tparam ?table entity
+-- @tparam ?boolean closed whatever on_error says
 -- @treturn number index, 1 or more
-function Turns:of(plugin, entity)
+function Turns:of(plugin, entity, closed)
     local turn = {
         plugin = plugin.name, index = plugin.index,
         cpu_ms = self:setting(plugin, entity, 'cpu_ms') or 50,
         wall_ms = self:setting(plugin, entity, 'wall_ms') or 60000,
-        open = self:is_open(plugin, entity),
+        open = not closed and self:is_open(plugin, entity),
         quarantine = self:setting(plugin, entity, 'quarantine') ~= false,
     }
     local key = ('%d %d %d %s %s'):format(turn.index, turn.cpu_ms, turn.wall_ms,
