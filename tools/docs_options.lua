@@ -50,7 +50,8 @@ function M.takes(def)
     elseif def.type == 'map' and def.values.type ~= 'record' then
         return 'a map to ' .. M.takes(def.values)
     elseif def.type == 'any' then
-        return def.not_supported_yet and '' or 'anything'
+        local later = def.not_supported_yet -- a function refuses some values only
+        return later and type(later) ~= 'function' and '' or 'anything'
     end
     return describe.expected(copy_with(def, 'one_of', def.one_of and choices(def)))
 end

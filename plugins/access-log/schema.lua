@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+local cjson = require 'cjson'
 local fields = require 'moongate.plugins.access-log.fields'
 local typedefs = require 'moongate.typedefs'
 
@@ -31,6 +32,23 @@ local function check_custom_name(name)
     end
     if fields.is_field(name:match('^[^.]+')) then
         return nil, ("'%s' is a field of the record"):format(name:match('^[^.]+'))
+    end
+    return true
+end
+
+-- At most 32, and none inside another: a and a.b cannot both be.
+local function check_custom_fields(custom)
+    local count = 0
+    for name in pairs(custom) do
+        count = count + 1
+        for other in pairs(custom) do
+            if other:sub(1, #name + 1) == name .. '.' then
+                return nil, ("'%s' and '%s' cannot both be"):format(name, other)
+            end
+        end
+    end
+    if count > 32 then
+        return nil, 'at most 32 custom fields'
     end
     return true
 end
@@ -83,37 +101,46 @@ local function sink_fields()
     return list
 end
 
+local function is_set(value)
+    return value ~= nil and value ~= cjson.null
+end
+
 local function check_sink(sink)
-    if sink.type == 'file' and not sink.path then
+    if sink.type == 'file' and not is_set(sink.path) then
         return nil, 'a file needs a path'
     end
     for _, name in ipairs({ 'path', 'mode', 'reopen_check' }) do
-        if sink.type ~= 'file' and sink[name] ~= nil then
+        if sink.type ~= 'file' and is_set(sink[name]) then
             return nil, ("'%s' is for files only"):format(name)
         end
-    end
-    if sink.format == 'custom' and not sink.template then
-        return nil, 'the format custom needs a template'
     end
     return true
 end
 
 local function check_config(config)
-    if config.format == 'custom' and not config.template then
+    local missing = config.format == 'custom'
+    for _, sink in ipairs(is_set(config.sinks) and config.sinks or {}) do
+        missing = missing or sink.format == 'custom' and not is_set(sink.template)
+    end
+    if missing and not is_set(config.template) then
         return nil, 'the format custom needs a template'
     end
     return true
 end
 
-local config = line_fields(true)
-for _, field in ipairs({
+local config = {
     { sinks = { type = 'array', len_min = 1, len_max = 8, default = { { type = 'stdout' } },
         description = 'where lines go',
         elements = { type = 'record', fields = sink_fields(), entity_checks = {
-            { custom_entity_check = { field_sources = { 'type', 'path', 'mode', 'reopen_check',
-                'format', 'template' }, run_with_missing_fields = true, fn = check_sink } },
+            { custom_entity_check = { field_sources = { 'type', 'path', 'mode', 'reopen_check' },
+                run_with_missing_fields = true, fn = check_sink } },
         } } } },
-    { custom_fields = { type = 'map', default = {}, len_max = 32,
+}
+for _, field in ipairs(line_fields(true)) do
+    config[#config + 1] = field
+end
+for _, field in ipairs({
+    { custom_fields = { type = 'map', default = {}, custom_validator = check_custom_fields,
         keys = { type = 'string', custom_validator = check_custom_name },
         values = { type = 'any', custom_validator = check_constant, not_supported_yet = is_lua },
         description = 'further fields of a JSON line: text, numbers, booleans' } },
@@ -122,14 +149,15 @@ for _, field in ipairs({
             description = 'fields whose values are hidden, besides the built-in ones' } },
         { names = { type = 'set', default = {},
             elements = { type = 'string', len_max = 64 },
-            description = 'arguments and keys whose values are hidden, besides the built-in ones' } },
+            description = 'arguments whose values are hidden, besides the built-in ones' } },
         { replace = { type = 'boolean', default = false,
             description = 'headers and names replace the built-in lists' } },
         { action = { type = 'string', default = 'mask', one_of = { 'mask', 'hash', 'remove' },
             description = 'what stands for a secret' } },
         { key = { type = 'secret', description = 'of hashes; unset: another one at each start' } },
     }, description = 'what is hidden in headers, queries and URLs' } },
-    { client_ip = { type = 'string', default = 'full', one_of = { 'full', 'prefix', 'hash', 'none' },
+    { client_ip = { type = 'string', default = 'full',
+        one_of = { 'full', 'prefix', 'hash', 'none' },
         description = 'how much of addresses is shown' } },
     { max_line = { type = 'bytes', default = '16KiB', between = { 1024, 262144 },
         description = 'longest line; the longest values are cut' } },
@@ -148,7 +176,7 @@ return {
         { config = {
             type = 'record', fields = config,
             entity_checks = {
-                { custom_entity_check = { field_sources = { 'format', 'template' },
+                { custom_entity_check = { field_sources = { 'format', 'template', 'sinks' },
                     run_with_missing_fields = true, fn = check_config } },
             },
         } },

@@ -25,6 +25,16 @@ local function joined(built_in, given, replace)
     return list
 end
 
+local function set_nested(at, name, value)
+    local first, rest = name:match('^([^.]+)%.(.+)$')
+    if not first then
+        at[name] = value
+        return
+    end
+    at[first] = at[first] or {}
+    set_nested(at[first], rest, value)
+end
+
 -- { ['a.b'] = 1, ['a.c'] = 2 } -> { { key = 'a', json = '{"b":1,"c":2}' } }
 local function constants_of(custom)
     local names, tree = {}, {}
@@ -34,17 +44,16 @@ local function constants_of(custom)
     table.sort(names)
     local list = {}
     for _, name in ipairs(names) do
-        local at, key = tree, nil
-        for part in name:gmatch('[^.]+') do
-            if key then
-                at[key] = type(at[key]) == 'table' and at[key] or {}
-                at = at[key]
-            else
-                list[part] = list[part] or table.insert(list, { key = part }) or true
-            end
-            key = part
+        local first, rest = name:match('^([^.]+)%.?(.*)$')
+        if tree[first] == nil then
+            list[#list + 1] = { key = first }
         end
-        at[key] = custom[name]
+        if rest == '' then
+            tree[first] = custom[name]
+        else
+            tree[first] = tree[first] or {}
+            set_nested(tree[first], rest, custom[name])
+        end
     end
     for _, constant in ipairs(list) do
         constant.json = cjson.encode(tree[constant.key])

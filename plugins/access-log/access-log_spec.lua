@@ -1,0 +1,257 @@
+-- SPDX-License-Identifier: Apache-2.0
+local cjson = require 'cjson'
+local gateway = require 'moongate.test'
+
+describe('access-log', function()
+    local gw, path
+
+    local function config_of(config, more)
+        local plugins = { { name = 'access-log', config = config } }
+        plugins[2] = more
+        return {
+            _format_version = '3.0',
+            services = { {
+                name = 'up', url = 'http://127.0.0.1:9101',
+                routes = { { name = 'all', paths = { '/' }, plugins = plugins } },
+            } },
+        }
+    end
+
+    local function to_file(sink)
+        local one = { type = 'file', path = path }
+        for key, value in pairs(sink or {}) do
+            one[key] = value
+        end
+        return { one }
+    end
+
+    local function start(config, more)
+        config.sinks = config.sinks or to_file()
+        gw = gateway.start(config_of(config, more))
+    end
+
+    local function read()
+        local file = io.open(path, 'rb')
+        local text = file and file:read('*a') or ''
+        if file then
+            file:close()
+        end
+        return text
+    end
+
+    -- Waits until the file has so many lines: files are written by another thread, in real time.
+    local function lines(count)
+        local list
+        for _ = 1, 2000 do
+            gw:progress()
+            list = {}
+            for line in read():gmatch('[^\n]*\n') do
+                list[#list + 1] = line:sub(1, -2)
+            end
+            if #list >= count then
+                break
+            end
+            gw.native:wait(5)
+        end
+        assert.equal(count, #list)
+        return list
+    end
+
+    local function records(count)
+        local list = {}
+        for i, line in ipairs(lines(count)) do
+            list[i] = cjson.decode(line)
+        end
+        return list
+    end
+
+    local function has_logged(text)
+        for _, line in ipairs(gw.logs) do
+            if line.message:find(text, 1, true) then
+                return true
+            end
+        end
+        return false
+    end
+
+    before_each(function()
+        path = os.tmpname()
+    end)
+
+    after_each(function()
+        if gw then
+            gw:stop()
+            gw = nil
+        end
+        os.remove(path)
+    end)
+
+    it('writes one JSON object for each request', function()
+        start({})
+        gw:get('/a?b=1', { headers = { ['User-Agent'] = 'spec', Host = 'api.test' } })
+        local record = records(1)[1]
+        assert.equal('GET', record.method)
+        assert.equal('/a', record.path)
+        assert.is_nil(record.query)
+        assert.equal('api.test', record.host)
+        assert.equal('all', record.route)
+        assert.equal('up', record.service)
+        assert.equal(200, record.status)
+        assert.equal('ok', record.outcome)
+        assert.equal('spec', record.user_agent)
+        assert.equal('127.0.0.1:9101', record.tries[1].target)
+        assert.equal(0, record.retries)
+        assert.truthy(record.ts:match('^2026%-01%-01T00:00:%d%d%.%d%d%dZ$'))
+        assert.is_number(record.t.total)
+        assert.is_nil(record.truncated)
+    end)
+
+    it('says who ended a request, where and why', function()
+        start({}, { name = 'request-termination', config = { status_code = 403 } })
+        gw:get('/')
+        local record = records(1)[1]
+        assert.equal(403, record.status)
+        assert.equal('plugin_answer', record.outcome)
+        assert.equal('request-termination', record.ended_by)
+        assert.equal('access', record.ended_in)
+        assert.same({}, record.tries)
+    end)
+
+    it('shows the fields asked for, in their order', function()
+        start({ fields = { 'status', 'method', 'req.header.x-a', 'resp.header.content-type' } })
+        gw:get('/', { headers = { ['X-A'] = '1' } })
+        assert.truthy(lines(1)[1]:match('^{"status":200,"method":"GET",'
+            .. '"req_headers":{"x%-a":"1"},"resp_headers":{.*}}$'))
+    end)
+
+    it('adds constants, nested by dots', function()
+        start({ fields = { 'status' }, custom_fields = {
+            ['site.zone'] = 'eu', ['site.rack.n'] = 3, prod = true } })
+        gw:get('/')
+        local record = records(1)[1]
+        assert.same({ zone = 'eu', rack = { n = 3 } }, record.site)
+        assert.is_true(record.prod)
+    end)
+
+    it('writes templates and the combined format', function()
+        start({ format = 'custom',
+            template = '{method} {path} {status} {consumer:-nobody} <{host}>' })
+        gw:get('/x', { headers = { Host = 'h.test' } })
+        assert.equal('GET /x 200 nobody <h.test>', lines(1)[1])
+        gw:stop()
+        os.remove(path)
+        start({ format = 'combined' })
+        gw:get('/x?y=1', { headers = { ['User-Agent'] = 'spec "quoted"' } })
+        assert.truthy(lines(1)[1]:match(
+            '^[%x.:]+ %- %- %[01/Jan/2026:00:00:%d%d %+0000%] "GET /x%?y=1 HTTP/1%.1" 200 %S+ "%-" '
+            .. '"spec \\x22quoted\\x22"$'))
+    end)
+
+    it('serves several sinks, each in its own form', function()
+        local other = os.tmpname()
+        start({ sinks = {
+            { type = 'file', path = path, fields = { 'status' } },
+            { type = 'file', path = other, format = 'custom' },
+        }, template = '{status}' })
+        gw:get('/')
+        assert.equal('{"status":200}', lines(1)[1])
+        path, other = other, path
+        assert.equal('200', lines(1)[1])
+        os.remove(other)
+    end)
+
+    it('hides secrets wherever they stand', function()
+        start({ fields = { 'query', 'referer', 'req.header.authorization', 'req.header.x-mine',
+            'resp.header.location' }, redact = { headers = { 'X-Mine' }, names = { 'otp' } } },
+            { name = 'request-termination', config = { status_code = 302 } })
+        gw:get('/?%54oken=S3CRET&otp=S3CRET&a=1', { headers = {
+            Authorization = 'Bearer S3CRET', ['X-Mine'] = 'S3CRET',
+            Referer = 'https://u:S3CRET@h/?Password=S3CRET',
+        } })
+        local line = lines(1)[1]
+        assert.is_nil(line:find('S3CRET', 1, true))
+        assert.equal('%54oken=***&otp=***&a=1', cjson.decode(line).query)
+    end)
+
+    it('replaces the built-in lists only when told to, and warns', function()
+        start({ fields = { 'query' }, redact = { names = { 'otp' }, replace = true } })
+        gw:get('/?token=seen&otp=S3CRET')
+        assert.equal('token=seen&otp=***', records(1)[1].query)
+        assert.truthy(has_logged('redact.replace: the built-in lists of secrets are off'))
+    end)
+
+    it('keeps its sink over a reload', function()
+        start({ fields = { 'status', 'generation' } })
+        gw:get('/')
+        gw:reload(config_of({ sinks = to_file(), fields = { 'status', 'generation' } }))
+        gw:get('/')
+        local list = records(2)
+        assert.truthy(list[2].generation > list[1].generation)
+    end)
+
+    it('logs requests without a route where the entry is global', function()
+        gw = gateway.start({
+            _format_version = '3.0',
+            plugins = { { name = 'access-log', config = { sinks = to_file() } } },
+        })
+        gw:get('/nowhere')
+        local record = records(1)[1]
+        assert.equal(404, record.status)
+        assert.equal('no_route', record.outcome)
+        assert.is_nil(record.route)
+    end)
+
+    it('refuses a file that cannot be written, naming it', function()
+        local ok, err = pcall(gateway.start,
+            config_of({ sinks = { { type = 'file', path = '/nonexistent/a.log' } } }))
+        assert.is_false(ok)
+        assert.truthy(tostring(err):find(
+            'cannot open the log file /nonexistent/a.log: No such file or directory', 1, true))
+    end)
+
+    describe('refuses at load', function()
+        local function refusal(config)
+            local ok, err = pcall(gateway.start, config_of(config))
+            assert.is_false(ok)
+            return tostring(err)
+        end
+
+        local CASES = {
+            { { fields = { 'stauts' } }, "unknown field 'stauts'" },
+            { { fields = { 'trace_id' } }, 'not supported yet' },
+            { { format = 'custom' }, 'needs a template' },
+            { { sinks = { { type = 'stdout', format = 'custom' } } }, 'needs a template' },
+            { { format = 'custom', template = '{nothing}' }, "unknown field 'nothing'" },
+            { { format = 'custom', template = '{tries}' }, "unknown field 'tries'" },
+            { { format = 'custom', template = '{status' }, "'{' without '}'" },
+            { { format = 'custom', template = 'a\nb' }, 'one line' },
+            { { sinks = { { type = 'file' } } }, 'a file needs a path' },
+            { { sinks = { { type = 'stdout', path = '/x' } } }, 'for files only' },
+            { { sinks = { { type = 'syslog' } } }, 'not supported yet' },
+            { { sinks = { { type = 'file', path = '/x', mode = '888' } } }, 'expected a mode' },
+            { { when = 'lua: true' }, 'not supported yet' },
+            { { sample = 0.5 }, 'not supported yet' },
+            { { body = { request = true } }, 'not supported yet' },
+            { { queue = { batch = 5 } }, 'not supported yet' },
+            { { custom_fields = { a = 'lua: 1' } }, 'not supported yet' },
+            { { custom_fields = { status = 1 } }, 'is a field of the record' },
+            { { custom_fields = { a = 1, ['a.b'] = 2 } }, 'cannot both be' },
+            { { max_line = '1MiB' }, 'max_line' },
+        }
+
+        for _, case in ipairs(CASES) do
+            it(case[2] .. ' in ' .. cjson.encode(case[1]), function()
+                local text = refusal(case[1])
+                assert.truthy(text:find(case[2], 1, true), text)
+            end)
+        end
+    end)
+
+    it('can show every field and every span in a template', function()
+        start({ format = 'custom', template = '{t.head}|{t.plugins}|{t.connect}|{t.ttfb}|'
+            .. '{t.upstream}|{t.total}|{t.delay}|{t.queue}|{peer_ip}|{query}|{worker}' })
+        gw:get('/?a=b')
+        local ms = '%d+%.%d%d%d|'
+        assert.truthy(lines(1)[1]:match('^' .. ms:rep(6) .. '%-|%-|[^|]+|a=b|0$'))
+    end)
+end)
