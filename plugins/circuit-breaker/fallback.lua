@@ -12,18 +12,19 @@ local SPREAD = 0.1 -- share added to Retry-After at random, so that clients do n
 local STATUS = 503
 local TEXT = 'text/plain; charset=utf-8'
 
--- Whole seconds, at least 1.
-local function retry_after(ms)
-    return math.max(1, math.ceil(ms * (1 + math.random() * SPREAD) / 1000))
+-- Whole seconds, at least 1. While probes are under way a slot may be free any time.
+local function retry_after(open_ms)
+    local seconds = (open_ms or 0) / 1000 * (1 + math.random() * SPREAD)
+    return math.max(1, math.ceil(seconds))
 end
 
-local function problem(name, retry_ms)
+local function problem(name, open_ms)
     return moongate.response.exit(STATUS, {
         type = TYPE, title = TITLE, status = STATUS, message = MESSAGE, breaker = name,
         request_id = ngx.var.request_id,
     }, {
         ['Content-Type'] = 'application/problem+json', ['Cache-Control'] = 'no-store',
-        ['Retry-After'] = tostring(retry_after(retry_ms)),
+        ['Retry-After'] = tostring(retry_after(open_ms)),
     })
 end
 
@@ -50,12 +51,12 @@ end
 --- Answers the running request.
 -- @tparam table conf
 -- @tparam string name of the breaker
--- @tparam number retry_ms until it may be worth asking again
-function M.answer(conf, name, retry_ms)
+-- @tparam number|nil open_ms open time left; nil: it is half open
+function M.answer(conf, name, open_ms)
     if conf.fallback.kind == 'response' then
         return given(conf.fallback)
     end
-    return problem(name, retry_ms)
+    return problem(name, open_ms)
 end
 
 return M

@@ -10,9 +10,11 @@ local results = require 'moongate.plugins.circuit-breaker.results'
 
 local plugin = { PRIORITY = 90, VERSION = '1.0.0' }
 
+plugin.opened = opened.new()
+
 local BREAKER_OPEN = breakers.outcome_of('breaker_open')
 local PROBE_TIMEOUT = breakers.outcome_of('probe_timeout')
-local BUSY_MS = 1000 -- when all probes are under way: the next one may be free any time
+local OPEN = 1 -- of breaker.answer.state
 
 -- One line for each transition and host: C tells one caller in all workers.
 local function tell(breaker)
@@ -24,24 +26,26 @@ local function tell(breaker)
     local parts = { ('breaker %s: %s -> %s (%s)'):format(breaker.name,
         breakers.state_name(answer.from), to, breakers.reason_name(answer.reason)) }
     if answer.total > 0 then
-        parts[#parts + 1] = ('%d of %d results failed, %d of them in the network')
-            :format(answer.failures, answer.total, answer.network)
+        parts[#parts + 1] = ('%d of %d results failed'):format(answer.failures, answer.total)
+    end
+    if answer.network > 0 then
+        parts[#parts + 1] = ('%d of them in the network'):format(answer.network)
     end
     if to == 'open' then
         parts[#parts + 1] = ('open for %.1f s, opening %d in a row')
             :format(answer.open_ms / 1000, answer.n)
     end
     local write = to == 'open' and moongate.log.warn or moongate.log.notice
-    write(table.concat(parts, '; '))
+    write(table.concat(parts, ', '))
 end
 
-function plugin.access(_, conf)
-    local breaker = opened.of_route(conf, moongate.router.get_route())
+function plugin:access(conf)
+    local breaker = self.opened:of_route(conf, moongate.router.get_route())
     if not breaker then
         return nil
     end
     local admitted, answer = breaker:ask(), breaker.answer
-    local state, retry_ms = answer.state, answer.retry_ms
+    local state, left_ms = answer.state, answer.retry_ms
     tell(breaker)
     if not admitted then
         breakers.note(breaker.notes.denied[state])
@@ -49,7 +53,7 @@ function plugin.access(_, conf)
             return nil
         end
         breakers.set_outcome(BREAKER_OPEN)
-        return fallback.answer(conf, breaker.name, retry_ms)
+        return fallback.answer(conf, breaker.name, state == OPEN and left_ms or nil)
     end
     local is_probe = answer.probe == 1
     breakers.note(breaker.notes[is_probe and 'probe' or 'allowed'][state])
@@ -82,8 +86,8 @@ local function record(conf, breaker)
     end
 end
 
-function plugin.header_filter(_, conf)
-    local breaker = opened.of_route(conf, moongate.router.get_route())
+function plugin:header_filter(conf)
+    local breaker = self.opened:of_route(conf, moongate.router.get_route())
     if not breaker then
         return nil
     end
@@ -91,15 +95,15 @@ function plugin.header_filter(_, conf)
     if breakers.outcome() == PROBE_TIMEOUT then
         local answer = breaker.answer
         return fallback.answer(conf, breaker.name,
-            answer.changed == 1 and answer.open_ms or BUSY_MS)
+            answer.changed == 1 and answer.to == OPEN and answer.open_ms or nil)
     end
     return nil
 end
 
 -- What header_filter did not see: upgraded connections, bodies that broke off. A client that left
 -- early leaves no result; its probe's slot is free again when the request ends.
-function plugin.log(_, conf)
-    local breaker = opened.of_route(conf, moongate.router.get_route())
+function plugin:log(conf)
+    local breaker = self.opened:of_route(conf, moongate.router.get_route())
     if breaker then
         record(conf, breaker)
     end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The breakers of this worker: opened when the first request needs one, then found by the entry's
 -- configuration and the route.
-local moongate = moongate
+local moongate, ngx = moongate, ngx
 local breakers = require 'moongate.breaker'
 local cjson = require 'cjson'
 local names = require 'moongate.plugins.circuit-breaker.names'
@@ -9,8 +9,10 @@ local runtime = require 'moongate.runtime'
 
 local M = {}
 
-local by_conf = {} -- configuration -> route -> breaker, or false where there is none
-local upstreams    -- names, of the generation
+local RETRY_S = 10 -- after a breaker could not be opened
+
+local Opened = {}
+Opened.__index = Opened
 
 -- What struct mg_ffi_breaker_rule wants to know.
 local function rule_of(conf)
@@ -41,40 +43,52 @@ local function notes_of(name, conf)
     return notes
 end
 
-local function open(conf, route)
-    upstreams = upstreams or names.set_of(runtime.generation.config.upstreams)
-    local name = names.of(conf.scope, route, upstreams)
+-- The breaker, false where there is none, or nil where it could not be opened.
+function Opened:open(conf, route)
+    self.upstreams = self.upstreams or names.set_of(runtime.generation.config.upstreams)
+    local name = names.of(conf.scope, route, self.upstreams)
     if not name then
         return false
+    elseif (self.retry_at[name] or 0) > ngx.now() then
+        return nil
     end
     local breaker, err = breakers.open(name, rule_of(conf))
     if not breaker then
-        moongate.log.err(err, ': requests go on without it')
-        return false
+        moongate.log.err(err, ': requests pass without it')
+        self.retry_at[name] = ngx.now() + RETRY_S
+        return nil
     end
     breaker.notes = notes_of(name, conf)
     return breaker
 end
 
---- The breaker that the running request meets.
+--- The breaker that a request meets.
 -- @tparam table conf of the entry
 -- @tparam table|nil route entity
--- @treturn table|nil|false of moongate.breaker, with `notes`
-function M.of_route(conf, route)
+-- @treturn table|nil|false of moongate.breaker, with `notes`: decision -> state -> JSON
+function Opened:of_route(conf, route)
     if not route then
         return nil
     end
-    local by_route = by_conf[conf]
+    local by_route = self.by_conf[conf]
     if not by_route then
         by_route = {}
-        by_conf[conf] = by_route
+        self.by_conf[conf] = by_route
     end
     local breaker = by_route[route]
     if breaker == nil then
-        breaker = open(conf, route)
+        breaker = self:open(conf, route)
         by_route[route] = breaker
     end
     return breaker
+end
+
+--- @treturn Opened none yet; for one generation
+function M.new()
+    return setmetatable({
+        by_conf = {},  -- configuration -> route -> breaker, or false where there is none
+        retry_at = {}, -- name of a breaker -> s
+    }, Opened)
 end
 
 return M

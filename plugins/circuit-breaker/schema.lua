@@ -63,7 +63,7 @@ end
 
 local OPEN = {
     { base = { type = 'duration', between = { 100, DAY }, default = '5s',
-        description = 'open time of the first opening in a row, at least 100ms' } },
+        description = 'open time of the first opening in a row' } },
     { factor = { type = 'number', between = { 1, 10 }, default = 2,
         description = 'each further opening in a row lasts so many times longer' } },
     { max = { type = 'duration', between = { 100, DAY }, default = '60s',
@@ -108,7 +108,7 @@ local CONFIG = {
     { window_type = { type = 'string', one_of = { 'time', 'count' }, default = 'time',
         description = 'which results count: of the last `window`, or the last `window_calls`' } },
     { window = { type = 'duration', between = { 1000, 600000 }, default = '10s',
-        description = '1s to 10m' } },
+        description = 'how far back results count' } },
     { buckets = { type = 'integer', between = { 1, 60 }, default = 10,
         description = 'parts of the window; the oldest leaves as a whole' } },
     { window_calls = { type = 'integer', between = { 10, 1024 }, default = 100,
