@@ -1,0 +1,78 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What all entries of rate-limit are together: the shared memory they need, and what a person
+-- should know of them.
+local limits = require 'moongate.plugins.rate-limit.limits'
+local units = require 'moongate.schema.units'
+
+local M = {}
+
+local KEY_BYTES = 64
+-- Plugins that find out who calls have priorities above this one.
+local LOWEST_AUTHENTICATION = 1000
+local DEFAULT_PRIORITY = 910
+
+--- Shared memory that the entries ask for.
+-- @tparam table entries checked
+-- @treturn table { limit_cells =, breakers = 0 }
+function M.needed(entries)
+    local cells = 0
+    for _, entry in ipairs(entries) do
+        cells = cells + #limits.of(entry.config) * entry.config.max_keys
+    end
+    return { limit_cells = cells, breakers = 0 }
+end
+
+local function priority_of(entry, settings)
+    local own = settings[entry.instance_name or ''] or settings[entry.name] or {}
+    return own.priority or DEFAULT_PRIORITY
+end
+
+local function asks_who_calls(config)
+    for _, limit in ipairs(limits.of(config)) do
+        for _, part in ipairs(limit.key) do
+            if part.kind == 'consumer' or part.kind == 'credential' then
+                return part.kind
+            end
+        end
+    end
+    return nil
+end
+
+local function warnings(entry, settings, found)
+    local config = entry.config
+    if config.status == 503 then
+        found[#found + 1] = { entry = entry, path = { 'config', 'status' }, severity = 'warning',
+            message = '503 tells clients that the server is ill; 429 is the status of a limit' }
+    end
+    local who = asks_who_calls(config)
+    if who and priority_of(entry, settings) > LOWEST_AUTHENTICATION then
+        found[#found + 1] = { entry = entry, path = { 'config' }, severity = 'warning',
+            message = ('the key has a %s, but with priority %d the limit runs before plugins that'
+                .. ' authenticate'):format(who, priority_of(entry, settings)) }
+    end
+end
+
+--- Looks at all entries together; see moongate.config.plugins.
+-- @tparam table entries checked
+-- @tparam table gateway the section `gateway:`
+-- @treturn table list of findings
+function M.check_entries(entries, gateway)
+    local found, settings = {}, gateway.plugins and gateway.plugins.settings or {}
+    local enabled = {}
+    for _, entry in ipairs(entries) do
+        if entry.enabled ~= false then
+            enabled[#enabled + 1] = entry
+            warnings(entry, settings, found)
+        end
+    end
+    local bytes = M.needed(enabled).limit_cells * KEY_BYTES
+    if bytes > gateway.shared_memory then
+        found[#found + 1] = { entry = enabled[#enabled], path = { 'config', 'max_keys' },
+            message = ('the keys of all limits need %s, gateway.shared_memory is %s: raise it above'
+                .. ' the sum, or lower max_keys'):format(units.format_bytes(bytes),
+                units.format_bytes(gateway.shared_memory)) }
+    end
+    return found
+end
+
+return M

@@ -1,0 +1,169 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- One entry of rate-limit at work: its limits in shared memory, and the decision on a request.
+--
+--     local policy, err = policy.new(conf)
+--     local verdict, limit = policy:decide(req, object)      -- 'admitted', 'denied', 'no key'
+--
+-- After a decision limit.answer shows what came of each limit, until the entry decides again: read
+-- it before anything waits.
+local ffi = require 'ffi'
+local fields = require 'moongate.plugins.rate-limit.fields'
+local key = require 'moongate.plugins.rate-limit.key'
+local limits = require 'moongate.plugins.rate-limit.limits'
+local parts = require 'moongate.plugins.rate-limit.parts'
+local scopes = require 'moongate.plugins.rate-limit.scopes'
+local api = require 'moongate.runtime.ffi'
+
+local C = api.C
+
+local M = {}
+
+local Policy = {}
+Policy.__index = Policy
+
+-- What makes the counters of a limit its own (policies.md 2.2): not its quota or burst.
+local function identity_of(limit, scope)
+    return table.concat({ scope, limit.name, limit.algorithm, ('%d'):format(limit.window),
+        parts.text(limit.key), limit.shadow and 'shadow' or '' }, '\n')
+end
+
+local function open(set, limit, scope)
+    local rule = ffi.new('struct mg_ffi_limit_rule', {
+        algorithm = limit.number, align_first = limit.align_first and 1 or 0,
+        shadow = limit.shadow and 1 or 0, quota = limit.quota, window_ms = limit.window,
+        burst = limit.burst, max_keys = limit.max_keys,
+    })
+    local identity = identity_of(limit, scope)
+    local index = C.mg_ffi_limits_add(set, rule, identity, #identity, limit.name, #limit.name)
+    if index < 0 then
+        return nil, ('limit %s cannot be counted: %s'):format(limit.name,
+            ffi.string(C.mg_ffi_err_text(index)))
+    end
+    limit.index = index
+    limit.answer = C.mg_ffi_limits_answer(set, index)
+    return true
+end
+
+-- Limits with equal keys form a group, whose key is made once.
+local function add_to_group(groups, limit, list)
+    local text = parts.text(list)
+    for _, group in ipairs(groups) do
+        if group.text == text and group.shadow == limit.shadow then
+            group.limits[#group.limits + 1] = limit
+            return
+        end
+    end
+    groups[#groups + 1] = { text = text, parts = list, limits = { limit }, shadow = limit.shadow }
+end
+
+-- The limits whose verdict counts; where there is none, those that only watch.
+local function judged(list)
+    local enforced = {}
+    for _, limit in ipairs(list) do
+        if not limit.shadow then
+            enforced[#enforced + 1] = limit
+        end
+    end
+    return #enforced > 0 and enforced or list, #enforced > 0
+end
+
+--- Opens the limits of an entry.
+-- @tparam table conf checked
+-- @treturn table|nil
+-- @treturn string|nil error
+function M.new(conf)
+    local set = C.mg_ffi_limits_new(api.shared.vm)
+    if set == nil then
+        return nil, 'there is no shared memory to count in'
+    end
+    local self = setmetatable({
+        set = ffi.gc(set, C.mg_ffi_limits_free), limits = limits.of(conf), groups = {},
+        missing = conf.key_missing,
+        prefixes = { ipv4 = conf.ipv4_prefix, ipv6 = conf.ipv6_prefix },
+    }, Policy)
+    for _, limit in ipairs(self.limits) do
+        local scope, part = scopes.of(limit.scope, conf)
+        local ok, err = open(self.set, limit, scope)
+        if not ok then
+            return nil, err
+        end
+        limit.each = fields.each(limit.name)
+        add_to_group(self.groups, limit, part and { part, unpack(limit.key) } or limit.key)
+    end
+    self.judged, self.enforces = judged(self.limits)
+    return self
+end
+
+-- Gives each limit its key. False: a key has to be there and is not.
+function Policy:ask(req, object)
+    for i = 1, #self.groups do
+        local group = self.groups[i]
+        if key.build(self.set, req, object, group.parts, self.prefixes, self.missing) then
+            for k = 1, #group.limits do
+                C.mg_ffi_limits_use(self.set, group.limits[k].index)
+            end
+        elseif self.missing == 'deny' and not group.shadow then
+            return false
+        end
+    end
+    return true
+end
+
+-- Is a nearer to its end than b? concurrency counts only where there is nothing else.
+local function is_tighter(a, b)
+    if (a.algorithm == 'concurrency') ~= (b.algorithm == 'concurrency') then
+        return b.algorithm == 'concurrency'
+    end
+    local left, other = a.answer.remaining / a.quota, b.answer.remaining / b.quota
+    return left < other or left == other and a.answer.reset_ms > b.answer.reset_ms
+end
+
+-- The limit to show: the tightest, or of those that deny the one to wait for longest.
+local function pick(list, admitted)
+    local shown
+    for i = 1, #list do
+        local limit = list[i]
+        if limit.answer.asked ~= 0 then
+            if admitted then
+                shown = (not shown or is_tighter(limit, shown)) and limit or shown
+            elseif limit.answer.ok == 0
+                and (not shown or limit.answer.retry_ms > shown.answer.retry_ms) then
+                shown = limit
+            end
+        end
+    end
+    return shown
+end
+
+local function decision_of(self, admitted)
+    if not admitted then
+        return 'denied'
+    end
+    for i = 1, self.enforces and 0 or #self.judged do
+        local answer = self.judged[i].answer
+        if answer.asked ~= 0 and answer.ok == 0 then
+            return 'shadow_denied'
+        end
+    end
+    return 'allowed'
+end
+
+--- Decides on the request, charges it, and leaves the note for the access log.
+-- @tparam cdata req
+-- @tparam table object the runtime's, of the request
+-- @treturn string 'admitted', 'denied', or 'no key': a part of the key is missing and must not be
+-- @treturn table|nil the limit to show; nil where none applies
+function Policy:decide(req, object)
+    if not self:ask(req, object) then
+        return 'no key'
+    end
+    local admitted = C.mg_ffi_limits_take(self.set, req) == 1
+    local shown = pick(self.judged, admitted)
+    if shown then
+        local decision = decision_of(self, admitted)
+        C.mg_ffi_limits_note(self.set, req, shown.index, decision, #decision)
+    end
+    return admitted and 'admitted' or 'denied', shown
+end
+
+return M
