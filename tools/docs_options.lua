@@ -91,12 +91,36 @@ local function default_of(def)
     return def.required and def.type ~= 'record' and 'required' or ''
 end
 
+local ODD_VALUES = { {}, 'lua:return 1', 1 }  -- one of them is refused, whatever a field takes
+
+-- What a function that refuses values says of them.
+local function reason_of(refuse)
+    for _, value in ipairs(ODD_VALUES) do
+        local ok, reason = pcall(refuse, value)
+        if ok and type(reason) == 'string' then
+            return reason
+        end
+    end
+end
+
+-- Why a field without a description is refused; true without a reason; nil when it is not.
+local function refusal(def)
+    local later = def.not_supported_yet
+    if def.description or type(later) == 'table' then
+        return nil
+    elseif type(later) == 'function' then
+        return reason_of(later)
+    end
+    return later
+end
+
 -- What of the field cannot be used yet, or nil.
 local function later_of(def)
     local later = def.not_supported_yet or (def.elements and def.elements.not_supported_yet)
     if type(later) == 'function' then
-        return def.default ~= nil and '**Other values: not supported yet.**'
-            or '**Some values: not supported yet.**'
+        local which = def.default ~= nil and '**Other' or '**Some'
+        local reason = reason_of(later)
+        return which .. ' values: not supported yet' .. (reason and '**: ' .. reason or '**') .. '.'
     elseif type(later) == 'table' then
         local names = {}
         for value in pairs(later) do
@@ -105,9 +129,9 @@ local function later_of(def)
         table.sort(names)
         return ('**Not supported yet: %s.**'):format(table.concat(names, ', '))
     end
-    if later and not def.description then
-        return '**Not supported yet'
-            .. (type(later) == 'string' and '**: ' .. later .. '.' or '.**')
+    local reason = refusal(def)
+    if type(reason) == 'string' then
+        return '**Not supported yet**: ' .. reason .. '.'
     end
     return later and '**Not supported yet.**' or nil
 end
@@ -127,8 +151,7 @@ Writer.__index = Writer
 function Writer:row(path, def)
     self.rows[#self.rows + 1] = ('| `%s` | %s | %s | %s |\n'):format(path, cell(M.takes(def)),
         cell(default_of(def)), cell(meaning_of(def)))
-    local is_refused = def.not_supported_yet == true or type(def.not_supported_yet) == 'string'
-    if not def.description and not is_refused then
+    if not def.description and not refusal(def) then
         self.missing[#self.missing + 1] = path
     end
 end
