@@ -245,10 +245,10 @@ gateway:
     - { address: "unix:/run/gate.sock" }
   trusted_ips: [10.0.0.0/8, "::1"]
   limits: { request_timeout: 5m, request_body: 0, connections: 100 }
-  upstreams: { settings: { pool: { keepalive: 3, limits: { pending: 0 } } } }
+  upstreams: { settings: { pool: { keepalive: 3, limits: { requests: 9 } } } }
   routes:
-    settings: { r: { websocket: false, trailers: [X-Sum], limits: { request_body: 1GiB } } }
-  headers: { request_id: false, via: false, server: gate, latency: true, kong_names: true }
+    settings: { r: { websocket: false, limits: { request_body: 1GiB } } }
+  headers: { request_id: false, via: false, server: gate, latency: false }
   log: { level: debug, error_log: /tmp/error.log }
   plugins:
     path: [a, b]
@@ -260,11 +260,10 @@ gateway:
         assert.equal('/run/gate.sock', gateway.listeners[2].path)
         assert.equal(0, gateway.limits.request_body)
         assert.equal(100, gateway.limits.connections)
-        assert.same({ pool = { keepalive = 3, limits = { pending = 0 } } },
+        assert.same({ pool = { keepalive = 3, limits = { requests = 9 } } },
             gateway.upstreams.settings)
         local route = gateway.routes.settings.r
         assert.is_false(route.websocket)
-        assert.equal('X-Sum', route.trailers[1])
         assert.same({ request_body = 2 ^ 30 }, route.limits)
         assert.is_false(gateway.headers.request_id)
         assert.equal(2000, gateway.plugins.settings.early.priority)

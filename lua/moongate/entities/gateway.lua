@@ -33,6 +33,14 @@ local function later(reason, description)
     return { type = 'any', not_supported_yet = reason, description = description }
 end
 
+-- Accepts what is in force anyway.
+local function unless_default(default, reason, def)
+    def.not_supported_yet = function(value)
+        return value ~= default and reason or nil
+    end
+    return def
+end
+
 local function settings(fields)
     return {
         type = 'map', default = {},
@@ -104,15 +112,16 @@ local function upstream_settings(default)
             fields = {
                 { connections = about('connections of a worker; above it 503',
                     count(value(1024), 1, 1000000)) },
-                { pending = about('requests of a worker that wait for a connection; no effect yet',
-                    count(value(128), 0, 1000000)) },
+                { pending = unless_default(128, 'a queue of waiting requests',
+                    about('requests of a worker that wait for a connection',
+                        count(value(128), 0, 1000000))) },
                 { requests = about('requests of a worker under way; above it 503',
                     count(value(1024), 1, 1000000)) },
             },
         } },
         { outlier = later('ejection of single targets', 'leave out a target that fails') },
-        { allow_link_local = about('may lead to 169.254.0.0/16 or fe80::/10; no effect yet',
-            flag(no_link_local)) },
+        { allow_link_local = unless_default(false, 'a rule for link-local addresses',
+            about('may lead to 169.254.0.0/16 or fe80::/10', flag(no_link_local))) },
     }
 end
 
@@ -178,8 +187,7 @@ return {
             { settings = settings({
                 { limits = { type = 'record', fields = limits.route_fields() } },
                 { websocket = about('let connections be upgraded', flag(true)) },
-                { trailers = { type = 'set', default = {}, elements = typedefs.header_name,
-                    description = 'fields behind a body that are passed on; no effect yet' } },
+                { trailers = later('passing trailers on', 'fields behind a body to pass on') },
             }) },
         }) },
         { redis = later('Redis', 'connections by name') },
@@ -204,8 +212,10 @@ return {
                 also = { false }, description = 'name in Via; false: no Via' } },
             { server = { type = 'string', also = { true, false }, default = true,
                 description = 'Server of answers that the gateway makes; false: none' } },
-            { latency = about('tell times in headers of the answer; no effect yet', flag(false)) },
-            { kong_names = about("Kong's `X-Kong-*` headers; no effect yet", flag(false)) },
+            { latency = unless_default(false, 'times in headers',
+                about('tell times in headers of the answer', flag(false))) },
+            { kong_names = unless_default(false, "Kong's header names",
+                about("Kong's `X-Kong-*` headers", flag(false))) },
         }) },
         { shutdown = record({
             { drain_delay = about('go on accepting for so long after SIGTERM', ms('0s', 0)) },

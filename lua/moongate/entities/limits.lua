@@ -80,7 +80,8 @@ local LIMITS = {
     { 'response_buffer', 'size', '8MiB', 1, nil, true,
         about = 'body of an answer that a plugin wants whole; above it 502' },
     { 'decompress_ratio', 'count', 100, 1, 100000, true,
-        about = 'how many times larger a body may get by decompression; no effect yet' },
+        about = 'how many times larger a body may get by decompression',
+        later = 'decompression' },
     { 'connections', 'count', nil, 1, 10000000,
         about = 'clients of one worker; above it 503. Not set: from the limit of open files' },
     { 'connection_requests', 'count', 10000, 1, 2 ^ 31 - 1,
@@ -95,6 +96,11 @@ local function field(row, with_default)
     local default = with_default and row[3] or nil
     local def = M[row[2]](default, row[4], row[5])
     def.description = row.about
+    if row.later then
+        def.not_supported_yet = function(value)
+            return value ~= row[3] and row.later or nil
+        end
+    end
     return { [row[1]] = def }
 end
 
