@@ -1,13 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What a client gets instead of the upstream's answer.
 local moongate, ngx = moongate, ngx
+local cjson = require 'cjson'
 
 local M = {}
 
 -- RFC 9457; the type is the one of draft-ietf-httpapi-ratelimit-headers.
-local TYPE = 'https://iana.org/assignments/http-problem-types#temporary-reduced-capacity'
-local TITLE = 'Request cannot be satisfied due to temporary server capacity constraints'
-local MESSAGE = 'The upstream server is currently unavailable'
+local PROBLEM = '{"type":"https://iana.org/assignments/http-problem-types'
+    .. '#temporary-reduced-capacity",'
+    .. '"title":"Request cannot be satisfied due to temporary server capacity constraints",'
+    .. '"status":503,"breaker":%s,"request_id":%s,'
+    .. '"message":"The upstream server is currently unavailable"}\n'
 local SPREAD = 0.1 -- share added to Retry-After at random, so that clients do not return at once
 local STATUS = 503
 local TEXT = 'text/plain; charset=utf-8'
@@ -19,10 +22,8 @@ local function retry_after(open_ms)
 end
 
 local function problem(name, open_ms)
-    return moongate.response.exit(STATUS, {
-        type = TYPE, title = TITLE, status = STATUS, message = MESSAGE, breaker = name,
-        request_id = ngx.var.request_id,
-    }, {
+    local body = PROBLEM:format(cjson.encode(name), cjson.encode(ngx.var.request_id))
+    return moongate.response.exit(STATUS, body, {
         ['Content-Type'] = 'application/problem+json', ['Cache-Control'] = 'no-store',
         ['Retry-After'] = tostring(retry_after(open_ms)),
     })
