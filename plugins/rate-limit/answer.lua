@@ -44,7 +44,7 @@ local function remaining_of(limit)
     if limit.answer.ok == 0 then
         return 0
     end
-    return math.min(limit.answer.remaining, math.max(limit.quota, limit.burst))
+    return math.max(0, math.min(limit.answer.remaining, math.max(limit.quota, limit.burst)))
 end
 
 local function set_triple(req, triple, limit, remaining, reset)

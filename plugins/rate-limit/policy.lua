@@ -67,6 +67,17 @@ local function judged(list)
     return #enforced > 0 and enforced or list, #enforced > 0
 end
 
+function Policy:add(limit, conf)
+    local scope, part = scopes.of(limit.scope, conf)
+    local ok, err = open(self.set, limit, scope)
+    if not ok then
+        return nil, err
+    end
+    limit.each = fields.each(limit.name)
+    add_to_group(self.groups, limit, part and { part, unpack(limit.key) } or limit.key)
+    return true
+end
+
 --- Opens the limits of an entry.
 -- @tparam table conf checked
 -- @treturn table|nil
@@ -81,20 +92,22 @@ function M.new(conf)
         missing = conf.key_missing,
         prefixes = { ipv4 = conf.ipv4_prefix, ipv6 = conf.ipv6_prefix },
     }, Policy)
-    for _, limit in ipairs(self.limits) do
-        local scope, part = scopes.of(limit.scope, conf)
-        local ok, err = open(self.set, limit, scope)
-        if not ok then
-            return nil, err
+    for _, is_shadow in ipairs({ false, true }) do -- the order of groups, see ask
+        for _, limit in ipairs(self.limits) do
+            if limit.shadow == is_shadow then
+                local ok, err = self:add(limit, conf)
+                if not ok then
+                    return nil, err
+                end
+            end
         end
-        limit.each = fields.each(limit.name)
-        add_to_group(self.groups, limit, part and { part, unpack(limit.key) } or limit.key)
     end
     self.judged, self.enforces = judged(self.limits)
     return self
 end
 
--- Gives each limit its key. False: a key has to be there and is not.
+-- Gives each limit its key. False: a key has to be there and is not. C keeps the keys that were
+-- given until it decides; those of enforcing limits, which come first, are given anew before that.
 function Policy:ask(req, object)
     for i = 1, #self.groups do
         local group = self.groups[i]
