@@ -56,11 +56,20 @@ local function text_of(entry)
     return place_of(entry) .. (entry.__line and (' on line %d'):format(entry.__line) or '')
 end
 
+-- Does the entry take part? (moongate.runtime.chain leaves out the same ones.)
+local function is_used(entry)
+    local serves_http = not entry.protocols
+    for _, protocol in ipairs(entry.protocols or {}) do
+        serves_http = serves_http or protocol == 'http' or protocol == 'https'
+    end
+    return entry.enabled ~= false and serves_http
+end
+
 -- Calls each(name, entry) for every breaker and entry that may use it.
 local function each_meeting(entries, entities, each)
     local all = scopes.new()
     for _, entry in ipairs(entries) do
-        if entry.enabled ~= false then
+        if is_used(entry) then
             all:add(PLUGIN, entry, entry)
         end
     end

@@ -128,6 +128,10 @@ describe('circuit-breaker:', function()
             off.enabled = false
             gw = gateway.start(shared_config({ a = one, b = off }))
             gw:stop()
+            local grpc = entry({ consecutive_failures = 2 })
+            grpc.protocols = { 'grpc' }
+            gw = gateway.start(shared_config({ a = one, b = grpc }))
+            gw:stop()
             gw = gateway.start(shared_config({ global = other, a = one, b = one })) -- hidden
         end)
     end)
