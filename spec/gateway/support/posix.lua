@@ -42,6 +42,9 @@ int chmod(const char *path, unsigned mode);
 int unlink(const char *path);
 unsigned geteuid(void);
 char *strerror(int number);
+struct mgt_limit { unsigned long soft, hard; };
+int getrlimit(int resource, struct mgt_limit *limit);
+int setrlimit(int resource, const struct mgt_limit *limit);
 ]]
 
 local C = ffi.C
@@ -56,6 +59,7 @@ local POLLIN, POLLOUT = 1, 4
 local EINTR, EAGAIN, EINPROGRESS = 4, 11, 115
 local WNOHANG = 1
 local CLOCK_MONOTONIC = 1
+local RLIMIT_NOFILE = 7
 
 M.signals = { HUP = 1, INT = 2, QUIT = 3, KILL = 9, USR1 = 10, USR2 = 12, TERM = 15, STOP = 19,
     CONT = 18 }
@@ -77,6 +81,17 @@ end
 
 function M.is_root()
     return C.geteuid() == 0
+end
+
+--- Lets this process have so many descriptors open.
+-- @tparam number count
+function M.allow_descriptors(count)
+    local limit = ffi.new('struct mgt_limit')
+    assert(C.getrlimit(RLIMIT_NOFILE, limit) == 0, text_of_errno())
+    if limit.soft < count then
+        limit.soft = count
+        assert(C.setrlimit(RLIMIT_NOFILE, limit) == 0, text_of_errno())
+    end
 end
 
 --- A new folder under /tmp.
