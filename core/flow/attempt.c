@@ -358,6 +358,7 @@ static void on_fail(struct mg_upstream *upstream, int status)
         mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
         return;
     }
+    present_try(x)->outcome = mg_fail_outcome(x, status);
     if (x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x)) {
         repeat(x);
         return;
@@ -369,6 +370,9 @@ void mg_attempt_end(struct mg_exchange *x)
 {
     if (x->upstream.state != MG_UPSTREAM_OFF || x->upstream.io) {
         x->req.upstream_end_us = now_us(x);
+        if (present_try(x)->status == 0 && present_try(x)->outcome == MG_OUTCOME_OK) {
+            present_try(x)->outcome = x->req.outcome; /* the client went, or a deadline ended it */
+        }
         mg_upstream_end(&x->upstream, x->tail_out, x->settings.keepalive,
                         x->settings.keepalive_idle);
     }

@@ -410,6 +410,9 @@ void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count
     if (client->state == MG_CLIENT_CLOSED || mg_io_write(client->io, parts, count) != 0) {
         return; /* on_end tells about a dead connection */
     }
+    for (size_t i = 0; i < count; i++) {
+        client->bytes_out += parts[i].len;
+    }
     const size_t queued = mg_io_queued(client->io);
     if (queued > 0 && !mg_deadline_armed(&client->write_deadline)) {
         client->queued_at_deadline = queued;

@@ -30,6 +30,7 @@ struct mg_client {
     uint16_t port;                /* of the listener, 0 for a unix socket */
     uint32_t requests;
     uint64_t id;
+    uint64_t bytes_out; /* handed to the connection, all requests together */
     struct mg_address peer;
     struct mg_deadline read_deadline, write_deadline;
     struct mg_buf in; /* an unfinished head, or bytes after the present request */

@@ -298,6 +298,7 @@ static void on_head(struct mg_client *client, int status, mg_str head)
     struct mg_req *req = &x->req;
     x->client = client;
     client->exchange = x;
+    x->bytes_before = client->bytes_out;
     x->generation = server->generation;
     mg_generation_hold(x->generation);
     req->config = x->generation->config;

@@ -50,12 +50,13 @@ struct mg_exchange {
 
     /* request body: kept until it cannot be replayed any more */
     struct mg_buf kept;
-    size_t kept_sent;    /* of kept, to the present upstream */
-    bool body_due;       /* the client has more of it to send */
-    bool body_streaming; /* not kept any more: passes straight through */
-    bool body_wanted;    /* a plugin waits for the whole body */
-    bool body_discarded; /* the rest is read and dropped */
-    bool continue_sent;  /* 100 Continue is out or not needed */
+    size_t kept_sent;      /* of kept, to the present upstream */
+    bool body_due;         /* the client has more of it to send */
+    bool body_streaming;   /* not kept any more: passes straight through */
+    bool body_wanted;      /* a plugin waits for the whole body */
+    bool body_discarded;   /* the rest is read and dropped */
+    bool continue_sent;    /* 100 Continue is out or not needed */
+    uint64_t bytes_before; /* client->bytes_out when the request began */
 
     /* upstream */
     struct mg_upstream upstream;
@@ -141,6 +142,8 @@ void mg_tunnel_end(struct mg_exchange *exchange, enum mg_outcome outcome);
 /* fail.c: the one place where an error becomes an answer. Before the head is out: problem+json with
  * the code's status; after it: the connection is cut. */
 void mg_fail(struct mg_exchange *exchange, int error);
+/* The outcome that mg_fail would choose. */
+enum mg_outcome mg_fail_outcome(const struct mg_exchange *exchange, int error);
 void mg_fail_with(struct mg_exchange *exchange, uint16_t status, enum mg_outcome outcome);
 
 /* finish.c: the answer is out, or the client is gone. */

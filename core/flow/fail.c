@@ -122,8 +122,8 @@ void mg_fail_with(struct mg_exchange *x, uint16_t status, enum mg_outcome outcom
         mg_attempt_end(x);
         return;
     }
-    mg_attempt_end(x);
     req->outcome = outcome;
+    mg_attempt_end(x);
     x->gathered = 0;
     if (!x->client) {
         mg_finish(x);
@@ -144,6 +144,12 @@ void mg_fail_with(struct mg_exchange *x, uint16_t status, enum mg_outcome outcom
         mg_headers_set(&req->out, MG_STR("Retry-After"), MG_STR("1"));
     }
     mg_respond_local(x);
+}
+
+enum mg_outcome mg_fail_outcome(const struct mg_exchange *x, int error)
+{
+    struct answer answer;
+    return client_answer(error, &answer) ? answer.outcome : upstream_answer(x, error).outcome;
 }
 
 void mg_fail(struct mg_exchange *x, int error)

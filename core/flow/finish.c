@@ -19,6 +19,14 @@ void mg_finish_logged(struct mg_exchange *x)
     mg_server_check_drained(server);
 }
 
+/* What the connection took for this request, heads included. */
+static void count_bytes_out(struct mg_exchange *x)
+{
+    if (x->client) {
+        x->req.bytes_out = x->client->bytes_out - x->bytes_before;
+    }
+}
+
 static void settle(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
@@ -26,10 +34,11 @@ static void settle(struct mg_exchange *x)
     mg_deadline_cancel(&x->deadline);
     mg_deadline_cancel(&x->probe_deadline);
     mg_attempt_end(x);
+    count_bytes_out(x);
     req->ended_us = x->server->parts.loop->clock.now_us;
     mg_stats_outcome(stats, req->outcome, req->status);
     mg_stats_add(stats, MG_STAT_BYTES_IN, req->bytes_in);
-    mg_stats_add(stats, MG_STAT_BYTES_OUT, req->body_bytes_out);
+    mg_stats_add(stats, MG_STAT_BYTES_OUT, req->bytes_out);
     mg_stats_drop(stats, MG_STAT_REQUESTS_ACTIVE, 1);
     if (x->server->on_finished) {
         x->server->on_finished(x->server->finished_context, req);
@@ -77,6 +86,7 @@ static enum mg_outcome gone_outcome(const struct mg_exchange *x, int status)
 void mg_finish_client_gone(struct mg_exchange *x, int status)
 {
     struct mg_req *req = &x->req;
+    count_bytes_out(x);
     x->client = NULL;
     x->gathered = 0;
     req->client_gone = true;
