@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Leaf functions behind moongate.access_log (ffi.h, section log). */
+#include "base/shm_cells.h"
 #include "net/sink.h"
 #include "script/record.h"
 #include "script/vm.h"
@@ -14,13 +15,25 @@ static mg_str given(struct mg_ffi_str text)
     return mg_str_make(text.ptr, text.len);
 }
 
-MG_FFI_EXPORT struct mg_record *mg_ffi_log_record(const struct mg_ffi_log_form *form)
+/* A random key, as long as the shared memory lives: the same in all workers. */
+static mg_str key_of_start(const struct mg_vm *vm, struct mg_cell_key *room)
 {
+    if (!vm->options.shm) {
+        return MG_STR("");
+    }
+    *room = mg_shm_key(vm->options.shm, MG_STR("access-log"));
+    return mg_str_make((const char *)room, sizeof *room);
+}
+
+MG_FFI_EXPORT struct mg_record *mg_ffi_log_record(struct mg_vm *vm,
+                                                  const struct mg_ffi_log_form *form)
+{
+    struct mg_cell_key room;
     const struct mg_record_options options = {
         .form = (enum mg_record_form)form->form,
         .client_ip = (enum mg_record_client_ip)form->client_ip,
         .action = (enum mg_redact_action)form->action,
-        .hash_key = given(form->hash_key),
+        .hash_key = form->hash_key.len > 0 ? given(form->hash_key) : key_of_start(vm, &room),
         .line_bytes = (size_t)form->line_bytes,
     };
     return mg_record_new(&options);

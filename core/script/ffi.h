@@ -353,9 +353,9 @@ struct mg_ffi_log_form {
     int client_ip; /* 0 full, 1 prefix, 2 hash, 3 none */
     int action;    /* with secrets: 0 mask, 1 hash, 2 remove */
     double line_bytes;
-    struct mg_ffi_str hash_key; /* empty = random */
+    struct mg_ffi_str hash_key; /* empty = random, the same in all workers */
 };
-struct mg_record *mg_ffi_log_record(const struct mg_ffi_log_form *form);
+struct mg_record *mg_ffi_log_record(struct mg_vm *vm, const struct mg_ffi_log_form *form);
 void mg_ffi_log_record_free(struct mg_record *record);
 /* Secrets, before the fields: name of an argument (0) or of a header (1). 0: bad name. */
 int mg_ffi_log_hide(struct mg_record *record, int is_header, const char *name, size_t len);

@@ -12,7 +12,6 @@
 #define _GNU_SOURCE /* memrchr */
 #include "script/redact.h"
 
-#define HMAC_BLOCK 64 /* of SHA-256 (RFC 2104, 2) */
 #define HASH_CHARS 16
 
 static char fold(char c)
@@ -82,8 +81,10 @@ void mg_redact_init(struct mg_redact *redact, struct mg_arena *arena, enum mg_re
                     mg_str key)
 {
     *redact = (struct mg_redact){.arena = arena, .action = action};
-    if (key.len > 0) {
+    if (key.len > sizeof redact->key) { /* RFC 2104, 2 */
         mg_hash_sha256(key, redact->key);
+    } else if (key.len > 0) {
+        memcpy(redact->key, key.ptr, key.len);
     } else {
         mg_hash_random_key(redact->key);
         mg_hash_random_key(redact->key + MG_SIPHASH_KEY_BYTES);
@@ -92,17 +93,17 @@ void mg_redact_init(struct mg_redact *redact, struct mg_arena *arena, enum mg_re
 
 mg_str mg_redact_hash(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
 {
-    uint8_t *inner = mg_arena_alloc(arena, HMAC_BLOCK + text.len);
-    uint8_t outer[HMAC_BLOCK + MG_SHA256_BYTES], digest[MG_SHA256_BYTES];
-    for (size_t i = 0; i < HMAC_BLOCK; i++) {
-        const uint8_t key = i < sizeof redact->key ? redact->key[i] : 0;
-        inner[i] = key ^ 0x36;
-        outer[i] = key ^ 0x5c;
+    uint8_t *inner = mg_arena_alloc(arena, MG_REDACT_KEY_BYTES + text.len);
+    uint8_t outer[MG_REDACT_KEY_BYTES + MG_SHA256_BYTES], digest[MG_SHA256_BYTES];
+    for (size_t i = 0; i < MG_REDACT_KEY_BYTES; i++) {
+        inner[i] = redact->key[i] ^ 0x36;
+        outer[i] = redact->key[i] ^ 0x5c;
     }
     if (text.len > 0) {
-        memcpy(inner + HMAC_BLOCK, text.ptr, text.len);
+        memcpy(inner + MG_REDACT_KEY_BYTES, text.ptr, text.len);
     }
-    mg_hash_sha256(mg_str_make((const char *)inner, HMAC_BLOCK + text.len), outer + HMAC_BLOCK);
+    mg_hash_sha256(mg_str_make((const char *)inner, MG_REDACT_KEY_BYTES + text.len),
+                   outer + MG_REDACT_KEY_BYTES);
     mg_hash_sha256(mg_str_make((const char *)outer, sizeof outer), digest);
     char *hex = mg_arena_alloc(arena, HASH_CHARS);
     mg_hash_hex(digest, HASH_CHARS / 2, hex);

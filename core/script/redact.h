@@ -27,6 +27,7 @@ enum mg_redact_kind {
 };
 
 #define MG_REDACT_NAME_BYTES 64 /* of the longest name that can be looked for */
+#define MG_REDACT_KEY_BYTES 64  /* a block of SHA-256; a longer key is hashed first (RFC 2104, 2) */
 
 struct mg_redact_names {
     mg_str *items; /* folded: lower case, '-' as '_' */
@@ -37,7 +38,7 @@ struct mg_redact_names {
 struct mg_redact {
     struct mg_arena *arena; /* of the names */
     enum mg_redact_action action;
-    uint8_t key[MG_SHA256_BYTES]; /* of the HMAC */
+    uint8_t key[MG_REDACT_KEY_BYTES]; /* of the HMAC, with zeros behind it */
     struct mg_redact_names headers, names;
 };
 

@@ -37,7 +37,7 @@ local function new_record(settings)
     form.action = ACTIONS[settings.action]
     form.line_bytes = settings.max_line
     text_of(form.hash_key, settings.hash_key or '')
-    return ffi.gc(C.mg_ffi_log_record(form), C.mg_ffi_log_record_free)
+    return ffi.gc(C.mg_ffi_log_record(shared.vm, form), C.mg_ffi_log_record_free)
 end
 
 local function hide(record, settings)

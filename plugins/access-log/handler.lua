@@ -28,7 +28,7 @@ local function warn(conf)
     end
     local hashes = conf.redact.action == 'hash' or conf.client_ip == 'hash'
     if hashes and not conf.redact.key then
-        moongate.log.warn('redact.key is not set: hashes differ between workers and starts')
+        moongate.log.warn('redact.key is not set: hashes differ from start to start')
     end
 end
 
