@@ -31,7 +31,8 @@
 #define ERRORS_BYTES (1 << 20) /* longest text of errors sent to the master */
 #define SLOW_MS 1000           /* pace of what need not be done each turn */
 #define EXHAUSTED_DRAIN_MS 5000
-#define SINKS_MS 5000 /* for the last log lines */
+#define SINKS_MS 5000    /* for the last log lines */
+#define SINKS_CUT_MS 800 /* the same when the master is about to kill (CUT_MS there) */
 
 struct old_generation {
     struct mg_generation *generation;
@@ -57,6 +58,7 @@ struct worker {
     struct mg_bundle bundle; /* of the generation being built by PREPARE */
     uint64_t building;       /* its number, 0 = none */
     bool drop_when_built, stopping;
+    bool is_cut; /* the master kills soon */
     int exit_code;
 };
 
@@ -304,6 +306,7 @@ static void obey(struct worker *worker, const struct mg_channel_message *message
         drain(worker);
         break;
     case MG_CHANNEL_CUT:
+        worker->is_cut = true;
         stop(worker, MG_EXIT_OK);
         break;
     case MG_CHANNEL_QUARANTINE:
@@ -491,7 +494,9 @@ static void close_parts(struct worker *worker)
     if (worker->dns) {
         mg_dns_close(worker->dns);
     }
-    mg_sinks_close(worker->sinks, SINKS_MS);
+    worker->loop.waiting = NULL;
+    mg_slot_waiting(worker->slot, true); /* for a slow reader or disk: not stuck */
+    mg_sinks_close(worker->sinks, worker->is_cut ? SINKS_CUT_MS : SINKS_MS);
     uv_close((uv_handle_t *)&worker->channel_poll, NULL);
     mg_loop_close(&worker->loop);
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -423,6 +424,19 @@ static void finish_file(struct mg_sink *sink, uint64_t until_ms)
     }
 }
 
+/* Nobody may look at the counters any more: says it in the error log too. */
+static void drop_rest(struct mg_sink *sink)
+{
+    const uint64_t before = sink->queue.counts.dropped;
+    mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, wall_ms(sink));
+    const uint64_t lost = sink->queue.counts.dropped - before;
+    if (lost > 0) {
+        mg_log_write(sink->sinks->log, MG_LOG_WARN, "access-log",
+                     "%" PRIu64 " lines for %s are lost: they could not be written in time", lost,
+                     sink->name.ptr);
+    }
+}
+
 void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
 {
     const uint64_t until_ms = real_ms() + most_ms;
@@ -434,7 +448,7 @@ void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
         } else {
             finish_stream(sink, until_ms);
         }
-        mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, wall_ms(sink));
+        drop_rest(sink);
         if (sink->is_file && sink->file.busy) {
             mg_link_remove(&sink->link); /* a disk hangs: the thread keeps it for ever */
             sink->references++;
