@@ -180,6 +180,49 @@ describe('access-log', function()
         assert.truthy(has_logged('redact.replace: the built-in lists of secrets are off'))
     end)
 
+    it('removes or hashes secrets when told to, and warns without a key', function()
+        local function query_with(redact)
+            start({ fields = { 'query' }, redact = redact })
+            gw:get('/?a=1&token=s3cret')
+            local query = records(1)[1].query
+            local warned = has_logged('redact.key is not set')
+            gw:stop()
+            os.remove(path)
+            return query, warned
+        end
+        assert.same({ 'a=1&', false }, { query_with({ action = 'remove' }) })
+        -- printf s3cret | openssl dgst -sha256 -hmac 'a key for tests'
+        assert.same({ 'a=1&token=48caae276e1ee5dc', false },
+            { query_with({ action = 'hash', key = 'a key for tests' }) })
+        local query, warned = query_with({ action = 'hash' })
+        assert.truthy(query:match('^a=1&token=%x+$'))
+        assert.is_true(warned)
+        gw = nil
+    end)
+
+    it('shows as much of addresses as configured', function()
+        local shown = { full = '203.0.113.77', prefix = '203.0.113.0', none = false }
+        for mode, wanted in pairs(shown) do
+            start({ fields = { 'client_ip', 'status' }, client_ip = mode })
+            gw:get('/', { client_ip = '203.0.113.77' })
+            assert.equal(wanted or nil, records(1)[1].client_ip)
+            gw:stop()
+            os.remove(path)
+        end
+        gw = nil
+    end)
+
+    it('cuts the longest values of a line over max_line', function()
+        start({ max_line = '1KiB' })
+        gw:get('/short', { headers = { ['User-Agent'] = ('u'):rep(5000), Host = 'api.test' } })
+        local line = lines(1)[1]
+        assert.is_true(#line < 1024)
+        local record = cjson.decode(line)
+        assert.is_true(record.truncated)
+        assert.same({ '/short', 'api.test', 'ok' }, { record.path, record.host, record.outcome })
+        assert.truthy(record.user_agent:match('^u+$'))
+    end)
+
     it('keeps its sink over a reload', function()
         start({ fields = { 'status', 'generation' } })
         gw:get('/')

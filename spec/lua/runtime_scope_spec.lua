@@ -103,6 +103,14 @@ describe('turns', function()
         assert.is_true(all.list[plugins.a.turn].open)
     end)
 
+    it('starts a plugin closed that must be configured', function()
+        local all = turns.new({ settings = { c = { on_error = 'open' } } }, {
+            c = { name = 'c', handler = { PRIORITY = 1, log = print, MUST_CONFIGURE = true } },
+        })
+        assert.is_false(all.list[1].open)
+        assert.is_true(all.list[all:of({ name = 'c', index = 1, handler = {} })].open)
+    end)
+
     it('looks settings up by instance, plugin and defaults', function()
         local all = new({
             defaults = { cpu_ms = 10, wall_ms = 100, on_error = 'open' },
