@@ -90,7 +90,7 @@ describe('the command line', function()
     end)
 
     it('fails when what it prints cannot be written', function()
-        local code = os.execute(process.binary .. ' version >/dev/full 2>/dev/null')
+        local code = os.execute(('"%s" version >/dev/full 2>/dev/null'):format(process.binary))
         assert.equal(256, code)
     end)
 end)

@@ -296,8 +296,9 @@ describe('the generator', function()
             assert(io.open(root .. '/' .. name, 'w')):close()
         end
         local here = assert(io.popen('pwd')):read('*l')
-        local command = ('ln -s %s/lua %s/tools %s/core "%s" && cd "%s" && MOONGATE_BUILD=%s '
-            .. 'luajit tools/gen_docs.lua --check'):format(here, here, here, root, root,
+        local command = ('ln -s "%s/lua" "%s/tools" "%s/core" "%s" && cd "%s" && '
+            .. 'MOONGATE_BUILD="%s" luajit tools/gen_docs.lua --check'):format(
+            here, here, here, root, root,
             require('tools.modules').build_folder():gsub('^([^/])', here .. '/%1'))
         local status, output = tree.run(command)
         assert.equal(1, status, output)

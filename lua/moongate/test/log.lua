@@ -13,7 +13,7 @@ function M.parse(line)
     local plugin = component:match('^plugin (.+)$')
     local place, rest
     if plugin or component == 'lua' then
-        place, rest = message:match('^(%S+:%d+): (.*)$')
+        place, rest = message:match('^(/?[^:]+%.lua:%d+): (.*)$')
     end
     return { time = time, level = level, component = component, plugin = plugin, place = place,
         message = rest or message, line = line }
