@@ -260,7 +260,21 @@ MG_FFI_EXPORT void mg_ffi_limits_missing(struct mg_ffi_limits *limits)
     }
 }
 
-/* --- the note for the access log ------------------------------------------------------------ */
+/* --- what clients and the access log see ---------------------------------------------------- */
+
+/* Here and not in Lua: a loop over digits there ends the compiled path of every request. */
+MG_FFI_EXPORT int mg_ffi_limits_field(struct mg_req *req, const char *name, size_t len,
+                                      double number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    uint64_t rest = number > 0 ? (uint64_t)number : 0;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    return mg_ffi_response_field(req, MG_FFI_SET, name, len, digits + at, sizeof digits - at);
+}
 
 /* Names of limits are [a-z0-9_-] and need no escaping. */
 static int list_shadows(const struct mg_ffi_limits *limits, char *out, size_t room)

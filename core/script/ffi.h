@@ -305,6 +305,8 @@ int mg_ffi_limits_take(struct mg_ffi_limits *limits, struct mg_req *req);
 /* Leaves the note for the access log: of that limit, with shadow limits that would have denied. */
 int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
                        const char *decision, size_t len);
+/* Sets a field of the answer to a whole number from 0 on; as mg_ffi_response_field. */
+int mg_ffi_limits_field(struct mg_req *req, const char *name, size_t len, double number);
 /* A key part resolved to nothing. */
 void mg_ffi_limits_missing(struct mg_ffi_limits *limits);
 

@@ -11,28 +11,11 @@ local C = require('moongate.runtime.ffi').C
 local M = {}
 
 local PLAIN, JSON = 'text/plain; charset=utf-8', 'application/json; charset=utf-8'
-local DIGITS = 20
 
-local digits = ffi.new('char[?]', DIGITS)
 local view = ffi.new('struct mg_ffi_str')
 
--- Writes a whole number from 0 on into `digits`; its length. No string is made: this runs on every
--- answer.
-local function write(number)
-    local length, rest = 0, number
-    repeat
-        length, rest = length + 1, math.floor(rest / 10)
-    until rest == 0
-    for i = length - 1, 0, -1 do
-        local tens = math.floor(number / 10)
-        digits[i] = 48 + number - tens * 10
-        number = tens
-    end
-    return length
-end
-
 local function set_number(req, name, number)
-    C.mg_ffi_response_field(req, C.MG_FFI_SET, name, #name, digits, write(number))
+    C.mg_ffi_limits_field(req, name, #name, number)
 end
 
 local function seconds(ms)

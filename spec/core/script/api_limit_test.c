@@ -175,6 +175,23 @@ static void a_concurrency_slot_is_held_until_the_request_ends(void **state)
     assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
 }
 
+static void a_field_shows_a_whole_number(void **state)
+{
+    struct bench *bench = *state;
+    static const struct {
+        double number;
+        const char *text;
+    } cases[] = {{0, "0"}, {7, "7"}, {10, "10"}, {1000000000, "1000000000"}, {-3, "0"}};
+    struct mg_ffi_str value;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(mg_ffi_limits_field(bench->req, KEY("X-Left"), cases[i].number), 1);
+        assert_true(mg_ffi_fields_find(bench->req, MG_FFI_RESPONSE, KEY("x-left"), 0, &value) > 0);
+        assert_int_equal(value.len, strlen(cases[i].text));
+        assert_memory_equal(value.ptr, cases[i].text, value.len);
+    }
+    assert_int_equal(mg_ffi_limits_field(bench->req, KEY("no token"), 1), MG_FFI_BAD_NAME);
+}
+
 static void the_note_names_the_limit_and_the_shadows_that_would_deny(void **state)
 {
     struct bench *bench = *state;
@@ -227,6 +244,7 @@ int main(void)
         WITH_BENCH(many_long_parts_still_make_different_keys),
         WITH_BENCH(only_limits_with_a_key_take_part),
         WITH_BENCH(a_concurrency_slot_is_held_until_the_request_ends),
+        WITH_BENCH(a_field_shows_a_whole_number),
         WITH_BENCH(the_note_names_the_limit_and_the_shadows_that_would_deny),
         WITH_BENCH(bad_rules_and_too_many_limits_are_refused),
     };
