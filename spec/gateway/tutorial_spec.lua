@@ -144,7 +144,8 @@ describe('the commands in the documents', function()
         for _, path in ipairs(documents.files()) do
             for _, verb in ipairs(verbs_of(assert(source.read(path)))) do
                 local help = verb == 'help' and '' or verb == 'plugin' and 'plugin new' or verb
-                seen[verb] = seen[verb] or tree.run(process.binary .. ' ' .. help .. ' --help')
+                seen[verb] = seen[verb] or tree.run(('"%s" %s --help')
+                    :format(process.binary, help))
                 if seen[verb] ~= 0 then
                     unknown[#unknown + 1] = path .. ': moongate ' .. verb
                 end
