@@ -102,6 +102,7 @@ build = {
         ['moongate.plugins.rate-limit.answer'] = 'plugins/rate-limit/answer.lua',
         ['moongate.plugins.rate-limit.fields'] = 'plugins/rate-limit/fields.lua',
         ['moongate.plugins.rate-limit.handler'] = 'plugins/rate-limit/handler.lua',
+        ['moongate.plugins.rate-limit.headers'] = 'plugins/rate-limit/headers.lua',
         ['moongate.plugins.rate-limit.key'] = 'plugins/rate-limit/key.lua',
         ['moongate.plugins.rate-limit.limits'] = 'plugins/rate-limit/limits.lua',
         ['moongate.plugins.rate-limit.memory'] = 'plugins/rate-limit/memory.lua',

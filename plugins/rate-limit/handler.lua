@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- rate-limit: admits or denies requests by one or more limits, decided and charged together in
--- memory that all workers share. policy.lua decides, answer.lua tells the client.
+-- memory that all workers share. policy.lua decides; headers.lua and answer.lua tell the client.
 local moongate = moongate
 local answer = require 'moongate.plugins.rate-limit.answer'
 local base = require 'moongate.pdk.base'
+local headers = require 'moongate.plugins.rate-limit.headers'
 local policy = require 'moongate.plugins.rate-limit.policy'
 local C = require('moongate.runtime.ffi').C
 
@@ -20,7 +21,7 @@ function plugin:configure(configs)
         if not one then
             error(err, 0)
         end
-        one.sets = answer.sets(conf.headers)
+        one.form, one.sets = answer.form(conf), headers.sets(conf.headers)
         self.policies[conf] = one
     end
 end
@@ -30,11 +31,11 @@ function plugin:access(conf)
     local req, object = base.request(base.ACCESS)
     local verdict, shown = own:decide(req, object)
     if shown and own.enforces then
-        answer.set_fields(req, own.sets, own.limits, shown)
+        headers.set(req, own.sets, own.limits, shown)
     end
     if verdict == 'denied' then
         C.mg_ffi_req_set_outcome(req, LIMITED)
-        return moongate.response.exit(conf.status, answer.denial(conf, req, own.limits, shown))
+        return moongate.response.exit(conf.status, answer.denial(req, own.form, own.limits, shown))
     elseif verdict == 'no key' then
         C.mg_ffi_req_set_outcome(req, ACCESS_DENIED)
         return moongate.response.exit(403, answer.without_key(req))
@@ -43,7 +44,8 @@ function plugin:access(conf)
 end
 
 function plugin:header_filter(conf)
-    answer.prefer_upstream(base.request(base.RESPONSE), self.policies[conf].sets)
+    local req = base.request(base.RESPONSE)
+    headers.prefer_upstream(req, self.policies[conf].sets)
 end
 
 return plugin

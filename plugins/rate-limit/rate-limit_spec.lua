@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- rate-limit: who is admitted, and what clients see. Keys: keys_spec.lua; options: schema_spec.lua.
+local cjson = require 'cjson'
 local gateway = require 'moongate.test'
 
 describe('rate-limit', function()
@@ -372,6 +373,66 @@ describe('rate-limit', function()
             statuses(3)
             gw:reload(config_of({ quota = 1, window = '1m' }))
             assert.same({ 200, 429 }, statuses(2))
+        end)
+    end)
+
+    describe('the access log', function()
+        local path
+
+        before_each(function()
+            path = os.tmpname()
+        end)
+
+        after_each(function()
+            os.remove(path)
+        end)
+
+        -- What the log says of the limit, for each request: files are written in real time.
+        local function notes(config, count)
+            gw = gateway.start(config_of(config, { name = 'access-log', config = {
+                fields = { 'limit' }, sinks = { { type = 'file', path = path } } } }))
+            statuses(count)
+            local list = {}
+            for _ = 1, 2000 do
+                gw:progress()
+                list = {}
+                for line in io.lines(path) do
+                    list[#list + 1] = cjson.decode(line).limit
+                end
+                if #list == count then
+                    break
+                end
+                gw.native:wait(5)
+            end
+            return list
+        end
+
+        it('tells of each decision, without the key itself', function()
+            local list = notes({ quota = 1, window = '1m' }, 2)
+            assert.truthy(list[1].key_hash:match('^%x+$'))
+            assert.equal(list[1].key_hash, list[2].key_hash)
+            for i, decision in ipairs({ 'allowed', 'denied' }) do
+                list[i].key_hash = nil
+                assert.same({ name = 'default', decision = decision, quota = 1, remaining = 0,
+                    cost = 1, store = 'local' }, list[i])
+            end
+        end)
+
+        it('names shadow limits that would have denied', function()
+            local list = notes({ limits = {
+                { name = 'real', quota = 9, window = '1m' },
+                { name = 'trial', quota = 1, window = '1m', mode = 'shadow' },
+            } }, 2)
+            assert.equal('real', list[1].name)
+            assert.is_nil(list[1].shadow)
+            assert.equal('allowed', list[2].decision)
+            assert.same({ 'trial' }, list[2].shadow)
+        end)
+
+        it('says what an entry that only watches would have done', function()
+            local list = notes({ quota = 1, window = '1m', mode = 'shadow' }, 2)
+            assert.equal('allowed', list[1].decision)
+            assert.equal('shadow_denied', list[2].decision)
         end)
     end)
 
