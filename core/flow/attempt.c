@@ -26,8 +26,11 @@ static struct mg_try *present_try(struct mg_exchange *x)
 
 static void begin_try(struct mg_exchange *x, struct mg_origin *origin)
 {
+    const mg_str name = mg_origin_name(origin);
     x->req.try_count++;
-    *present_try(x) = (struct mg_try){.target = mg_origin_name(origin)};
+    /* the origin of a plugin's target may be gone before the log phase reads its name */
+    *present_try(x) =
+        (struct mg_try){.target = x->fixed ? mg_arena_copy_str(&x->req.arena, name) : name};
     x->try_started_us = now_us(x);
     mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_TRIES, 1);
 }
@@ -194,6 +197,9 @@ static void after_send(struct mg_exchange *x)
 {
     if (x->tail_out) {
         mg_upstream_await(&x->upstream);
+        if (x->client) { /* read on: its end must be seen */
+            mg_client_resume(x->client);
+        }
     } else if (x->client && mg_upstream_queued(&x->upstream) >= MG_HIGH_WATER) {
         mg_client_pause(x->client);
     } else if (x->client) {
@@ -237,6 +243,9 @@ void mg_attempt_body(struct mg_exchange *x, mg_str octets, bool last)
 {
     if (x->state != MG_EXCHANGE_UPSTREAM && !x->head_out) {
         return; /* answered without an upstream */
+    }
+    if (x->req.body_state == MG_BODY_WHOLE) {
+        return; /* a plugin has put another body in its place: never a byte of this one */
     }
     const bool ready = x->head_out && x->upstream.io;
     if (!ready) {
@@ -309,6 +318,8 @@ static void on_drain(struct mg_upstream *upstream)
     struct mg_exchange *x = exchange_of(upstream);
     if (x->state == MG_EXCHANGE_TUNNEL) {
         mg_tunnel_upstream_drained(x);
+    } else if (x->tail_out) {
+        mg_upstream_await(upstream);
     } else if (x->client && x->body_due) {
         mg_client_resume(x->client);
     }
@@ -320,8 +331,8 @@ static void on_batch_end(struct mg_upstream *upstream)
 }
 
 /* May the request be sent once more? Never after a byte of the answer; a method that is not
- * idempotent only when nothing of it was sent. */
-static bool may_repeat(struct mg_exchange *x)
+ * idempotent only when nothing of it was sent; one that was sent and not answered in time never. */
+static bool may_repeat(struct mg_exchange *x, int status)
 {
     const struct mg_upstream *upstream = &x->upstream;
     if (upstream->response_begun || x->body_streaming) {
@@ -330,7 +341,7 @@ static bool may_repeat(struct mg_exchange *x)
     if (!upstream->request_sent) {
         return x->retries_left > 0;
     }
-    if (!mg_method_is_idempotent(mg_method_of(x->req.up.method))) {
+    if (status == MG_ETIMEOUT || !mg_method_is_idempotent(mg_method_of(x->req.up.method))) {
         return false;
     }
     return upstream->reused; /* it died before it saw the request: does not count as a try */
@@ -359,7 +370,7 @@ static void on_fail(struct mg_upstream *upstream, int status)
         return;
     }
     present_try(x)->outcome = mg_fail_outcome(x, status);
-    if (x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x)) {
+    if (x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x, status)) {
         repeat(x);
         return;
     }
@@ -368,6 +379,7 @@ static void on_fail(struct mg_upstream *upstream, int status)
 
 void mg_attempt_end(struct mg_exchange *x)
 {
+    mg_deadline_cancel(&x->probe_deadline);
     if (x->upstream.state != MG_UPSTREAM_OFF || x->upstream.io) {
         x->req.upstream_end_us = now_us(x);
         if (present_try(x)->status == 0 && present_try(x)->outcome == MG_OUTCOME_OK) {

@@ -388,15 +388,22 @@ void mg_client_resume(struct mg_client *client)
     if (client->state == MG_CLIENT_BODY) {
         arm(client, &client->read_deadline, client->limits->body_timeout, on_body_timeout);
     }
-    mg_io_read_start(client->io);
+    if (client->in.len < MG_HIGH_WATER) {
+        mg_io_read_start(client->io);
+    }
+}
+
+static uint64_t bytes_sent(const struct mg_client *client)
+{
+    return mg_io_bytes_out(client->io) - mg_io_queued(client->io);
 }
 
 static void on_send_timeout(struct mg_deadline *deadline)
 {
     struct mg_client *client = MG_CONTAINER(deadline, struct mg_client, write_deadline);
-    const size_t queued = mg_io_queued(client->io);
-    if (queued < client->queued_at_deadline) { /* slow, but it moves */
-        client->queued_at_deadline = queued;
+    const uint64_t sent = bytes_sent(client);
+    if (sent > client->sent_at_deadline) { /* slow, but it moves */
+        client->sent_at_deadline = sent;
         arm(client, deadline, mg_server_limits(client->server)->send_timeout, on_send_timeout);
         return;
     }
@@ -405,17 +412,27 @@ static void on_send_timeout(struct mg_deadline *deadline)
     drop(client, MG_ETIMEOUT);
 }
 
+static void on_dead(struct mg_deadline *deadline)
+{
+    close_quietly(MG_CONTAINER(deadline, struct mg_client, write_deadline), MG_ECLOSED);
+}
+
 void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count)
 {
-    if (client->state == MG_CLIENT_CLOSED || mg_io_write(client->io, parts, count) != 0) {
-        return; /* on_end tells about a dead connection */
+    if (client->state == MG_CLIENT_CLOSED) {
+        return;
+    }
+    if (mg_io_write(client->io, parts, count) != 0) {
+        /* on_end would not come while we do not read; the caller may be in the middle of things */
+        mg_deadline_arm_at(&client->server->parts.loop->deadlines, &client->write_deadline, on_dead,
+                           now_ms(client));
+        return;
     }
     for (size_t i = 0; i < count; i++) {
         client->bytes_out += parts[i].len;
     }
-    const size_t queued = mg_io_queued(client->io);
-    if (queued > 0 && !mg_deadline_armed(&client->write_deadline)) {
-        client->queued_at_deadline = queued;
+    if (mg_io_queued(client->io) > 0 && !mg_deadline_armed(&client->write_deadline)) {
+        client->sent_at_deadline = bytes_sent(client);
         arm(client, &client->write_deadline, mg_server_limits(client->server)->send_timeout,
             on_send_timeout);
     }
@@ -443,7 +460,9 @@ void mg_client_next(struct mg_client *client)
     client->state = MG_CLIENT_IDLE;
     client->paused = false;
     mg_io_read_start(client->io);
-    arm(client, &client->read_deadline, mg_server_limits(client->server)->keepalive_timeout,
+    arm(client, &client->read_deadline,
+        client->server->draining ? MG_SERVER_QUIET_MS
+                                 : mg_server_limits(client->server)->keepalive_timeout,
         on_keepalive_timeout);
     feed_stash(client);
 }

@@ -37,7 +37,7 @@ struct mg_client {
     struct mg_http1_scan scan;
     enum mg_client_state state;
     bool feeding, paused, broken_body;
-    size_t queued_at_deadline; /* to see progress of a slow reader */
+    uint64_t sent_at_deadline; /* bytes the system had taken, to see progress of a slow reader */
     /* the body being read */
     enum mg_framing framing;
     uint64_t body_remaining;

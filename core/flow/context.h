@@ -20,6 +20,7 @@ struct mg_client_user;
 struct mg_req;
 
 #define MG_SERVER_LISTENERS 64
+#define MG_SERVER_QUIET_MS 5000 /* how long a kept-alive client may stay quiet while draining */
 #define MG_HIGH_WATER 65536 /* bytes queued in one direction before the other side is not read */
 
 struct mg_server_parts { /* borrowed; outlive the server */

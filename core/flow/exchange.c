@@ -37,6 +37,7 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server)
         mg_buf_init(&exchange->req.filter_out, KEPT_CAP);
         mg_buf_init(&exchange->kept, KEPT_CAP);
         mg_buf_init(&exchange->hold, KEPT_CAP);
+        mg_buf_init(&exchange->waited, KEPT_CAP);
         mg_link_init(&exchange->link);
         mg_deadline_init(&exchange->deadline);
         mg_deadline_init(&exchange->probe_deadline);
@@ -51,11 +52,13 @@ static void clear_story(struct mg_exchange *x)
 {
     const struct mg_buf kept = x->kept;
     const struct mg_buf hold = x->hold;
+    const struct mg_buf waited = x->waited;
     const struct mg_upstream upstream = x->upstream;
     const size_t from = offsetof(struct mg_exchange, waiting);
     memset((char *)x + from, 0, sizeof *x - from);
     x->kept = kept;
     x->hold = hold;
+    x->waited = waited;
     x->upstream = upstream;
 }
 
@@ -70,6 +73,7 @@ void mg_exchange_recycle(struct mg_exchange *x)
     if (x->req.filter_out.size > 2 * MG_HIGH_WATER) {
         mg_buf_deinit(&x->req.filter_out);
     }
+    mg_buf_deinit(&x->waited);
     mg_buf_clear(&x->kept);
     mg_buf_clear(&x->hold);
     if (x->generation) {
@@ -88,6 +92,7 @@ void mg_exchange_free(struct mg_exchange *x)
     mg_buf_deinit(&x->req.filter_out);
     mg_buf_deinit(&x->kept);
     mg_buf_deinit(&x->hold);
+    mg_buf_deinit(&x->waited);
     free(x);
 }
 

@@ -80,7 +80,8 @@ struct mg_exchange {
     bool in_done;    /* the upstream's body is complete */
     bool filtering;  /* body_filter round in progress (maybe waiting) */
     bool filter_off; /* read-only chain: its output is ignored */
-    struct mg_buf hold; /* whole answers, and filtered octets held with the head */
+    struct mg_buf hold;   /* whole answers, and filtered octets held with the head */
+    struct mg_buf waited; /* octets whose body_filter round waits */
     mg_str gather[MG_GATHER_PARTS];
     uint32_t gathered;
     char chunk_heads[2][20];

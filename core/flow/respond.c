@@ -189,7 +189,11 @@ static void filter(struct mg_exchange *x, mg_str octets, bool last)
     if (verdict == MG_VERDICT_WAITING) {
         /* borrowed bytes must outlive the wait */
         if (req->chunk.ptr == octets.ptr && octets.len > 0) {
-            req->chunk = mg_arena_copy_str(&req->arena, octets);
+            mg_buf_clear(&x->waited);
+            if (mg_buf_append(&x->waited, octets) != 0) {
+                mg_fail(x, MG_ENO_MEMORY);
+            }
+            req->chunk = mg_buf_view(&x->waited);
         }
         mg_upstream_pause(&x->upstream);
         return;
@@ -301,7 +305,8 @@ void mg_respond_hook_done(struct mg_exchange *x, enum mg_phase phase, int verdic
         filtered(x, verdict);
     }
     mg_respond_flush(x);
-    if (!x->waiting && x->client && x->state == MG_EXCHANGE_BODY) {
+    if (!x->waiting && x->client && x->state == MG_EXCHANGE_BODY &&
+        mg_client_queued(x->client) < MG_HIGH_WATER) { /* else when the queue is out */
         mg_upstream_resume(&x->upstream);
     }
 }

@@ -9,8 +9,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define QUIET_MS 5000 /* how long a kept-alive connection may stay quiet while draining */
-
 void mg_server_open(struct mg_server *server, const struct mg_server_parts *parts)
 {
     *server = (struct mg_server){.parts = *parts, .user = &mg_exchange_client_user};
@@ -72,7 +70,8 @@ static void on_quiet(struct mg_deadline *deadline)
 /* Idle connections get some time for the request that may be on its way. */
 static void hurry_idle_clients(struct mg_server *server)
 {
-    struct mg_deadline_class *quiet = mg_deadlines_class(&server->parts.loop->deadlines, QUIET_MS);
+    struct mg_deadline_class *quiet =
+        mg_deadlines_class(&server->parts.loop->deadlines, MG_SERVER_QUIET_MS);
     const uint64_t now = mg_loop_now_ms(server->parts.loop);
     for (struct mg_link *at = server->clients.next; at != &server->clients; at = at->next) {
         struct mg_client *client = MG_CONTAINER(at, struct mg_client, link);

@@ -44,9 +44,9 @@ static void fail(struct mg_upstream *upstream, int status)
 static void on_timeout(struct mg_deadline *deadline)
 {
     struct mg_upstream *upstream = MG_CONTAINER(deadline, struct mg_upstream, deadline);
-    const size_t queued = mg_io_queued(upstream->io);
-    if (queued > 0 && queued < upstream->queued_at_deadline) { /* slow, but it moves */
-        upstream->queued_at_deadline = queued;
+    const uint64_t sent = mg_io_bytes_out(upstream->io) - mg_io_queued(upstream->io);
+    if (mg_io_queued(upstream->io) > 0 && sent > upstream->sent_at_deadline) {
+        upstream->sent_at_deadline = sent; /* slow, but it moves */
         mg_deadline_arm(
             mg_deadlines_class(&upstream->server->parts.loop->deadlines, upstream->write_timeout),
             deadline, on_timeout, now_ms(upstream));
@@ -277,9 +277,8 @@ static void on_drain(void *context, int status)
     if (status != 0) {
         return; /* what the upstream may still have said comes by on_data, then on_end */
     }
-    if (mg_deadline_armed(&upstream->deadline)) {
-        arm(upstream, upstream->read_timeout);
-    }
+    mg_deadline_cancel(
+        &upstream->deadline); /* of writing; mg_upstream_await when an answer is due */
     upstream->user->on_drain(upstream);
 }
 
@@ -337,8 +336,8 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
     upstream->state = MG_UPSTREAM_DIALLING;
     upstream->dial.fn = on_dialled;
     if (mg_pool_dial(ask->origin, &upstream->dial, ask->connect_timeout) != 0) {
-        upstream->state = MG_UPSTREAM_OFF; /* told later, as any failure */
-        mg_deadline_arm_at(&server->parts.loop->deadlines, &upstream->deadline, on_dial_refused,
+        mg_deadline_arm_at(/* told later, as any failure */
+                           &server->parts.loop->deadlines, &upstream->deadline, on_dial_refused,
                            now_ms(upstream));
     }
     return false;
@@ -353,7 +352,7 @@ int mg_upstream_write(struct mg_upstream *upstream, const mg_str *parts, size_t 
     const int err = mg_io_write(upstream->io, parts, count);
     const size_t queued = err ? 0 : mg_io_queued(upstream->io);
     if (queued > 0 && !mg_deadline_armed(&upstream->deadline)) {
-        upstream->queued_at_deadline = queued;
+        upstream->sent_at_deadline = mg_io_bytes_out(upstream->io) - queued;
         arm(upstream, upstream->write_timeout);
     }
     return err;
@@ -386,8 +385,8 @@ void mg_upstream_resume(struct mg_upstream *upstream)
         struct mg_buf waiting = upstream->in;
         mg_buf_init(&upstream->in, waiting.max_bytes);
         feed(upstream, mg_buf_view(&waiting));
+        upstream->user->on_batch_end(upstream); /* writes what was gathered of it */
         mg_buf_deinit(&waiting);
-        upstream->user->on_batch_end(upstream);
     }
     if (!upstream->io || upstream->paused) {
         return;
@@ -401,7 +400,8 @@ void mg_upstream_resume(struct mg_upstream *upstream)
 
 void mg_upstream_await(struct mg_upstream *upstream)
 {
-    if (upstream->io && upstream->state == MG_UPSTREAM_READY && !upstream->paused) {
+    const bool due = upstream->state == MG_UPSTREAM_READY || upstream->state == MG_UPSTREAM_BODY;
+    if (upstream->io && due && !upstream->paused) {
         arm(upstream,
             mg_io_queued(upstream->io) > 0 ? upstream->write_timeout : upstream->read_timeout);
     }

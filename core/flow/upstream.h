@@ -54,8 +54,8 @@ struct mg_upstream {
     enum mg_method method;
     uint64_t read_timeout, write_timeout; /* ms */
     uint64_t remaining;
-    uint64_t bytes_at_start; /* of the connection, to know whether an answer had begun */
-    size_t queued_at_deadline;
+    uint64_t bytes_at_start;   /* of the connection, to know whether an answer had begun */
+    uint64_t sent_at_deadline; /* bytes the system had taken, to see progress */
     enum mg_framing framing;
     uint32_t interims;
     bool reused, paused, feeding, keep_alive, ended, want_tunnel;

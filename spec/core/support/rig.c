@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -85,7 +86,6 @@ static struct mg_config *make_config(const struct rig *rig)
 
 struct gateway {
     struct mg_loop loop;
-    struct mg_stats stats;
     struct mg_server server;
 };
 
@@ -115,7 +115,7 @@ static void run_gateway(struct rig *rig, int fd, rig_configure *configure)
     mg_require(mg_dns_open(&dns, &gateway.loop, &options) == 0);
     mg_require(mg_pool_open(&pool, &gateway.loop, dns) == 0);
     const struct mg_server_parts parts = {.loop = &gateway.loop,
-                                          .stats = &gateway.stats,
+                                          .stats = (struct mg_stats *)rig->stats,
                                           .pool = pool,
                                           .connection_limit = config->gateway.limits.connections};
     mg_server_open(&gateway.server, &parts);
@@ -129,6 +129,9 @@ void rig_start(struct rig *rig, rig_configure *configure)
 {
     *rig = (struct rig){.pid = -1};
     signal(SIGPIPE, SIG_IGN);
+    rig->stats = mmap(NULL, sizeof(struct mg_stats), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(rig->stats != MAP_FAILED);
     rig->upstream_fd = sockets_listen(&rig->upstream_port);
     struct mg_listen_address address;
     char message[256];
@@ -160,12 +163,20 @@ void rig_stop(struct rig *rig)
         }
     }
     close(rig->upstream_fd);
+    munmap((void *)rig->stats, sizeof(struct mg_stats));
     assert_int_equal(died, 0); /* it must not have ended by itself */
 }
 
 static int keep(struct rig *rig, int fd)
 {
-    assert_true(fd >= 0 && rig->open_count < 64);
+    assert_true(fd >= 0);
+    for (int i = 0; i < rig->open_count; i++) {
+        if (rig->open[i] < 0) {
+            rig->open[i] = fd;
+            return fd;
+        }
+    }
+    assert_true(rig->open_count < 64);
     rig->open[rig->open_count++] = fd;
     return fd;
 }
@@ -200,6 +211,21 @@ void rig_close(struct rig *rig, int fd)
         }
     }
     close(fd);
+}
+
+void rig_reset(struct rig *rig, int fd)
+{
+    const struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+    rig_close(rig, fd);
+}
+
+void rig_expect_stat(const struct rig *rig, enum mg_stat which, uint64_t value)
+{
+    for (int i = 0; i < RIG_TIMEOUT_S * 1000 && rig->stats->value[which] != value; i++) {
+        usleep(1000); /* another process counts: there is nothing to wait on */
+    }
+    assert_int_equal(rig->stats->value[which], value);
 }
 
 void rig_send_bytes(int fd, const void *bytes, size_t count)

@@ -28,7 +28,8 @@
 
 struct rig {
     pid_t pid;
-    int upstream_fd; /* listening */
+    volatile struct mg_stats *stats; /* of the gateway; shared memory */
+    int upstream_fd;                 /* listening */
     uint16_t port, upstream_port;
     int open[64];
     int open_count;
@@ -58,6 +59,10 @@ size_t rig_read_until(int fd, char *into, size_t size, const char *marker);
 void rig_read(int fd, void *into, size_t count);
 /* Reads to the end of the stream; returns how many bytes, or -1 on a reset. */
 ssize_t rig_read_to_end(int fd, char *into, size_t size);
+/* Waits until a counter or gauge of the gateway has that value; fails after RIG_TIMEOUT_S. */
+void rig_expect_stat(const struct rig *rig, enum mg_stat which, uint64_t value);
+/* Resets a connection of the test instead of ending it. */
+void rig_reset(struct rig *rig, int fd);
 /* Whether nothing can be read for ms. */
 int rig_is_silent(int fd, int ms);
 #define rig_expect_head(fd, into) rig_read_until((fd), (into), sizeof(into), "\r\n\r\n")
