@@ -10,7 +10,8 @@ function plugin:access()
     local user = moongate.request.get_header('X-User')
     local token = moongate.request.get_header('X-Token')
     if user or token then
-        moongate.client.authenticate(user and { id = user, username = user },
+        local known = user and moongate.client.load_consumer(user, true)
+        moongate.client.authenticate(known or user and { id = user, username = user },
             token and { id = token })
     end
 end
@@ -93,7 +94,7 @@ describe('rate-limit', function()
     end
 
     local function with(name, value)
-        return { headers = { [name] = value } }
+        return { path = '/a', headers = { [name] = value } }
     end
 
     describe('by address', function()
@@ -281,7 +282,7 @@ describe('rate-limit', function()
                 },
                 routes = { { name = 'd', paths = { '/d' }, plugins = {
                     { name = 'request-termination', config = { status_code = 200 } } } } },
-                plugins = entries.global,
+                plugins = entries.global, consumers = entries.consumers,
             })
         end
 
@@ -293,6 +294,21 @@ describe('rate-limit', function()
         it('attached: a global entry counts everything together', function()
             two_services({ global = { limit({}) } })
             assert.same({ 200, 429, 429, 429 }, statuses_of({ '/a', '/b', '/c', '/d' }))
+        end)
+
+        it('attached: entries on consumers count each of them apart', function()
+            local function entry(consumer)
+                local plugin = limit({ key = { 'const:all' }, quota = consumer and 2 })
+                plugin.consumer = consumer
+                return plugin
+            end
+            two_services({ global = { entry('ada'), entry('bob'), entry(), { name = 'who' } },
+                consumers = { { username = 'ada' }, { username = 'bob' } } })
+            for _, user in ipairs({ 'ada', 'bob' }) do
+                all_differ({ with('X-User', user), with('X-User', user) })
+                assert.equal(429, ask(with('X-User', user)))
+            end
+            assert.same({ 200, 429 }, statuses_of({ '/a', '/c' }))
         end)
 
         it('route: each route is counted apart', function()
