@@ -39,6 +39,14 @@ static size_t copy_plain(char *out, size_t room, mg_str text)
         memcpy(out + at, &word, 8);
         at += 8;
     }
+    if (most >= 8 && at < most && most - at < 8) { /* the last ones, with some again */
+        uint64_t word;
+        memcpy(&word, text.ptr + most - 8, 8);
+        if (!has_special(word)) {
+            memcpy(out + most - 8, &word, 8);
+            return most;
+        }
+    }
     while (at < most && is_plain((unsigned char)text.ptr[at])) {
         out[at] = text.ptr[at];
         at++;

@@ -85,6 +85,17 @@ static bool is_plain(char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* Eight such bytes? May say no to some that are: the caller looks at each then. */
+static bool are_plain(const char *bytes)
+{
+    const uint64_t each = 0x0101010101010101, high = each << 7;
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    const uint64_t quote = word ^ each * '"', backslash = word ^ each * '\\';
+    return ((word | (word - each * 0x20) | (word + each) | (quote - each) | (backslash - each)) &
+            high) == 0;
+}
+
 void mg_record_put_plain(struct mg_record_text *text, mg_str value)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -95,6 +106,9 @@ void mg_record_put_plain(struct mg_record_text *text, mg_str value)
     value = capped(text, value);
     size_t from = 0;
     for (size_t i = 0; i < value.len; i++) {
+        while (value.len - i > 8 && are_plain(value.ptr + i)) {
+            i += 8;
+        }
         if (!is_plain(value.ptr[i])) {
             const unsigned byte = (unsigned char)value.ptr[i];
             const char escaped[4] = {'\\', 'x', hex[byte >> 4], hex[byte & 15]};

@@ -289,15 +289,95 @@ static mg_str finish(struct scan *scan)
     return mg_str_make(scan->out, scan->out_len);
 }
 
-static bool may_hide_something(mg_str text)
+/* --- texts without secrets, which are most, are not scanned --- */
+
+/* A part of a name as it stands in the text. */
+static bool is_listed_part(const struct mg_redact_names *names, mg_str part)
 {
-    return memchr(text.ptr, '=', text.len) || memchr(text.ptr, ':', text.len) ||
-           memchr(text.ptr, '%', text.len);
+    char folded[MG_REDACT_NAME_BYTES];
+    if (part.len > sizeof folded || (names->lengths & length_bit(part.len)) == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < part.len; i++) {
+        folded[i] = fold(part.ptr[i]);
+    }
+    return is_listed(names, mg_str_make(folded, part.len));
+}
+
+/* What stands before a part of a name, in the words of read_char. */
+enum edge { NO_EDGE, PART_EDGE, NAME_EDGE, UNCLEAR_EDGE };
+
+static enum edge edge_at(mg_str text, size_t at, size_t path_end)
+{
+    switch (text.ptr[at]) {
+    case '[':
+    case ']':
+    case '.':
+        return PART_EDGE;
+    case '&':
+    case ';':
+    case '?':
+    case '#':
+    case '{':
+    case '}':
+    case ',':
+    case '(':
+    case ')':
+    case ' ':
+    case '=':
+    case ':':
+        return NAME_EDGE;
+    case '/':
+        return at < path_end ? NAME_EDGE : UNCLEAR_EDGE;
+    case '"':
+    case '\'':
+        return UNCLEAR_EDGE;
+    default:
+        return NO_EDGE;
+    }
+}
+
+/* Could the name that ends at `end` be listed? Also yes where only the scanner knows. */
+static bool may_be_secret(const struct mg_redact *redact, mg_str text, size_t end, size_t path_end)
+{
+    size_t at = end, part_end = end;
+    enum edge edge = NO_EDGE;
+    while (at > 0 && edge != NAME_EDGE) {
+        edge = edge_at(text, at - 1, path_end);
+        if (edge == UNCLEAR_EDGE) {
+            return true;
+        }
+        if (edge != NO_EDGE) {
+            if (is_listed_part(&redact->names, mg_str_slice(text, at, part_end))) {
+                return true;
+            }
+            part_end = at - 1;
+        }
+        at--;
+    }
+    return edge != NAME_EDGE && is_listed_part(&redact->names, mg_str_slice(text, at, part_end));
+}
+
+static bool may_hide_something(const struct mg_redact *redact, mg_str text, size_t path_end)
+{
+    if (memchr(text.ptr, '%', text.len)) {
+        return true; /* names may be encoded */
+    }
+    for (const char *mark = "=:"; *mark; mark++) {
+        const char *at = text.ptr, *end = text.ptr + text.len;
+        while ((at = memchr(at, *mark, (size_t)(end - at))) != NULL) {
+            if (may_be_secret(redact, text, (size_t)(at - text.ptr), path_end)) {
+                return true;
+            }
+            at++;
+        }
+    }
+    return false;
 }
 
 mg_str mg_redact_query(const struct mg_redact *redact, struct mg_arena *arena, mg_str query)
 {
-    if (query.len == 0 || !may_hide_something(query)) {
+    if (query.len == 0 || !may_hide_something(redact, query, 0)) {
         return query;
     }
     struct scan scan = {.redact = redact, .arena = arena, .text = query};
@@ -323,15 +403,24 @@ static bool find_authority(mg_str text, size_t *begin, size_t *end)
     return true;
 }
 
+static size_t path_length(mg_str text)
+{
+    const char *fragment = memchr(text.ptr, '#', text.len);
+    const size_t length = fragment ? (size_t)(fragment - text.ptr) : text.len;
+    const char *query = memchr(text.ptr, '?', length);
+    return query ? (size_t)(query - text.ptr) : length;
+}
+
 mg_str mg_redact_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
 {
-    if (text.len == 0 || !may_hide_something(text)) {
-        return text;
-    }
     struct scan scan = {.redact = redact, .arena = arena, .text = text, .in_path = true};
     size_t begin, end;
-    if (find_authority(text, &begin, &end)) {
-        const char *at_sign = memrchr(text.ptr + begin, '@', end - begin);
+    const bool has_authority = find_authority(text, &begin, &end);
+    const char *at_sign = has_authority ? memrchr(text.ptr + begin, '@', end - begin) : NULL;
+    if (text.len == 0 || (!at_sign && !may_hide_something(redact, text, path_length(text)))) {
+        return text;
+    }
+    if (has_authority) {
         scan.at = scan.name_at = begin;
         if (at_sign) {
             const size_t until = (size_t)(at_sign - text.ptr);

@@ -221,6 +221,42 @@ static void a_planted_secret_never_survives(void **state)
     mg_arena_deinit(&results);
 }
 
+/* Texts without '%' are first looked at from their '=' and ':' backwards. A '%' in front of them
+ * makes the scanner read them all: the result must be the same. */
+static void a_glance_misses_nothing_that_the_scanner_finds(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"token", "key", "Api-Key", "code", "a", "xtoken", "tokens"};
+    static const char marks[] = "&;?#{},() []./=:=:\"'\\";
+    mg_str (*const redactions[])(const struct mg_redact *, struct mg_arena *,
+                                 mg_str) = {mg_redact_query, mg_redact_url};
+    const struct mg_redact redact = make(MG_REDACT_MASK);
+    struct mg_arena results;
+    unsigned hidden = 0;
+    mg_arena_init(&results, 4096);
+    srand(12);
+    for (unsigned round = 0; round < 300000; round++) {
+        char text[256];
+        size_t length =
+            (size_t)snprintf(text, sizeof text, "%s", round % 2 ? "/%41/x/" : "/%41&x/");
+        for (int i = 0; i < 8; i++) {
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s%c",
+                                       rand() % 4 ? words[rand() % 7] : "",
+                                       marks[(size_t)rand() % (sizeof marks - 1)]);
+        }
+        const mg_str whole = mg_str_make(text, length), rest = mg_str_slice(whole, 5, length);
+        const mg_str scanned = redactions[round % 2](&redact, &results, whole);
+        const mg_str glanced = redactions[round % 2](&redact, &results, rest);
+        if (!mg_str_ends(scanned, glanced) || scanned.len != glanced.len + 5) {
+            fail_msg("%s -> %.*s", text, MG_STR_ARG(glanced));
+        }
+        hidden += glanced.ptr != rest.ptr;
+        mg_arena_reset(&results);
+    }
+    assert_true(hidden > 10000);
+    mg_arena_deinit(&results);
+}
+
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -237,6 +273,7 @@ int main(void)
         WITH_ARENA(header_names_match_in_any_spelling),
         WITH_ARENA(names_have_a_length),
         WITH_ARENA(a_planted_secret_never_survives),
+        WITH_ARENA(a_glance_misses_nothing_that_the_scanner_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
