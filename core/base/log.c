@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,11 +56,26 @@ static int open_file(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+/* A pipe or terminal is opened anew, for its flags are shared with whoever else has it, and a reader
+ * that stops must not stop us. Where that is refused (another user's) or makes no sense (a socket),
+ * the descriptor is asked before each line. A file is left alone: one opened anew would overwrite
+ * what others write through the old one. */
+static int open_stderr(void)
+{
+    struct stat about;
+    if (fstat(STDERR_FILENO, &about) || !(S_ISFIFO(about.st_mode) || S_ISCHR(about.st_mode))) {
+        return STDERR_FILENO;
+    }
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const int fd = open("/proc/self/fd/2", flags);
+    return fd < 0 ? STDERR_FILENO : fd;
+}
+
 int mg_log_open(struct mg_log **out, const char *path, enum mg_log_level level)
 {
     *out = NULL;
     const bool is_file = path && strcmp(path, "stderr") != 0;
-    const int fd = is_file ? open_file(path) : STDERR_FILENO;
+    const int fd = is_file ? open_file(path) : open_stderr();
     if (fd < 0) {
         return fd;
     }
@@ -93,7 +110,7 @@ void mg_log_close(struct mg_log *log)
         return;
     }
     mg_log_flush(log);
-    if (log->path) {
+    if (log->fd != STDERR_FILENO) {
         close(log->fd);
     }
     free(log->path);
@@ -206,6 +223,13 @@ static void put_head(struct line *line, int64_t now_ms, enum mg_log_level level,
     put(line, ": ", 2);
 }
 
+/* Whether a line can be written without waiting. */
+static bool is_writable(const struct mg_log *log)
+{
+    struct pollfd poller = {.fd = log->fd, .events = POLLOUT};
+    return log->fd != STDERR_FILENO || poll(&poller, 1, 0) > 0;
+}
+
 /* Never more than this one write; a partial one (full disk) counts as lost. */
 static bool send_line(struct mg_log *log, struct line *line)
 {
@@ -214,6 +238,9 @@ static bool send_line(struct mg_log *log, struct line *line)
         line->len += 5;
     }
     line->bytes[line->len++] = '\n';
+    if (!is_writable(log)) {
+        return false;
+    }
     ssize_t count;
     do {
         count = write(log->fd, line->bytes, line->len);

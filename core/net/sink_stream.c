@@ -21,10 +21,12 @@ static int open_again(int fd)
 
 void mg_sink_stream_open(struct mg_sink_stream *stream, int fd)
 {
-    struct stat about;
+    struct stat about = {0};
     *stream = (struct mg_sink_stream){.fd = fd};
     stream->is_socket = fstat(fd, &about) == 0 && S_ISSOCK(about.st_mode);
-    if (stream->is_socket) {
+    if (stream->is_socket || S_ISREG(about.st_mode)) {
+        /* A file takes all at once; one opened anew would have its own place, and what others
+         * write through this one (an error log, with `> file 2>&1`) would be written over. */
         return;
     }
     const int own = open_again(fd);

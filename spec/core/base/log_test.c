@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -270,6 +272,83 @@ static void counts_what_a_full_pipe_refuses(void **state)
     tear_down(&f);
 }
 
+/* The log on a standard error that is fd; what was standard error comes back as *saved. */
+static struct mg_log *open_on_stderr(int fd, int *saved)
+{
+    struct mg_log *log;
+    *saved = dup(STDERR_FILENO);
+    assert_return_code(dup2(fd, STDERR_FILENO), 0);
+    assert_int_equal(mg_log_open(&log, NULL, MG_LOG_INFO), 0);
+    return log;
+}
+
+static void put_stderr_back(int saved)
+{
+    assert_return_code(dup2(saved, STDERR_FILENO), 0);
+    close(saved);
+}
+
+/* Both ends block, as those a service manager hands out. A log that waits here waits for ever, and
+ * the alarm ends the test. */
+static void expect_no_waiting(int reader, int writer)
+{
+    char bytes[4096] = "";
+    int saved;
+    alarm(20);
+    struct mg_log *log = open_on_stderr(writer, &saved);
+    assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0); /* others' too: left alone */
+    for (int i = 0; i < 3000; i++) { /* each second lets ten through, so time goes on */
+        struct mg_clock clock;
+        mg_clock_init_virtual(&clock, WALL_MS + i * 1000);
+        mg_log_set_clock(log, &clock);
+        mg_log_write(log, MG_LOG_INFO, "x", "%0300d", i);
+        mg_log_set_clock(log, NULL);
+    }
+    assert_return_code(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
+    while (read(reader, bytes, sizeof bytes) > 0) {
+    }
+    mg_log_write(log, MG_LOG_INFO, "y", "behind it");
+    const ssize_t count = read(reader, bytes, sizeof bytes - 1);
+    assert_true(count > 0);
+    bytes[count] = '\0';
+    assert_non_null(strstr(bytes, " lost\n"));
+    mg_log_close(log);
+    put_stderr_back(saved);
+    alarm(0);
+    close(reader);
+    close(writer);
+}
+
+static void does_not_wait_for_who_reads_standard_error(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_return_code(pipe(fds), 0);
+    expect_no_waiting(fds[0], fds[1]);
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    expect_no_waiting(fds[0], fds[1]);
+}
+
+/* `2> file`: other lines go there through the same descriptor. */
+static void keeps_the_place_in_a_file_that_others_write_too(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int saved;
+    set_up(&f, MG_LOG_INFO);
+    const int fd = open(f.path, O_WRONLY | O_TRUNC);
+    struct mg_log *log = open_on_stderr(fd, &saved);
+    mg_log_set_clock(log, &f.clock);
+    assert_int_equal(write(STDERR_FILENO, "before\n", 7), 7);
+    mg_log_write(log, MG_LOG_INFO, "x", "one");
+    assert_int_equal(write(STDERR_FILENO, "after\n", 6), 6);
+    mg_log_close(log);
+    put_stderr_back(saved);
+    close(fd);
+    expect_content(&f, "before\n2026-11-24T03:40:00.123Z info x: one\nafter\n");
+    tear_down(&f);
+}
+
 static void knows_the_names_of_the_levels(void **state)
 {
     (void)state;
@@ -309,6 +388,8 @@ int main(void)
         cmocka_unit_test(reopens_for_rotation_and_keeps_the_old_file_on_failure),
         cmocka_unit_test(a_file_that_cannot_be_opened_is_an_error),
         cmocka_unit_test(counts_what_a_full_pipe_refuses),
+        cmocka_unit_test(does_not_wait_for_who_reads_standard_error),
+        cmocka_unit_test(keeps_the_place_in_a_file_that_others_write_too),
         cmocka_unit_test(knows_the_names_of_the_levels),
         cmocka_unit_test(quotes_a_value),
     };
