@@ -206,6 +206,10 @@ static void on_total_timeout(struct mg_deadline *deadline)
 {
     struct mg_exchange *x = MG_CONTAINER(deadline, struct mg_exchange, deadline);
     mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_TIMEOUT, 1);
+    if (x->waiting) { /* the time is over for handlers, too */
+        mg_hook_abandon(&x->req);
+        x->waiting = x->filtering = false;
+    }
     mg_fail_with(x, 504, MG_OUTCOME_DEADLINE);
 }
 
@@ -219,8 +223,9 @@ static void route_request(struct mg_exchange *x)
         return;
     }
     const struct mg_limits *limits = req->route->limits;
-    if (limits->request_body > 0 && req->head.framing == MG_FRAMING_LENGTH &&
-        req->head.content_length > limits->request_body) {
+    const uint64_t body =
+        req->head.framing == MG_FRAMING_LENGTH ? req->head.content_length : req->body_bytes_in;
+    if (limits->request_body > 0 && body > limits->request_body) {
         mg_fail(x, MG_EBODY_TOO_LARGE);
         return;
     }
@@ -340,7 +345,6 @@ static void on_head(struct mg_client *client, int status, mg_str head)
 static void body_is_whole(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
-    x->body_wanted = false;
     req->body_state = MG_BODY_WHOLE;
     req->body = mg_buf_view(&x->kept);
     mg_hook_resume(req, 0);
@@ -369,9 +373,10 @@ static void on_body(struct mg_client *client, mg_str octets, bool last)
         mg_fail(x, MG_EBODY_TOO_LARGE);
         return;
     }
-    if (x->body_wanted && last) {
+    const bool wanted = x->req.body_state == MG_BODY_READING;
+    if (wanted && last) {
         body_is_whole(x);
-    } else if (!x->body_wanted && x->kept.len >= MG_HIGH_WATER) {
+    } else if (!wanted && x->kept.len >= MG_HIGH_WATER) {
         mg_client_pause(client);
     }
 }
@@ -391,14 +396,21 @@ static int read_body(struct mg_req *req)
         req->body = mg_buf_view(&x->kept);
         return 0;
     }
-    if (!x->client || x->state > MG_EXCHANGE_ACCESS) {
+    if (!x->client || x->state > MG_EXCHANGE_ACCESS || x->doomed_status) {
         return MG_ECLOSED;
     }
-    x->body_wanted = true;
     req->body_state = MG_BODY_READING;
     mg_attempt_continue(x);
     mg_client_resume(x->client);
     return MG_EAGAIN;
+}
+
+void mg_exchange_body_lost(struct mg_exchange *x, int error)
+{
+    if (x->req.body_state == MG_BODY_READING) {
+        x->req.body_state = MG_BODY_UNREAD;
+        mg_hook_resume(&x->req, error);
+    }
 }
 
 static void on_body_error(struct mg_client *client, int status)
@@ -412,12 +424,10 @@ static void on_body_error(struct mg_client *client, int status)
     if (x->body_discarded) {
         return;
     }
-    if (x->body_wanted) { /* the handler that waits gets the error; then the request fails */
-        x->body_wanted = false;
+    if (x->req.body_state == MG_BODY_READING) { /* the handler that waits decides */
         x->body_due = false;
         x->body_discarded = true;
-        x->req.body_state = MG_BODY_UNREAD;
-        mg_hook_resume(&x->req, status);
+        mg_exchange_body_lost(x, status);
         return;
     }
     mg_fail(x, status);

@@ -53,7 +53,6 @@ struct mg_exchange {
     size_t kept_sent;      /* of kept, to the present upstream */
     bool body_due;         /* the client has more of it to send */
     bool body_streaming;   /* not kept any more: passes straight through */
-    bool body_wanted;      /* a plugin waits for the whole body */
     bool body_discarded;   /* the rest is read and dropped */
     bool continue_sent;    /* 100 Continue is out or not needed */
     uint64_t bytes_before; /* client->bytes_out when the request began */
@@ -102,6 +101,8 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server); /* from the pool
 /* Gives back what an ended exchange holds; it goes to the pool after that. */
 void mg_exchange_recycle(struct mg_exchange *exchange);
 void mg_exchange_free(struct mg_exchange *exchange);
+/* The handler that waits for the whole body, if one does, is told that it will not come. */
+void mg_exchange_body_lost(struct mg_exchange *exchange, int error);
 /* A chain that was WAITING has ended, or a wait for the body: on with the story. */
 void mg_exchange_hook_done(struct mg_req *req, enum mg_phase phase, int verdict);
 

@@ -120,6 +120,7 @@ void mg_fail_with(struct mg_exchange *x, uint16_t status, enum mg_outcome outcom
         x->doomed_status = status;
         x->doomed_outcome = outcome;
         mg_attempt_end(x);
+        mg_exchange_body_lost(x, MG_ECLOSED);
         return;
     }
     req->outcome = outcome;

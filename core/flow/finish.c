@@ -103,14 +103,9 @@ void mg_finish_client_gone(struct mg_exchange *x, int status)
     if (req->status == 0 || !req->head_sent) {
         req->status = 499;
     }
-    if (x->body_wanted) {
-        x->body_wanted = false;
-        mg_attempt_end(x);
-        mg_hook_resume(req, MG_ECLOSED);
-        return;
-    }
     if (x->waiting) {
         mg_attempt_end(x); /* the handler that runs may finish; hook_done ends the request */
+        mg_exchange_body_lost(x, MG_ECLOSED);
         return;
     }
     mg_finish(x);

@@ -3,6 +3,7 @@
 #include "model/req.h"
 #include "script/export.h"
 #include "script/ffi.h"
+#include "script/sched.h"
 
 static mg_str keep(struct mg_req *req, const char *text, size_t len)
 {
@@ -130,12 +131,26 @@ MG_FFI_EXPORT int mg_ffi_req_body_result(struct mg_req *req, int status)
     }
 }
 
+/* The handler does not wait any more (wall_ms): what comes must not wake what it does next. */
+static void on_wait_over(void *context)
+{
+    struct mg_req *req = context;
+    if (req->body_state == MG_BODY_READING) {
+        req->body_state = MG_BODY_UNREAD;
+    }
+}
+
 MG_FFI_EXPORT int mg_ffi_req_read_body(struct mg_req *req)
 {
     if (req->body_state == MG_BODY_WHOLE) {
         return 1;
     }
-    return mg_ffi_req_body_result(req, req->ops->read_body(req));
+    struct mg_ticket ticket; /* mg_hook_resume knows which */
+    const int err = req->ops->read_body(req);
+    if (err == MG_EAGAIN && req->vm && mg_sched_begin(req->vm, on_wait_over, req, &ticket) != 0) {
+        return MG_FFI_BODY_FAILED;
+    }
+    return mg_ffi_req_body_result(req, err);
 }
 
 MG_FFI_EXPORT int mg_ffi_req_consumer(struct mg_req *req, const char *name, size_t name_len,

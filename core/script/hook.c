@@ -247,6 +247,22 @@ void mg_hook_resume(struct mg_req *req, int status)
     }
 }
 
+void mg_hook_abandon(struct mg_req *req)
+{
+    struct mg_task *task = req->script;
+    if (!task) {
+        return;
+    }
+    const enum mg_phase phase = (enum mg_phase)task->phase;
+    const struct mg_chain *chain = &req->vm->chains[task->chain];
+    const struct mg_turn *turn = &req->vm->turns[task->turn];
+    req->script = NULL;
+    req->ended_by = turn->plugin ? mg_str_from(turn->plugin) : MG_STR("core");
+    req->ended_in = phase;
+    mg_sched_abandon(task);
+    collect_rest(req, phase, chain, turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1);
+}
+
 void mg_hook_end(struct mg_req *req)
 {
     struct mg_vm *vm = req->vm;

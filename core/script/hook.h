@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Running the handlers of a phase for a request: the chain runs in a pooled coroutine; it ends at
- * once or waits. flow calls these four and nothing else of the script layer while a request lives.
+ * once or waits. flow calls these few and nothing else of the script layer while a request lives.
  *
  *     enum mg_verdict verdict = mg_hook_run(req, MG_PHASE_ACCESS);
  *     if (verdict == MG_VERDICT_WAITING) return;       // req->ops->hook_done(req, phase, verdict)
@@ -19,6 +19,9 @@ enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase);
 /* The wait that ops->read_body began is over: 0 or an error. Runs the coroutine on, which may end
  * the chain (hook_done) before this returns. */
 void mg_hook_resume(struct mg_req *req, int status);
+
+/* The chain that waits is given up; hook_done does not come. Harmless when none waits. */
+void mg_hook_abandon(struct mg_req *req);
 
 /* The request ends: its Lua side (ctx, coroutine, sockets) is given up. After the log phase; only
  * needed when req->lua_used. */
