@@ -30,6 +30,9 @@ static void drop(struct mg_client *client, int status)
     if (client->state == MG_CLIENT_CLOSED) {
         return;
     }
+    if (client->state == MG_CLIENT_IDLE) {
+        mg_stats_drop(client->server->parts.stats, MG_STAT_CONNECTIONS_IDLE, 1);
+    }
     client->state = MG_CLIENT_CLOSED;
     mg_deadline_cancel(&client->read_deadline);
     mg_deadline_cancel(&client->write_deadline);
@@ -107,15 +110,18 @@ static void on_body_timeout(struct mg_deadline *deadline)
     body_error(client, MG_ETIMEOUT);
 }
 
-/* The body's total time and least rate; time in which we did not read is not counted. */
-static bool body_too_slow(struct mg_client *client)
+/* Which limit of the body's total time and least rate is broken, or MG_STAT_COUNT; time in which we
+ * did not read is not counted. */
+static enum mg_stat broken_body_limit(const struct mg_client *client)
 {
     const uint64_t elapsed = now_ms(client) - client->body_started_ms - client->body_paused_ms;
     const struct mg_limits *limits = client->limits;
     if (limits->body_total_timeout > 0 && elapsed > limits->body_total_timeout) {
-        return true;
+        return MG_STAT_BODY_TOTAL_TIMEOUT;
     }
-    return elapsed > RATE_GRACE_MS && client->body_bytes < limits->body_min_rate * elapsed / 1000;
+    const uint64_t least = limits->body_min_rate * elapsed / 1000;
+    return elapsed > RATE_GRACE_MS && client->body_bytes < least ? MG_STAT_BODY_MIN_RATE
+                                                                 : MG_STAT_COUNT;
 }
 
 /* Bytes of the next request, kept until the present one is answered. Beyond one head's worth we
@@ -148,6 +154,7 @@ static mg_str feed_head(struct mg_client *client, mg_str bytes)
     const bool first = client->state == MG_CLIENT_IDLE;
     if (first) {
         client->state = MG_CLIENT_HEAD;
+        mg_stats_drop(client->server->parts.stats, MG_STAT_CONNECTIONS_IDLE, 1);
         client->scan = (struct mg_http1_scan){0};
         client->first_byte_us = client->server->parts.loop->clock.now_us;
     }
@@ -250,8 +257,9 @@ static void watch_body(struct mg_client *client)
     if (client->state != MG_CLIENT_BODY || client->paused) {
         return;
     }
-    if (body_too_slow(client)) {
-        mg_stats_add(client->server->parts.stats, MG_STAT_BODY_TIMEOUT, 1);
+    const enum mg_stat broken = broken_body_limit(client);
+    if (broken != MG_STAT_COUNT) {
+        mg_stats_add(client->server->parts.stats, broken, 1);
         body_error(client, MG_ETIMEOUT);
         return;
     }
@@ -339,6 +347,7 @@ void mg_client_accept(struct mg_server_listener *listener, int fd, const struct 
     mg_list_append(&server->clients, &client->link);
     server->client_count++;
     mg_stats_add(server->parts.stats, MG_STAT_CONNECTIONS, 1);
+    mg_stats_add(server->parts.stats, MG_STAT_CONNECTIONS_IDLE, 1);
     mg_io_set_handler(io, &io_handler, client);
     arm(client, &client->read_deadline, mg_server_limits(server)->keepalive_timeout,
         on_keepalive_timeout);
@@ -458,6 +467,7 @@ void mg_client_next(struct mg_client *client)
         return;
     }
     client->state = MG_CLIENT_IDLE;
+    mg_stats_add(client->server->parts.stats, MG_STAT_CONNECTIONS_IDLE, 1);
     client->paused = false;
     mg_io_read_start(client->io);
     arm(client, &client->read_deadline,

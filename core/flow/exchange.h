@@ -81,6 +81,8 @@ struct mg_exchange {
     bool filter_off; /* read-only chain: its output is ignored */
     struct mg_buf hold;   /* whole answers, and filtered octets held with the head */
     struct mg_buf waited; /* octets whose body_filter round waits */
+    mg_str round;         /* octets of the present body_filter round, as they came */
+    bool round_last;
     mg_str gather[MG_GATHER_PARTS];
     uint32_t gathered;
     char chunk_heads[2][20];

@@ -170,6 +170,10 @@ static void filtered(struct mg_exchange *x, int verdict)
         mg_fail_with(x, req->status >= 500 ? req->status : 500, req->outcome);
         return;
     }
+    if (x->filter_off) { /* the length is out already: what they promised not to change */
+        put(x, x->round, x->round_last);
+        return;
+    }
     put(x, req->chunk, req->chunk_last);
 }
 
@@ -180,20 +184,21 @@ static void filter(struct mg_exchange *x, mg_str octets, bool last)
         put(x, octets, last);
         return;
     }
-    req->chunk = octets;
-    req->chunk_last = last;
+    req->chunk = x->round = octets;
+    req->chunk_last = x->round_last = last;
     mg_buf_clear(&req->filter_out);
     x->filtering = true;
     x->waiting = true;
     const enum mg_verdict verdict = mg_hook_run(req, MG_PHASE_BODY_FILTER);
     if (verdict == MG_VERDICT_WAITING) {
         /* borrowed bytes must outlive the wait */
-        if (req->chunk.ptr == octets.ptr && octets.len > 0) {
-            mg_buf_clear(&x->waited);
-            if (mg_buf_append(&x->waited, octets) != 0) {
-                mg_fail(x, MG_ENO_MEMORY);
-            }
-            req->chunk = mg_buf_view(&x->waited);
+        mg_buf_clear(&x->waited);
+        if (mg_buf_append(&x->waited, octets) != 0) {
+            mg_fail(x, MG_ENO_MEMORY);
+        }
+        x->round = mg_buf_view(&x->waited);
+        if (req->chunk.ptr == octets.ptr) {
+            req->chunk = x->round;
         }
         mg_upstream_pause(&x->upstream);
         return;

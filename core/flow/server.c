@@ -19,6 +19,7 @@ void mg_server_open(struct mg_server *server, const struct mg_server_parts *part
         server->id_seed = mg_clock_precise_us(&parts->loop->clock);
     }
     mg_buf_init(&server->head, 1024 * 1024);
+    mg_pool_count(parts->pool, parts->stats);
 }
 
 void mg_server_use(struct mg_server *server, struct mg_generation *generation)

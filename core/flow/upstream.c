@@ -31,6 +31,7 @@ static void drop_connection(struct mg_upstream *upstream)
     if (upstream->io) {
         mg_io_close(upstream->io);
         upstream->io = NULL;
+        mg_stats_drop(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
     }
     mg_buf_deinit(&upstream->in);
 }
@@ -297,6 +298,7 @@ static void use_connection(struct mg_upstream *upstream, struct mg_io *io, bool 
     mg_io_read_start(io);
     mg_stats_add(upstream->server->parts.stats,
                  reused ? MG_STAT_UPSTREAM_REUSES : MG_STAT_UPSTREAM_CONNECTS, 1);
+    mg_stats_add(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
     upstream->user->on_ready(upstream);
 }
 
@@ -423,6 +425,7 @@ void mg_upstream_end(struct mg_upstream *upstream, bool request_complete, uint32
         mg_deadline_cancel(&upstream->deadline);
         mg_buf_deinit(&upstream->in);
         upstream->state = MG_UPSTREAM_OFF;
+        mg_stats_drop(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
         mg_pool_put(upstream->origin, io, keepalive, keepalive_idle);
         return;
     }

@@ -5,6 +5,7 @@
  */
 #include "net/pool.h"
 
+#include "base/stats.h"
 #include "net/listen.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ struct idle {
 struct mg_pool {
     struct mg_loop *loop;
     struct mg_dns *dns;
+    struct mg_stats *stats; /* NULL: nobody counts */
     struct mg_link buckets[BUCKETS];
     struct mg_link spare; /* struct idle */
     struct mg_listen_address redirect;
@@ -62,6 +64,11 @@ int mg_pool_open(struct mg_pool **out, struct mg_loop *loop, struct mg_dns *dns)
     }
     *out = pool;
     return 0;
+}
+
+void mg_pool_count(struct mg_pool *pool, struct mg_stats *stats)
+{
+    pool->stats = stats;
 }
 
 /* FNV-1a over lower case; names come from the configuration and from plugins. */
@@ -172,13 +179,23 @@ void mg_origin_release(struct mg_origin *origin)
 
 /* --- idle connections ------------------------------------------------------------------------- */
 
+static void count_idle(struct mg_origin *origin, int change)
+{
+    struct mg_stats *stats = origin->pool->stats;
+    origin->idle_count += (uint32_t)change;
+    if (stats) {
+        mg_stats_add(stats, MG_STAT_UPSTREAM_IDLE, (uint64_t)change);
+        mg_stats_add(stats, MG_STAT_UPSTREAM_CONNECTIONS, (uint64_t)change);
+    }
+}
+
 /* Takes the connection off the idle list; the record goes back to the spare ones. */
 static struct mg_io *unlink_idle(struct idle *idle)
 {
     struct mg_io *io = idle->io;
     mg_deadline_cancel(&idle->deadline);
     mg_link_remove(&idle->link);
-    idle->origin->idle_count--;
+    count_idle(idle->origin, -1);
     mg_list_push(&idle->origin->pool->spare, &idle->link);
     mg_io_set_handler(io, NULL, NULL);
     return io;
@@ -255,7 +272,7 @@ void mg_pool_put(struct mg_origin *origin, struct mg_io *io, uint32_t max_idle, 
     mg_io_set_read_size(io, MG_IO_READ_BYTES);
     mg_io_read_start(io);
     mg_list_push(&origin->idle, &idle->link);
-    origin->idle_count++;
+    count_idle(origin, 1);
     mg_deadline_arm(idle_class(origin, idle_ms), &idle->deadline, on_idle_over,
                     mg_loop_now_ms(origin->pool->loop));
     while (origin->idle_count > max_idle) {

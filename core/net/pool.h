@@ -20,8 +20,12 @@
 
 struct mg_pool;
 struct mg_origin;
+struct mg_stats;
 
 MG_NODISCARD int mg_pool_open(struct mg_pool **out, struct mg_loop *loop, struct mg_dns *dns);
+/* Idle connections are counted there from now on (upstream_idle, and as part of
+ * upstream_connections: who takes one counts it while it is in use). stats outlives the pool. */
+void mg_pool_count(struct mg_pool *pool, struct mg_stats *stats);
 /* Closes all idle connections; pending dials fire with MG_ECANCELLED. Origins that are still held
  * stay valid, without connections. Before mg_dns_close. */
 void mg_pool_close(struct mg_pool *pool);

@@ -320,3 +320,34 @@ describe('a handler that waits for a body that does not come', function()
         posix.close(fd)
     end)
 end)
+
+local LIAR = [[
+return { PRIORITY = 1, VERSION = '0.1.0', BODY_READ_ONLY = true, body_filter = function()
+    if moongate.request.get_path() == '/wait' then
+        moongate.sleep(0.01)
+    end
+    ngx.arg[1] = 'more than there was'
+end }
+]]
+
+describe('body_filter of a plugin that has promised to change nothing', function()
+    after_each(process.stop_all)
+
+    it('does not, so that the length that was told is right', function()
+        local echo = process.echo('--size', '10')
+        local folder = process.folder()
+        os.execute('mkdir ' .. folder .. '/plugins')
+        process.write(folder .. '/plugins/liar.lua', LIAR)
+        local gateway = process.gateway(process.yaml{ upstream = echo.port,
+            plugins = '    plugins: [{ name: liar }]' }, { folder = folder })
+        local connection = assert(client.connect(gateway.port))
+        for _, path in ipairs({ '/', '/wait', '/', '/wait' }) do
+            local res = assert(connection:request('GET', path))
+            assert.equal(200, res.status)
+            assert.equal('10', res.headers['content-length'])
+            assert.is_nil(res.body:find('more', 1, true))
+            assert.equal('', connection.kept)
+        end
+        connection:close()
+    end)
+end)

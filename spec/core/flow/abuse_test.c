@@ -26,12 +26,40 @@ static void expect_rest(const struct rig *rig, uint64_t requests)
 {
     rig_expect_stat(rig, MG_STAT_REQUESTS_ACTIVE, 0);
     rig_expect_stat(rig, MG_STAT_CONNECTIONS, 0);
+    rig_expect_stat(rig, MG_STAT_CONNECTIONS_IDLE, 0);
+    rig_expect_stat(rig, MG_STAT_UPSTREAM_CONNECTIONS, 0);
     rig_expect_stat(rig, MG_STAT_REQUESTS, requests);
     uint64_t ended = 0;
     for (int i = 0; i < MG_STATS_OUTCOMES; i++) {
         ended += rig->stats->outcome[i];
     }
     assert_int_equal(ended, requests);
+}
+
+static void connections_are_counted_where_they_are(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char head[4096];
+    rig_start(&rig, NULL);
+    const int client = rig_client(&rig);
+    rig_expect_stat(&rig, MG_STAT_CONNECTIONS_IDLE, 1);
+    rig_send(client, GET);
+    const int upstream = rig_accept(&rig);
+    rig_expect_head(upstream, head);
+    rig_expect_stat(&rig, MG_STAT_UPSTREAM_CONNECTIONS, 1);
+    assert_int_equal(rig.stats->value[MG_STAT_UPSTREAM_IDLE], 0);
+    assert_int_equal(rig.stats->value[MG_STAT_CONNECTIONS_IDLE], 0);
+    rig_send(upstream, OK0);
+    rig_expect_head(client, head);
+    rig_expect_stat(&rig, MG_STAT_UPSTREAM_IDLE, 1);
+    rig_expect_stat(&rig, MG_STAT_CONNECTIONS_IDLE, 1);
+    assert_int_equal(rig.stats->value[MG_STAT_UPSTREAM_CONNECTIONS], 1);
+    rig_close(&rig, upstream);
+    rig_expect_stat(&rig, MG_STAT_UPSTREAM_IDLE, 0);
+    rig_close(&rig, client);
+    expect_rest(&rig, 1);
+    rig_stop(&rig);
 }
 
 /* --- cuts --- */
@@ -229,6 +257,7 @@ static void a_client_that_is_not_read_is_missed_when_it_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connections_are_counted_where_they_are),
         cmocka_unit_test(an_upstream_may_die_at_any_byte),
         cmocka_unit_test(a_client_may_die_at_any_byte),
         cmocka_unit_test(a_slow_answer_is_not_asked_for_twice),
