@@ -16,7 +16,8 @@ local LARGE = [[
 local LARGE_SETTING = '  routes: { settings: { large: { limits: { request_body: 0 } } } }'
 
 -- The seconds of wrk: short in the suite, long in script/soak.
-local WRK_SECONDS = tonumber(os.getenv('MOONGATE_SOAK_SECONDS')) or 5
+local SOAK = tonumber(os.getenv('MOONGATE_SOAK_SECONDS'))
+local WRK_SECONDS = SOAK or 5
 
 describe('with nginx behind it, the gateway', function()
     local nginx, gateway, folder
@@ -155,5 +156,8 @@ describe('with nginx behind it, the gateway', function()
         local requests = assert(tonumber(out:match('(%d+) requests in')), out)
         -- nginx closes a connection after its 1,000th request, so those closes are met too.
         assert.is_true(requests > 256, out)
+        if SOAK then
+            print(('    wrk: %d requests in %d s'):format(requests, WRK_SECONDS))
+        end
     end)
 end)
