@@ -56,10 +56,10 @@ static int open_file(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-/* A pipe or terminal is opened anew, for its flags are shared with whoever else has it, and a reader
- * that stops must not stop us. Where that is refused (another user's) or makes no sense (a socket),
- * the descriptor is asked before each line. A file is left alone: one opened anew would overwrite
- * what others write through the old one. */
+/* A pipe or terminal is opened anew, for its flags are shared with whoever else has it, and a
+ * reader that stops must not stop us. Where that is refused (another user's) or makes no sense (a
+ * socket), the descriptor is asked before each line. A file is left alone: one opened anew would
+ * overwrite what others write through the old one. */
 static int open_stderr(void)
 {
     struct stat about;
