@@ -111,7 +111,8 @@ describe('the access log', function()
     end
 
     it('writes whole lines of all workers to one pipe, one for each request', function()
-        local gateway = start('{ fields: [method, status, client_ip, worker, t], client_ip: hash }')
+        local gateway = start('{ fields: [method, status, client_ip, worker, t], client_ip: hash,'
+            .. ' queue: { entries: 1000000, bytes: 64MiB } }')
         local running = load.start(gateway.port, { connections = 16, path = '/a?b=c' })
         pump(gateway, function()
             return #gateway.out > 1000000
