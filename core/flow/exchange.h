@@ -75,6 +75,7 @@ struct mg_exchange {
     uint64_t in_length;
     mg_str upgrade;  /* value of the client's Upgrade field when the route may tunnel, else empty */
     uint32_t phases; /* of the route, or global ones */
+    bool switching;  /* a right 101 was received: a tunnel follows */
     bool no_body;    /* HEAD, 204, 304 */
     bool in_done;    /* the upstream's body is complete */
     bool filtering;  /* body_filter round in progress (maybe waiting) */
@@ -137,6 +138,8 @@ void mg_respond_drained(struct mg_exchange *exchange);
 
 /* tunnel.c */
 void mg_tunnel_begin(struct mg_exchange *exchange, struct mg_response_head *head);
+/* The filters let the 101 pass. */
+void mg_tunnel_open(struct mg_exchange *exchange);
 void mg_tunnel_from_client(struct mg_exchange *exchange, mg_str bytes);
 void mg_tunnel_from_upstream(struct mg_exchange *exchange, mg_str bytes);
 void mg_tunnel_client_drained(struct mg_exchange *exchange);

@@ -243,6 +243,10 @@ static void after_header_filter(struct mg_exchange *x, int verdict)
         x->answered_locally = true; /* the upstream's body is dropped */
         mg_attempt_end(x);
     }
+    if (x->switching && !x->answered_locally) {
+        mg_tunnel_open(x);
+        return;
+    }
     if (verdict == MG_VERDICT_FAILED && x->answered_locally) {
         x->phases &= ~MG_PHASE_BIT(MG_PHASE_BODY_FILTER);
     }
@@ -361,7 +365,7 @@ void mg_respond_upstream_head(struct mg_exchange *x, struct mg_response_head *he
     set_own_fields(x);
     set_no_body(x);
     x->filter_off = req->route ? req->route->body_read_only : false;
-    if (has_phase(x, MG_PHASE_RESPONSE) || req->up.buffer_response) {
+    if (!x->switching && (has_phase(x, MG_PHASE_RESPONSE) || req->up.buffer_response)) {
         x->state = MG_EXCHANGE_HOLD;
         return;
     }

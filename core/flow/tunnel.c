@@ -37,14 +37,11 @@ static void something_moved(struct mg_exchange *x)
                     mg_loop_now_ms(x->server->parts.loop));
 }
 
-static void send_switch(struct mg_exchange *x, const struct mg_response_head *head)
+static void send_switch(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
     const struct mg_write_response answer = {
         .status = 101, .headers = &req->out, .framing = {.omit = true}, .upgrade = x->upgrade};
-    req->status = head->status;
-    req->up_status = head->status;
-    req->source = MG_SOURCE_SERVICE;
     mg_buf_clear(&x->server->head);
     if (mg_write_response_head(&x->server->head, &answer) == 0) {
         const mg_str part = mg_buf_view(&x->server->head);
@@ -55,19 +52,26 @@ static void send_switch(struct mg_exchange *x, const struct mg_response_head *he
 
 void mg_tunnel_begin(struct mg_exchange *x, struct mg_response_head *head)
 {
-    struct mg_req *req = &x->req;
     if (!is_right_answer(x, head)) {
         mg_fail(x, MG_EBAD_RESPONSE);
         return;
     }
-    req->out = head->headers;
-    mg_rules_clean_response(&req->out);
+    x->switching = true;
+    mg_respond_upstream_head(x, head); /* header_filter sees the 101, then mg_tunnel_open */
+}
+
+void mg_tunnel_open(struct mg_exchange *x)
+{
     x->state = MG_EXCHANGE_TUNNEL;
     x->close = true;
-    req->outcome = MG_OUTCOME_UPGRADED;
+    x->req.outcome = MG_OUTCOME_UPGRADED;
     mg_stats_add(x->server->parts.stats, MG_STAT_TUNNELS, 1);
-    send_switch(x, head);
+    send_switch(x);
     mg_upstream_tunnel(&x->upstream);
+    mg_upstream_resume(&x->upstream); /* when a filter had to wait */
+    if (x->state != MG_EXCHANGE_TUNNEL) {
+        return; /* it had ended meanwhile */
+    }
     something_moved(x);
     mg_client_tunnel(x->client); /* early bytes of the client go out now */
 }

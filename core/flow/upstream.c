@@ -380,7 +380,7 @@ void mg_upstream_resume(struct mg_upstream *upstream)
         return;
     }
     upstream->paused = false;
-    if (upstream->state != MG_UPSTREAM_DONE) {
+    if (upstream->state == MG_UPSTREAM_READY || upstream->state == MG_UPSTREAM_BODY) {
         arm(upstream, upstream->read_timeout);
     }
     if (upstream->in.len > 0 && !upstream->feeding && upstream->state != MG_UPSTREAM_READY) {
