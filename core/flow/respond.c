@@ -204,7 +204,7 @@ static void filter(struct mg_exchange *x, mg_str octets, bool last)
         return;
     }
     x->waiting = false;
-    filtered(x, verdict);
+    filtered(x, (int)verdict);
     write_gathered(x); /* before the next round takes filter_out */
 }
 
@@ -268,7 +268,7 @@ static void run_header_filter(struct mg_exchange *x)
         return;
     }
     x->waiting = false;
-    after_header_filter(x, verdict);
+    after_header_filter(x, (int)verdict);
 }
 
 static void after_response(struct mg_exchange *x, int verdict)
@@ -300,7 +300,7 @@ static void run_response(struct mg_exchange *x)
     const enum mg_verdict verdict = mg_hook_run(req, MG_PHASE_RESPONSE);
     if (verdict != MG_VERDICT_WAITING) {
         x->waiting = false;
-        after_response(x, verdict);
+        after_response(x, (int)verdict);
     }
 }
 
