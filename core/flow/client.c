@@ -94,6 +94,48 @@ static void on_header_timeout(struct mg_deadline *deadline)
     client->server->user->on_head(client, MG_ETIMEOUT, mg_str_make(NULL, 0));
 }
 
+static void count(struct mg_client *client, enum mg_stat which)
+{
+    mg_stats_add(client->server->parts.stats, which, 1);
+}
+
+static void count_head_limit(struct mg_client *client)
+{
+    switch (client->scan.limit) {
+    case MG_HTTP1_LIMIT_BYTES:
+        count(client, MG_STAT_HEADER_BYTES);
+        break;
+    case MG_HTTP1_LIMIT_LINE:
+        count(client, MG_STAT_HEADER_LINE);
+        break;
+    case MG_HTTP1_LIMIT_NAME:
+        count(client, MG_STAT_HEADER_NAME);
+        break;
+    case MG_HTTP1_LIMIT_COUNT:
+        count(client, MG_STAT_HEADER_COUNT);
+        break;
+    default:
+        break;
+    }
+}
+
+static void count_chunk_limit(struct mg_client *client)
+{
+    switch (client->chunk->limit) {
+    case MG_CHUNK_LIMIT_LINE:
+        count(client, MG_STAT_CHUNK_LINE);
+        break;
+    case MG_CHUNK_LIMIT_EXTENSIONS:
+        count(client, MG_STAT_CHUNK_EXTENSIONS);
+        break;
+    case MG_CHUNK_LIMIT_TRAILERS:
+        count(client, MG_STAT_TRAILERS);
+        break;
+    default:
+        break;
+    }
+}
+
 static void body_error(struct mg_client *client, int status)
 {
     client->state = MG_CLIENT_BUSY;
@@ -179,6 +221,7 @@ static mg_str feed_head(struct mg_client *client, mg_str bytes)
     if (err) {
         client->broken_body = true;
         mg_buf_clear(&client->in);
+        count_head_limit(client);
         deliver_head(client, err, mg_str_make(NULL, 0));
         return mg_str_make(NULL, 0);
     }
@@ -195,6 +238,9 @@ static int take_body(struct mg_client *client, mg_str bytes, size_t *used, mg_st
 {
     if (client->framing == MG_FRAMING_CHUNKED) {
         const int err = mg_chunk_next(client->chunk, bytes, used, octets);
+        if (err) {
+            count_chunk_limit(client);
+        }
         *last = !err && client->chunk->done;
         return err;
     }
@@ -338,6 +384,7 @@ void mg_client_accept(struct mg_server_listener *listener, int fd, const struct 
                                  .server = server,
                                  .listener = listener->index,
                                  .port = listener->port,
+                                 .send_timeout = mg_server_limits(server)->send_timeout,
                                  .id = ++server->connections_made};
     set_peer(client, peer);
     mg_deadline_init(&client->read_deadline);
@@ -358,6 +405,7 @@ void mg_client_expect_body(struct mg_client *client, enum mg_framing framing, ui
                            const struct mg_limits *limits, struct mg_arena *arena)
 {
     client->limits = limits;
+    client->send_timeout = limits->send_timeout;
     if (framing == MG_FRAMING_NONE || (framing == MG_FRAMING_LENGTH && length == 0)) {
         return;
     }
@@ -372,6 +420,15 @@ void mg_client_expect_body(struct mg_client *client, enum mg_framing framing, ui
     }
     client->state = MG_CLIENT_BODY;
     arm(client, &client->read_deadline, limits->body_timeout, on_body_timeout);
+}
+
+void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limits)
+{
+    client->limits = limits;
+    client->send_timeout = limits->send_timeout;
+    if (client->state == MG_CLIENT_BODY && client->framing == MG_FRAMING_CHUNKED) {
+        client->chunk->limits = &limits->chunk;
+    }
 }
 
 void mg_client_pause(struct mg_client *client)
@@ -413,7 +470,7 @@ static void on_send_timeout(struct mg_deadline *deadline)
     const uint64_t sent = bytes_sent(client);
     if (sent > client->sent_at_deadline) { /* slow, but it moves */
         client->sent_at_deadline = sent;
-        arm(client, deadline, mg_server_limits(client->server)->send_timeout, on_send_timeout);
+        arm(client, deadline, client->send_timeout, on_send_timeout);
         return;
     }
     mg_stats_add(client->server->parts.stats, MG_STAT_SEND_TIMEOUT, 1);
@@ -442,8 +499,7 @@ void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count
     }
     if (mg_io_queued(client->io) > 0 && !mg_deadline_armed(&client->write_deadline)) {
         client->sent_at_deadline = bytes_sent(client);
-        arm(client, &client->write_deadline, mg_server_limits(client->server)->send_timeout,
-            on_send_timeout);
+        arm(client, &client->write_deadline, client->send_timeout, on_send_timeout);
     }
 }
 

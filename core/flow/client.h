@@ -37,6 +37,7 @@ struct mg_client {
     struct mg_http1_scan scan;
     enum mg_client_state state;
     bool feeding, paused, broken_body;
+    uint64_t send_timeout;     /* ms, of the present request */
     uint64_t sent_at_deadline; /* bytes the system had taken, to see progress of a slow reader */
     /* the body being read */
     enum mg_framing framing;
@@ -72,6 +73,8 @@ void mg_client_accept(struct mg_server_listener *listener, int fd, const struct 
  * length of 0: on_body is not called. chunk_arena: where the decoder lives. */
 void mg_client_expect_body(struct mg_client *client, enum mg_framing framing, uint64_t length,
                            const struct mg_limits *limits, struct mg_arena *arena);
+/* The route's limits, once it is known; they stay valid until the answer is out. */
+void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limits);
 /* Back-pressure on the body. */
 void mg_client_pause(struct mg_client *client);
 void mg_client_resume(struct mg_client *client);

@@ -133,7 +133,7 @@ static void run_access(struct mg_exchange *x)
     const enum mg_verdict verdict = mg_hook_run(&x->req, MG_PHASE_ACCESS);
     if (verdict != MG_VERDICT_WAITING) {
         x->waiting = false;
-        after_access(x, verdict);
+        after_access(x, (int)verdict);
     }
 }
 
@@ -197,7 +197,7 @@ static bool find_route(struct mg_exchange *x)
     req->service = req->route->service;
     x->phases = req->route->phases;
     if (x->client) {
-        x->client->limits = req->route->limits;
+        mg_client_set_limits(x->client, req->route->limits);
     }
     return true;
 }
@@ -227,6 +227,11 @@ static void route_request(struct mg_exchange *x)
         req->head.framing == MG_FRAMING_LENGTH ? req->head.content_length : req->body_bytes_in;
     if (limits->request_body > 0 && body > limits->request_body) {
         mg_fail(x, MG_EBODY_TOO_LARGE);
+        return;
+    }
+    const int err = mg_head_check_counts(x, limits);
+    if (err) {
+        mg_fail(x, err);
         return;
     }
     if (!req->route->http) {
@@ -271,7 +276,7 @@ static void run_rewrite(struct mg_exchange *x)
     const enum mg_verdict verdict = mg_hook_run(&x->req, MG_PHASE_REWRITE);
     if (verdict != MG_VERDICT_WAITING) {
         x->waiting = false;
-        after_rewrite(x, verdict);
+        after_rewrite(x, (int)verdict);
     }
 }
 
@@ -332,8 +337,9 @@ static void on_head(struct mg_client *client, int status, mg_str head)
         return;
     }
     req->bytes_in = head.len;
-    x->close = !req->head.keep_alive ||
-               client->requests >= req->config->gateway.limits.connection_requests;
+    const bool last = client->requests >= req->config->gateway.limits.connection_requests;
+    mg_stats_add(server->parts.stats, MG_STAT_CONNECTION_REQUESTS, last);
+    x->close = !req->head.keep_alive || last;
     x->body_due = req->head.framing == MG_FRAMING_CHUNKED ||
                   (req->head.framing == MG_FRAMING_LENGTH && req->head.content_length > 0);
     x->continue_sent = !req->head.expect_continue || !x->body_due;

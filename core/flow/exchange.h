@@ -113,6 +113,9 @@ void mg_exchange_hook_done(struct mg_req *req, enum mg_phase phase, int verdict)
 void mg_head_peer(struct mg_exchange *exchange); /* address and listener of the client */
 /* Parses and checks; the refusals of wire/http1, uri and rules, and MG_ELOOP. */
 MG_NODISCARD int mg_head_understand(struct mg_exchange *exchange, mg_str bytes);
+/* Arguments and cookies against the route's limits: MG_ETARGET, MG_ESYNTAX. */
+MG_NODISCARD int mg_head_check_counts(const struct mg_exchange *exchange,
+                                      const struct mg_limits *limits);
 /* A new request id, 32 hex digits, in the arena. */
 mg_str mg_head_request_id(struct mg_exchange *exchange);
 

@@ -153,9 +153,19 @@ enum mg_outcome mg_fail_outcome(const struct mg_exchange *x, int error)
     return client_answer(error, &answer) ? answer.outcome : upstream_answer(x, error).outcome;
 }
 
+static void count_limit(const struct mg_exchange *x, int error)
+{
+    if (error == MG_EBODY_TOO_LARGE) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_BODY, 1);
+    } else if (error == MG_ELINE_TOO_LONG) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_LINE, 1);
+    }
+}
+
 void mg_fail(struct mg_exchange *x, int error)
 {
     struct answer answer;
+    count_limit(x, error);
     if (client_answer(error, &answer)) {
         x->close = true;
         mg_stats_reject(x->server->parts.stats, error);

@@ -112,28 +112,9 @@ static void clean_head(struct mg_exchange *x)
     }
 }
 
-static int check_counts(const struct mg_req *req, const struct mg_limits *limits)
-{
-    if (req->uri.query.len > 0 && mg_uri_count_args(req->uri.query) > limits->query_args) {
-        return MG_ETARGET;
-    }
-    const struct mg_header *cookie = mg_headers_known(&req->head.headers, MG_HEADER_COOKIE);
-    if (cookie) {
-        uint32_t count = 1;
-        for (size_t i = 0; i < cookie->value.len; i++) {
-            count += cookie->value.ptr[i] == ';';
-        }
-        if (count > limits->cookies) {
-            return MG_ESYNTAX;
-        }
-    }
-    return 0;
-}
-
 int mg_head_understand(struct mg_exchange *x, mg_str bytes)
 {
     struct mg_req *req = &x->req;
-    const struct mg_limits *limits = &req->config->gateway.limits;
     const mg_str copy = mg_arena_copy_str(&req->arena, bytes);
     int err = mg_http1_parse_request(&req->arena, copy, &req->head);
     if (!err) {
@@ -142,9 +123,6 @@ int mg_head_understand(struct mg_exchange *x, mg_str bytes)
     }
     if (!err) {
         err = mg_rules_check_request(&req->head, &req->uri, &req->host);
-    }
-    if (!err) {
-        err = check_counts(req, limits);
     }
     if (err) {
         return err;
@@ -159,4 +137,25 @@ int mg_head_understand(struct mg_exchange *x, mg_str bytes)
     set_request_id(x);
     const mg_str via = req->config->gateway.headers.via;
     return via.len && mg_rules_count_via(&req->head.headers, via) >= VIA_LOOP ? MG_ELOOP : 0;
+}
+
+int mg_head_check_counts(const struct mg_exchange *x, const struct mg_limits *limits)
+{
+    const struct mg_req *req = &x->req;
+    if (req->uri.query.len > 0 && mg_uri_count_args(req->uri.query) > limits->query_args) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_QUERY_ARGS, 1);
+        return MG_ETARGET;
+    }
+    const struct mg_header *cookie = mg_headers_known(&req->head.headers, MG_HEADER_COOKIE);
+    if (cookie) {
+        uint32_t count = 1;
+        for (size_t i = 0; i < cookie->value.len; i++) {
+            count += cookie->value.ptr[i] == ';';
+        }
+        if (count > limits->cookies) {
+            mg_stats_add(x->server->parts.stats, MG_STAT_COOKIES, 1);
+            return MG_ESYNTAX;
+        }
+    }
+    return 0;
 }

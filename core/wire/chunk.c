@@ -50,10 +50,16 @@ static int hex_value(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
+static int beyond(struct mg_chunk *chunk, enum mg_chunk_limit limit)
+{
+    chunk->limit = (uint8_t)limit;
+    return limit == MG_CHUNK_LIMIT_TRAILERS ? MG_ETRAILER : MG_ECHUNK;
+}
+
 /* Counts a byte of the line; leading zeros and extensions end at the limits (M15). */
 static int count_line(struct mg_chunk *chunk)
 {
-    return ++chunk->line_bytes > chunk->limits->line ? MG_ECHUNK : 0;
+    return ++chunk->line_bytes > chunk->limits->line ? beyond(chunk, MG_CHUNK_LIMIT_LINE) : 0;
 }
 
 static int take_extension(struct mg_chunk *chunk, char c)
@@ -62,8 +68,11 @@ static int take_extension(struct mg_chunk *chunk, char c)
         chunk->state = SIZE_LF;
         return 0;
     }
-    if (!is_text(c) || ++chunk->extension_bytes > chunk->limits->extensions) {
+    if (!is_text(c)) {
         return MG_ECHUNK;
+    }
+    if (++chunk->extension_bytes > chunk->limits->extensions) {
+        return beyond(chunk, MG_CHUNK_LIMIT_EXTENSIONS);
     }
     chunk->state = EXTENSION;
     return count_line(chunk);
@@ -141,7 +150,9 @@ static bool is_forbidden(mg_str name)
 static int count_trailer(struct mg_chunk *chunk, uint32_t bytes)
 {
     chunk->trailer_bytes += bytes;
-    return chunk->trailer_bytes > chunk->limits->trailer_bytes ? MG_ETRAILER : 0;
+    return chunk->trailer_bytes > chunk->limits->trailer_bytes
+               ? beyond(chunk, MG_CHUNK_LIMIT_TRAILERS)
+               : 0;
 }
 
 static int take_name(struct mg_chunk *chunk, char c)
@@ -173,7 +184,7 @@ static int take_field(struct mg_chunk *chunk, char c)
         return 0;
     }
     if (++chunk->trailer_count > chunk->limits->trailers) {
-        return MG_ETRAILER;
+        return beyond(chunk, MG_CHUNK_LIMIT_TRAILERS);
     }
     chunk->name_bytes = 0;
     return take_name(chunk, c);

@@ -27,11 +27,20 @@ struct mg_chunk_limits {
     uint32_t trailer_bytes; /* of all fields, each with its CRLF */
 };
 
+/* Which limit a refusal is about; NONE: it is malformed. */
+enum mg_chunk_limit {
+    MG_CHUNK_LIMIT_NONE,
+    MG_CHUNK_LIMIT_LINE,
+    MG_CHUNK_LIMIT_EXTENSIONS,
+    MG_CHUNK_LIMIT_TRAILERS, /* their count or their bytes */
+};
+
 struct mg_chunk {
     const struct mg_chunk_limits *limits;
     uint64_t remaining; /* bytes of the present chunk still to come */
     uint32_t line_bytes, extension_bytes, trailer_count, trailer_bytes;
     uint8_t state, digits, name_bytes;
+    uint8_t limit; /* enum mg_chunk_limit */
     bool done;     /* the last chunk and the trailers are complete */
     char name[32]; /* of the present trailer field, as far as it fits */
 };

@@ -31,9 +31,19 @@ struct mg_http1_limits {
     uint32_t header_count;
 };
 
+/* Which limit MG_EHEAD_TOO_LARGE is about. */
+enum mg_http1_limit {
+    MG_HTTP1_LIMIT_NONE,
+    MG_HTTP1_LIMIT_BYTES, /* header_bytes */
+    MG_HTTP1_LIMIT_LINE,
+    MG_HTTP1_LIMIT_NAME,
+    MG_HTTP1_LIMIT_COUNT,
+};
+
 /* Zero-initialised at the start of each message. */
 struct mg_http1_scan {
     uint8_t state;
+    uint8_t limit;       /* enum mg_http1_limit */
     uint8_t empty_lines; /* before the start line */
     uint32_t line_bytes, name_bytes, field_bytes, fields;
     uint32_t skipped; /* bytes of the empty line before the start line: not part of the head */

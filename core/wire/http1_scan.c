@@ -43,6 +43,12 @@ static int begin(struct mg_http1_scan *scan, enum mg_http1_kind kind, const char
     return MG_EAGAIN;
 }
 
+static int too_large(struct mg_http1_scan *scan, enum mg_http1_limit limit)
+{
+    scan->limit = (uint8_t)limit;
+    return MG_EHEAD_TOO_LARGE;
+}
+
 /* First byte of a line after the start line: folding and empty names are refused here. */
 static int begin_field(struct mg_http1_scan *scan, const struct mg_http1_limits *limits,
                        const char **at)
@@ -58,7 +64,7 @@ static int begin_field(struct mg_http1_scan *scan, const struct mg_http1_limits 
         return MG_ESYNTAX;
     default:
         if (scan->fields >= limits->header_count) {
-            return MG_EHEAD_TOO_LARGE;
+            return too_large(scan, MG_HTTP1_LIMIT_COUNT);
         }
         scan->fields++;
         scan->line_bytes = 0;
@@ -111,7 +117,7 @@ static int look_for_colon(struct mg_http1_scan *scan, const struct mg_http1_limi
     const char *colon = memchr(at, ':', (size_t)(end - at));
     const size_t length = scan->name_bytes + (size_t)((colon ? colon : end) - at);
     if (length > limits->header_name) {
-        return MG_EHEAD_TOO_LARGE;
+        return too_large(scan, MG_HTTP1_LIMIT_NAME);
     }
     scan->name_bytes = (uint32_t)length;
     scan->state = colon ? VALUE : NAME;
@@ -128,7 +134,8 @@ static int walk_field(struct mg_http1_scan *scan, const struct mg_http1_limits *
     const size_t length = scan->line_bytes + (size_t)(found - *at);
     const uint64_t all = (uint64_t)scan->field_bytes + length + 2; /* CR LF will come */
     if (length > limits->header_line || all > limits->header_bytes) {
-        return MG_EHEAD_TOO_LARGE;
+        return too_large(scan,
+                         length > limits->header_line ? MG_HTTP1_LIMIT_LINE : MG_HTTP1_LIMIT_BYTES);
     }
     if (scan->state == NAME && (found == end || tab || length > limits->header_name)) {
         const int err = look_for_colon(scan, limits, *at, found);
@@ -151,7 +158,8 @@ static int walk_field(struct mg_http1_scan *scan, const struct mg_http1_limits *
         return MG_ESYNTAX;
     }
     if (length >= limits->header_line || all >= limits->header_bytes) {
-        return MG_EHEAD_TOO_LARGE;
+        return too_large(scan, length >= limits->header_line ? MG_HTTP1_LIMIT_LINE
+                                                             : MG_HTTP1_LIMIT_BYTES);
     }
     scan->line_bytes++;
     return MG_EAGAIN;
