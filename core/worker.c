@@ -19,6 +19,7 @@
 
 #include <grp.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -501,9 +502,18 @@ static void close_parts(struct worker *worker)
     mg_loop_close(&worker->loop);
 }
 
+/* A buffer that one burst made large goes back to the system when it is freed. By itself, glibc
+ * raises its threshold for that to the largest block it has seen, and keeps as much for ever. */
+static void give_memory_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 int mg_worker_run(const struct mg_worker_parts *parts)
 {
     ignore_signals();
+    give_memory_back();
     if (become_user(parts)) {
         return MG_EXIT_FAILED;
     }
