@@ -1,0 +1,194 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Where requests go: shares by weight, the target with the least to do, the one that a hash picks;
+-- past a target that refuses connections; and names that cannot be resolved.
+local client = require 'spec.gateway.support.client'
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+local dkjson = require 'dkjson'
+
+-- Each echo answers with as many bytes as tell which one it is.
+local function new_target(size)
+    local echo = process.echo('--size', tostring(size))
+    return { size = size, port = echo.port, echo = echo }
+end
+
+local function yaml_of(targets, o)
+    o = o or {}
+    local lines = {}
+    for i, target in ipairs(targets) do
+        lines[i] = ('  - { target: "127.0.0.1:%d", weight: %d }'):format(target.port,
+            target.weight or 100)
+    end
+    return ([[
+_format_version: "3.0"
+services:
+- { name: s, host: group, %s routes: [{ name: r, paths: [/] }] }
+upstreams:
+- name: group
+  %s
+  targets:
+%s
+gateway:
+  workers: %d
+  listeners: [{ address: "127.0.0.1:%d" }]
+]]):format(o.service or '', o.upstream or 'algorithm: round-robin', table.concat(lines, '\n'),
+        o.workers or 1, o.port or process.free_port())
+end
+
+local function counts_of(gateway, requests)
+    local counts = {}
+    local connection = assert(client.connect(gateway.port))
+    for _ = 1, requests do
+        local res = assert(connection:request('GET', '/'))
+        assert.equal(200, res.status, res.body)
+        counts[#res.body] = (counts[#res.body] or 0) + 1
+    end
+    connection:close()
+    return counts
+end
+
+describe('an upstream with several targets', function()
+    after_each(process.stop_all)
+
+    it('shares by weight, round robin', function()
+        local one, two, three = new_target(1), new_target(2), new_target(3)
+        one.weight, two.weight, three.weight = 30, 10, 0
+        local gateway = process.gateway(yaml_of{ one, two, three })
+        assert.same({ 30, 10 }, counts_of(gateway, 40))
+    end)
+
+    -- Requests that the targets hold for a while, all under way at the same time.
+    local function hold(gateway, count)
+        local held = {}
+        for i = 1, count do
+            held[i] = assert(client.connect(gateway.port))
+            assert(held[i]:send('GET /?delay=1500 HTTP/1.1\r\nHost: x\r\n\r\n'))
+            assert.truthy(gateway:wait_status(function(status)
+                return status.counters.upstream_tries >= i
+            end))
+        end
+        local counts = { 0, 0 }
+        for _, connection in ipairs(held) do
+            local res = assert(connection:response())
+            counts[#res.body] = counts[#res.body] + 1
+            connection:close()
+        end
+        return counts
+    end
+
+    it('asks the one with the least to do, by weight', function()
+        local one, two = new_target(1), new_target(2)
+        one.weight, two.weight = 30, 10
+        local gateway = process.gateway(yaml_of({ one, two },
+            { upstream = 'algorithm: least-connections' }))
+        assert.same({ 6, 2 }, hold(gateway, 8))
+    end)
+
+    local HASH = 'algorithm: consistent-hashing\n  hash_on: header\n  hash_on_header: X-Key'
+
+    local function places_of(gateway)
+        local places = {}
+        for i = 1, 60 do
+            local size
+            for _ = 1, 3 do
+                -- A connection each, so that both workers are asked.
+                local res = assert(gateway:get('/', { ['X-Key'] = 'key-' .. i }))
+                assert.equal(200, res.status)
+                assert.equal(size or #res.body, #res.body)
+                size = #res.body
+            end
+            places[i] = size
+        end
+        return places
+    end
+
+    it('keeps a key at its target, in every worker and when another target leaves', function()
+        local targets = { new_target(1), new_target(2), new_target(3) }
+        local port = process.free_port()
+        local gateway = process.gateway(yaml_of(targets, { upstream = HASH, workers = 2,
+            port = port }))
+        local before = places_of(gateway)
+        local counts = { 0, 0, 0 }
+        for _, size in ipairs(before) do
+            counts[size] = counts[size] + 1
+        end
+        for size = 1, 3 do
+            assert.is_true(counts[size] >= 8, table.concat(counts, ' '))
+        end
+        targets[3] = nil
+        gateway:rewrite(yaml_of(targets, { upstream = HASH, workers = 2, port = port }))
+        local code, _, err = gateway:command('reload')
+        assert.equal(0, code, err)
+        local after = places_of(gateway)
+        for i, size in ipairs(before) do
+            assert.is_true(size == 3 or after[i] == size, 'key-' .. i .. ' has moved')
+        end
+    end)
+
+    it('tries the next target when one refuses the connection', function()
+        local gateway = process.gateway(yaml_of{ new_target(1), { port = process.free_port() } })
+        assert.same({ 20 }, counts_of(gateway, 20))
+        local counters = gateway:status().counters
+        assert.is_true(counters.upstream_retries > 0)
+        assert.equal(counters.upstream_retries, counters.upstream_connect_failures)
+    end)
+
+    it('does not try again when the service says so', function()
+        local gateway = process.gateway(yaml_of({ new_target(1), { port = process.free_port() } },
+            { service = 'retries: 0,' }))
+        local counts = { [200] = 0, [502] = 0 }
+        for _ = 1, 10 do
+            local res = assert(gateway:get('/'))
+            counts[res.status] = counts[res.status] + 1
+        end
+        assert.same({ [200] = 5, [502] = 5 }, counts)
+        local status = gateway:status()
+        assert.equal(0, status.counters.upstream_retries)
+        assert.equal(5, status.outcomes.upstream_refused)
+    end)
+
+    it('answers 502 when all of them refuse', function()
+        local gateway = process.gateway(yaml_of{ { port = process.free_port() },
+            { port = process.free_port() } })
+        local res = assert(gateway:get('/'))
+        assert.equal(502, res.status)
+        assert.equal('application/problem+json', res.headers['content-type'])
+        assert.equal(2, gateway:status().counters.upstream_tries)
+    end)
+end)
+
+describe('an upstream', function()
+    after_each(process.stop_all)
+
+    it('whose name cannot be resolved holds up neither the start nor other routes', function()
+        local echo = process.echo()
+        local started = posix.now()
+        local gateway = process.gateway(([[
+_format_version: "3.0"
+services:
+- { name: lost, url: "http://nowhere.invalid:8080", routes: [{ name: lost, paths: [/lost] }] }
+- { name: here, url: "http://127.0.0.1:%d", routes: [{ name: here, paths: [/here] }] }
+gateway:
+  workers: 1
+  listeners: [{ address: "127.0.0.1:%d" }]
+  dns: { timeout: 300ms, tries: 1 }
+]]):format(echo.port, process.free_port()))
+        local lost = assert(client.connect(gateway.port))
+        assert(lost:send('GET /lost HTTP/1.1\r\nHost: x\r\n\r\n'))
+        assert.equal(200, assert(gateway:get('/here')).status)
+        local res = assert(lost:response())
+        assert.equal(502, res.status)
+        assert.equal(502, assert(dkjson.decode(res.body)).status)
+        lost:close()
+        assert.equal(1, gateway:status().outcomes.upstream_dns)
+        assert.is_true(posix.now() - started < process.deadline)
+    end)
+
+    it('may be a name: localhost', function()
+        local echo = process.echo()
+        local gateway = process.gateway((process.yaml{ upstream = echo.port }
+            :gsub('url: http://127%.0%.0%.1', 'url: http://localhost')))
+        assert.equal(200, assert(gateway:get('/')).status)
+    end)
+end)
