@@ -22,7 +22,7 @@
 
 struct site {
     const void *key;
-    const char *component; /* of the suppressed lines */
+    char component[48]; /* of the suppressed lines; a copy: the caller's may be gone by then */
     int64_t second;
     unsigned lines, suppressed;
 };
@@ -305,7 +305,7 @@ static bool admit(struct mg_log *log, const void *key, const char *component, in
     }
     if (site->lines >= LINES_PER_SECOND) {
         site->suppressed++;
-        site->component = component;
+        snprintf(site->component, sizeof site->component, "%s", component);
         return false;
     }
     site->lines++;

@@ -192,6 +192,23 @@ static void a_flush_pays_what_is_owed_once(void **state)
     tear_down(&f);
 }
 
+static void a_component_need_not_outlive_its_lines(void **state)
+{
+    (void)state;
+    static const char site[] = "site";
+    struct fixture f;
+    set_up(&f, MG_LOG_INFO);
+    char component[] = "plugin brief";
+    for (int i = 0; i < 11; i++) {
+        mg_log_bytes(f.log, MG_LOG_WARN, component, site, MG_STR("x"));
+    }
+    memset(component, 'z', sizeof component - 1); /* somebody else's by now */
+    assert_return_code(truncate(f.path, 0), 0);
+    mg_log_flush(f.log);
+    expect_content(&f, "2026-11-24T03:40:00.123Z warn plugin brief: 1 suppressed\n");
+    tear_down(&f);
+}
+
 static void a_line_without_a_site_is_never_suppressed(void **state)
 {
     (void)state;
@@ -384,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_line_that_just_fits_is_whole),
         cmocka_unit_test(a_noisy_site_is_counted_instead),
         cmocka_unit_test(a_flush_pays_what_is_owed_once),
+        cmocka_unit_test(a_component_need_not_outlive_its_lines),
         cmocka_unit_test(a_line_without_a_site_is_never_suppressed),
         cmocka_unit_test(reopens_for_rotation_and_keeps_the_old_file_on_failure),
         cmocka_unit_test(a_file_that_cannot_be_opened_is_an_error),
