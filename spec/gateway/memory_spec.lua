@@ -1,9 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Nothing piles up: under requests through every plugin we ship and one of the operator's, the
--- worker's memory stops growing after the warm-up, and no descriptor stays open.
+-- Idle, a worker and its connections are small (script/bench idle opens 9,000 of them). And nothing
+-- piles up: under requests through every plugin we ship and one of the operator's, the worker's
+-- memory stops growing after the warm-up, and no descriptor stays open.
+local client = require 'spec.gateway.support.client'
 local load = require 'spec.gateway.support.load'
 local peers = require 'spec.gateway.support.peers'
+local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
 
@@ -139,6 +142,39 @@ describe('a worker that answers many requests', function()
         assert.equal(0, status.workers[1].restarts)
         if SOAK then
             print('    ' .. text)
+        end
+    end)
+end)
+
+describe('an idle worker', function()
+    local IDLE = 2000
+    local MOST_RSS = 15e6
+    local MOST_EACH = 1024
+
+    teardown(process.stop_all)
+
+    it('is small, and so is each idle connection', function()
+        posix.allow_descriptors(IDLE + 200)
+        local gateway = process.gateway(process.yaml{ upstream = process.echo().port,
+            gateway = ('  limits: { connections: %d }'):format(2 * IDLE) })
+        local worker = gateway:status().workers[1].pid
+        assert.is_true(not IS_MEASURED or procfs.rss_bytes(worker) <= MOST_RSS)
+        local connections = {}
+        local function open_to(count)
+            for i = #connections + 1, count do
+                connections[i] = assert(client.connect(gateway.port))
+                assert.equal(200, assert(connections[i]:request('GET', '/')).status)
+            end
+            assert.truthy(gateway:wait_status(function(status)
+                return status.counters.connections_idle == count
+            end))
+            return procfs.anonymous_bytes(worker)
+        end
+        local before = open_to(100)
+        local each = (open_to(IDLE) - before) / (IDLE - 100)
+        assert.is_true(not IS_MEASURED or each <= MOST_EACH, ('%.0f bytes'):format(each))
+        for _, connection in ipairs(connections) do
+            connection:close()
         end
     end)
 end)
