@@ -64,6 +64,12 @@ judge() {
     fi
     if [ "$left" -gt 0 ]; then bad="$bad failed, $left skipped"; else bad="$bad failed"; fi
     echo "   $name: $good passed, $bad"
+    if [ "$left" -gt 0 ]; then skipped_names <<<"$output" | sed 's/^/      skipped: /'; fi
+}
+
+# The names, with their reasons, of what busted or cmocka skipped.
+skipped_names() {
+    awk '/^Pending (->|→) / { getline; print } /^(not )?ok [0-9]+ # SKIP/ { sub(/^.*# SKIP */, ""); print }'
 }
 
 # How many lines of output match.

@@ -1,0 +1,91 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- What Moongate promises about hostile messages: message rules M01 to M20, answer rules R01 to R06,
+-- and the classes of published vulnerabilities (docs/threat-model.md). Each id has a test whose
+-- name begins with it; spec/lua/catalogue_spec.lua fails where one lacks. An entry with `skipped`
+-- is about a part that is not built: its reason is printed with the tests. `pending` ones have no
+-- test yet.
+local NO_TLS = 'TLS is not built yet'
+local NO_HTTP2 = 'HTTP/2 is not built yet'
+local NO_AUTH = 'the authentication plugins are not built yet'
+local NO_ADMIN = 'the admin API is not built yet'
+
+return {
+    { id = 'M01', text = 'a parser error of any kind forwards nothing', pending = true },
+    { id = 'M02', text = 'bare LF, bare CR, NUL in head, chunk line or trailer', pending = true },
+    { id = 'M03', text = 'empty lines before the request line', pending = true },
+    { id = 'M04', text = 'form of the request line', pending = true },
+    { id = 'M05', text = 'versions', pending = true },
+    { id = 'M06', text = 'methods', pending = true },
+    { id = 'M07', text = 'line folding, white space before the first field', pending = true },
+    { id = 'M08', text = 'empty field names', pending = true },
+    { id = 'M09', text = 'field names that are no tokens, aliases', pending = true },
+    { id = 'M10', text = 'bytes of field values', pending = true },
+    { id = 'M11', text = 'Host', pending = true },
+    { id = 'M12', text = 'Transfer-Encoding', pending = true },
+    { id = 'M13', text = 'Content-Length', pending = true },
+    { id = 'M14', text = 'single-valued fields', pending = true },
+    { id = 'M15', text = 'chunk lines and extensions', pending = true },
+    { id = 'M16', text = 'trailers', pending = true },
+    { id = 'M17', text = 'bytes after Connection: close', pending = true },
+    { id = 'M18', text = 'Expect', pending = true },
+    { id = 'M19', text = 'forms and bytes of the target', pending = true },
+    { id = 'M20', text = 'upgrades', pending = true },
+
+    { id = 'R01', text = 'status and version of an answer', pending = true },
+    { id = 'R02', text = 'Transfer-Encoding of an answer', pending = true },
+    { id = 'R03', text = 'answers without a body', pending = true },
+    { id = 'R04', text = 'fields and reason phrase of an answer', pending = true },
+    { id = 'R05', text = 'bytes nobody asked for', pending = true },
+    { id = 'R06', text = 'bodies that end early', pending = true },
+
+    { id = 'SMG-01', text = 'own corpus of raw messages', pending = true },
+    { id = 'SMG-02', text = 'CL.TE, TE.CL, TE.TE, over-long names', pending = true },
+    { id = 'SMG-03', text = 'empty name or length', pending = true },
+    { id = 'SMG-04', text = 'folding, NUL, bare CR and LF, chunk tricks', pending = true },
+    { id = 'SMG-05', text = 'Expect games and early final answers', pending = true },
+    { id = 'SMG-06', text = 'body length other than Content-Length', pending = true },
+    { id = 'SMG-07', text = 'early answers, bodies nobody may send, interim storms',
+        pending = true },
+    { id = 'SMG-08', text = 'requests that plugins make', pending = true },
+    { id = 'SMG-09', text = 'rewritten bodies', pending = true },
+    { id = 'SMG-10', text = 'absolute form against Host', pending = true },
+    { id = 'SMG-11', text = 'tunnel without a valid 101', pending = true },
+
+    { id = 'PTH-01', text = 'bypass by encoding, host case, dot or port', pending = true },
+    { id = 'PTH-02', text = 'stripped prefixes', pending = true },
+    { id = 'PTH-03', text = 'raw path in a rule', pending = true },
+    { id = 'PTH-04', text = '# in the target, //x as authority', pending = true },
+    { id = 'PTH-05', text = 'table of encoded bytes', pending = true },
+    { id = 'PTH-06', text = 'arguments and keys that are not seen', pending = true },
+    { id = 'PTH-07', text = 'regular expressions and patterns that run away', pending = true },
+
+    { id = 'HDR-01', text = 'Connection cannot strip the gateway\'s fields', pending = true },
+    { id = 'HDR-02', text = 'forged forwarding and identity fields', pending = true },
+    { id = 'HDR-03', text = 'only one of several values checked', pending = true },
+    { id = 'HDR-04', text = 'control bytes from elsewhere', pending = true },
+
+    { id = 'AUT-01', text = 'tricks with JWT algorithms and keys', skipped = NO_AUTH },
+    { id = 'AUT-02', text = 'secrets in errors', skipped = NO_AUTH },
+    { id = 'AUT-03', text = 'timing and claims', skipped = NO_AUTH },
+    { id = 'AUT-04', text = 'an authentication plugin that fails', skipped = NO_AUTH },
+    { id = 'AUT-05', text = 'OPTIONS, HEAD, rare methods, WebSocket', skipped = NO_AUTH },
+    { id = 'AUT-06', text = 'ways around a limiter', pending = true },
+
+    { id = 'ADM-01', text = 'default credential', skipped = NO_ADMIN },
+    { id = 'ADM-02', text = 'open admin port', skipped = NO_ADMIN },
+    { id = 'ADM-03', text = 'forgotten handler, rebinding, CSRF', skipped = NO_ADMIN },
+
+    { id = 'LUA-01', text = 'state that leaks between requests or plugins', pending = true },
+    { id = 'LUA-02', text = 'bytecode, unpack and rep', pending = true },
+
+    { id = 'MEM-01', text = 'use after the end of a request', pending = true },
+
+    { id = 'TLS-01', text = 'session resumed across sites', skipped = NO_TLS },
+
+    { id = 'EXT-01', text = 'parsers of DNS and Redis replies', pending = true },
+    { id = 'EXT-02', text = 'injection into logs and metrics, decompression bombs',
+        pending = true },
+
+    { id = 'H2-01', text = 'rapid reset and floods', skipped = NO_HTTP2 },
+}
