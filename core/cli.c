@@ -86,8 +86,22 @@ const char *mg_cli_meant(const char *typed, const char *const *words)
     return best;
 }
 
+static bool is_later(const struct mg_cli *cli, mg_str typed)
+{
+    for (const char *const *name = cli->verb->later; name && *name; name++) {
+        if (mg_str_equal(typed, mg_str_from(*name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void refuse_unknown(struct mg_cli *cli, mg_str typed)
 {
+    if (is_later(cli, typed)) {
+        mg_cli_refuse(cli, "option '--%.*s' is not supported yet", MG_STR_ARG(typed));
+        return;
+    }
     const char *words[MEANT_WORDS] = {"help"};
     size_t count = 1;
     for (const struct mg_option *option = cli->verb->options; option->name; option++) {
@@ -235,7 +249,13 @@ int mg_cli_next_option(struct mg_cli *cli, const char **value)
 {
     const int option = mg_cli_next(cli, value);
     if (option == MG_CLI_ARGUMENT) {
-        mg_cli_refuse(cli, "unexpected argument '%s'", *value);
+        const struct mg_option *first = cli->verb->options;
+        if (first->name && first->value) {
+            mg_cli_refuse(cli, "unexpected argument '%s'; did you mean '--%s %s'?", *value,
+                          first->name, *value);
+        } else {
+            mg_cli_refuse(cli, "unexpected argument '%s'", *value);
+        }
         return MG_CLI_STOP;
     }
     return option;

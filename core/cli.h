@@ -45,6 +45,7 @@ struct mg_verb {
     const char *summary;   /* one line */
     const char *details;   /* paragraphs below the options, or NULL */
     const struct mg_option *options;
+    const char *const *later;       /* NULL, or options that are specified and not supported yet */
     int (*run)(struct mg_cli *cli); /* the exit code */
 };
 
@@ -67,7 +68,8 @@ enum {
 /* The next option, with its value ("--name VALUE", "--name=VALUE", "-cVALUE"). --help prints the
  * help. */
 int mg_cli_next(struct mg_cli *cli, const char **value);
-/* The same where arguments are not allowed: MG_CLI_STOP for one. */
+/* The same where arguments are not allowed: MG_CLI_STOP for one, which may be meant as the value of
+ * the first option. */
 int mg_cli_next_option(struct mg_cli *cli, const char **value);
 /* "moongate VERB: " and the sentence on stderr, with a pointer to the help; MG_EXIT_USAGE. */
 int mg_cli_refuse(struct mg_cli *cli, const char *format, ...)

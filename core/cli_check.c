@@ -85,7 +85,12 @@ static int run_check(struct mg_cli *cli)
     if (option == MG_CLI_STOP) {
         return cli->exit;
     }
-    ask.config = ask.config ? ask.config : mg_paths_default_config();
+    char message[512];
+    ask.config = mg_paths_config(ask.config, message, sizeof message);
+    if (!ask.config) {
+        mg_say("%s", message);
+        return MG_EXIT_CONFIG;
+    }
     return check(&ask);
 }
 
@@ -95,5 +100,6 @@ const struct mg_verb mg_verb_check = {
     .summary = "Check a configuration and its plugins as a reload would; nothing is started.",
     .details = "Exits with 78 when the configuration would be refused.",
     .options = options,
+    .later = (const char *const[]){"sarif", NULL},
     .run = run_check,
 };

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define ANSWER_BYTES (16 * 1024 * 1024)
 #define DEFAULT_WAIT_MS 10000
@@ -46,7 +48,11 @@ static bool find_control(const struct ask *ask, char *path, size_t path_bytes)
     if (ask->control) {
         return snprintf(path, path_bytes, "%s", ask->control) < (int)path_bytes;
     }
-    const char *config = ask->config ? ask->config : mg_paths_default_config();
+    const char *config = mg_paths_config(ask->config, message, sizeof message);
+    if (!config) {
+        mg_say("%s, or --control PATH the gateway's control socket", message);
+        return false;
+    }
     int err = mg_paths_absolute(config, absolute);
     if (err) {
         mg_say("cannot find %s: %s (the gateway is known by its configuration's name; "
@@ -61,10 +67,31 @@ static bool find_control(const struct ask *ask, char *path, size_t path_bytes)
     return err == 0;
 }
 
+#define SERVICE_SOCKET "/run/moongate/moongate.sock"
+
+/* A service's socket is in the folder that its manager made, and ours is named by our user. */
+static void say_nobody(const char *path, const struct ask *ask)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
+        mg_say("%s is no control socket", path);
+    } else if (ask->control) {
+        mg_say("no gateway is running there (control socket %s)", path);
+    } else if (access(SERVICE_SOCKET, F_OK) == 0) {
+        mg_say("no gateway is running there (control socket %s); the service's gateway is reached "
+               "with --control " SERVICE_SOCKET,
+               path);
+    } else {
+        mg_say("no gateway is running there (control socket %s); one that another user or a "
+               "service manager has started is reached with --control PATH",
+               path);
+    }
+}
+
 static void say_why(int err, const char *path, const struct ask *ask)
 {
     if (err == -ENOENT || err == -ECONNREFUSED) {
-        mg_say("no gateway is running there (control socket %s)", path);
+        say_nobody(path, ask);
     } else if (err == MG_ETIMEOUT) {
         mg_say("no answer within %" PRIu64 " ms; what was asked for may still happen",
                ask->wait_ms);
@@ -140,6 +167,7 @@ const struct mg_verb mg_verb_reload = {
     .details = "Returns when every worker serves the new generation, and prints what has changed.\n"
                "Exits with 78 when the configuration is refused; the old one stays in use.",
     .options = reload_options,
+    .later = (const char *const[]){"json", NULL},
     .run = run_reload,
 };
 
@@ -148,5 +176,6 @@ const struct mg_verb mg_verb_status = {
     .arguments = "[-c FILE | --control PATH] [--json]",
     .summary = "Show what the running gateway does.",
     .options = status_options,
+    .later = (const char *const[]){"watch", NULL},
     .run = run_status,
 };

@@ -66,7 +66,9 @@ static int take_option(struct mg_cli *cli, struct run *run, int option, const ch
         return take_place(cli, run, value);
     case OPTION_SIZE:
         wish->sized = true;
-        return mg_cli_size(value, &wish->size) ? 0 : mg_cli_refuse(cli, "'%s' is no size", value);
+        return mg_cli_size(value, &wish->size)
+                   ? 0
+                   : mg_cli_refuse(cli, "'%s' is no size such as 1000, 64KiB or 8MiB", value);
     case OPTION_STATUS:
         if (!mg_cli_number(value, 200, 599, &number)) {
             return mg_cli_refuse(cli, "'%s' is no status from 200 to 599", value);
@@ -80,7 +82,7 @@ static int take_option(struct mg_cli *cli, struct run *run, int option, const ch
     case OPTION_FAIL_RATE:
         return mg_cli_share(value, &wish->fail_rate)
                    ? 0
-                   : mg_cli_refuse(cli, "'%s' is no share from 0 to 1", value);
+                   : mg_cli_refuse(cli, "'%s' is no share such as 0.25 or 25%%", value);
     case OPTION_CHUNKED:
         wish->chunked = true;
         return 0;

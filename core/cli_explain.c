@@ -94,11 +94,15 @@ static int run_explain(struct mg_cli *cli)
         mg_say("%s", message);
         return MG_EXIT_FAILED;
     }
-    const struct mg_checker_options checker_options = {
-        .file = ask.config ? ask.config : mg_paths_default_config(),
-        .lua_path = paths.lua,
-        .plugins_path = paths.plugins,
-        .ffi_header = paths.ffi_header};
+    ask.config = mg_paths_config(ask.config, message, sizeof message);
+    if (!ask.config) {
+        mg_say("%s", message);
+        return MG_EXIT_CONFIG;
+    }
+    const struct mg_checker_options checker_options = {.file = ask.config,
+                                                       .lua_path = paths.lua,
+                                                       .plugins_path = paths.plugins,
+                                                       .ffi_header = paths.ffi_header};
     struct mg_checker *checker;
     mg_buf_init(&report, REPORT_BYTES);
     exit_code = MG_EXIT_CONFIG;
@@ -119,5 +123,6 @@ const struct mg_verb mg_verb_explain = {
     .details = "URL may be a path alone, such as /orders/7?x=1. Exits with 1 when no route takes "
                "the request.",
     .options = options,
+    .later = (const char *const[]){"live", NULL},
     .run = run_explain,
 };

@@ -6,6 +6,7 @@
 #include "cli_verbs.h"
 
 #include "base/buf.h"
+#include "paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -224,12 +225,21 @@ static int make_folder(const char *path, bool may_exist)
     return say_failed(path, -errno);
 }
 
+/* A plugin in the other layout would make the name ambiguous, which a load refuses. */
+static int refuse_other_layout(const char *name, const char *dir, bool as_folder)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s%s", dir, name, as_folder ? ".lua" : "/handler.lua");
+    return access(path, F_OK) ? 0 : say_failed(path, -EEXIST);
+}
+
 static int write_plugin(const char *name, const char *dir, bool as_folder)
 {
     char folder[PATH_MAX];
     char path[PATH_MAX + 256];
     snprintf(folder, sizeof folder, "%s%s%s", dir, as_folder ? "/" : "", as_folder ? name : "");
-    int exit_code = make_folder(dir, true);
+    int exit_code = refuse_other_layout(name, dir, as_folder);
+    exit_code = exit_code ? exit_code : make_folder(dir, true);
     if (!exit_code && as_folder) {
         exit_code = make_folder(folder, false);
     }
@@ -243,6 +253,24 @@ static int write_plugin(const char *name, const char *dir, bool as_folder)
         }
     }
     return exit_code;
+}
+
+/* One that ships has the same name: legal, and rarely meant. */
+static void note_shipped(const char *name)
+{
+    struct mg_paths paths;
+    char message[512];
+    char path[PATH_MAX + 256];
+    if (mg_paths_find(&paths, message, sizeof message)) {
+        return;
+    }
+    snprintf(path, sizeof path, "%s/%s", paths.plugins, name);
+    if (access(path, F_OK) == 0) {
+        fprintf(stderr,
+                "Note: a plugin called %s comes with the gateway; this one takes its place "
+                "where its folder is on gateway.plugins.path.\n",
+                name);
+    }
 }
 
 static int run_new(struct mg_cli *cli, const char *name, const char *dir, const char *layout)
@@ -259,6 +287,7 @@ static int run_new(struct mg_cli *cli, const char *name, const char *dir, const 
     }
     const int exit_code = write_plugin(name, dir, !as_file);
     if (!exit_code) {
+        note_shipped(name);
         fprintf(stderr, "Try its spec: moongate test %s/%s%s%s_spec.lua\n", dir,
                 as_file ? "" : name, as_file ? "" : "/", name);
     }
@@ -291,7 +320,10 @@ static int run_plugin(struct mg_cli *cli)
         return mg_cli_refuse(cli, "'new NAME' is missing");
     }
     if (strcmp(words[0], "new") != 0) {
-        return mg_cli_refuse(cli, "'%s' is unknown here; 'new NAME' is not", words[0]);
+        static const char *const known[] = {"new", NULL};
+        return mg_cli_meant(words[0], known)
+                   ? mg_cli_refuse(cli, "'%s' is unknown; did you mean 'new NAME'?", words[0])
+                   : mg_cli_refuse(cli, "'%s' is not supported yet; 'new NAME' is", words[0]);
     }
     if (!words[1]) {
         return mg_cli_refuse(cli, "the new plugin's NAME is missing");

@@ -28,7 +28,12 @@ static int run_run(struct mg_cli *cli)
     if (option == MG_CLI_STOP) {
         return cli->exit;
     }
-    run.config = run.config ? run.config : mg_paths_default_config();
+    char message[512];
+    run.config = mg_paths_config(run.config, message, sizeof message);
+    if (!run.config) {
+        mg_say("%s", message);
+        return MG_EXIT_CONFIG;
+    }
     return mg_master_run(&run);
 }
 
@@ -40,5 +45,6 @@ const struct mg_verb mg_verb_run = {
                "at once),\nSIGUSR1 opens the logs anew.\n"
                "Exits with 78 when the configuration is refused, 1 when something else fails.",
     .options = options,
+    .later = (const char *const[]){"watch", "last-good", NULL},
     .run = run_run,
 };

@@ -20,6 +20,28 @@ static const struct mg_verb *find(const char *name)
     return NULL;
 }
 
+/* Specified and not built. */
+static const char *const later[] = {
+    "audit",  "breaker", "completion", "config",  "dev",   "drain",   "health",
+    "init",   "limits",  "logs",       "profile", "quick", "repl",    "rollback",
+    "routes", "secret",  "simulate",   "top",     "trace", "upgrade", "upstreams",
+};
+
+/* What other gateways call it. */
+static const struct {
+    const char *typed;
+    const char *here;
+} foreign[] = {
+    {"start",
+     "'moongate run' stays in the foreground; a service manager keeps it in the background"},
+    {"stop", "send SIGTERM to the master; 'moongate status' has its pid"},
+    {"quit", "send SIGTERM to the master; 'moongate status' has its pid"},
+    {"restart", "'moongate reload' takes a changed configuration into use without a restart"},
+    {"reopen", "send SIGUSR1 to the master; 'moongate status' has its pid"},
+    {"validate", "that is 'moongate check'"},
+    {"parse", "that is 'moongate check'"},
+};
+
 static void print_usage(FILE *out)
 {
     fprintf(out, "Usage: moongate VERB [OPTION...]\n\nAn API gateway with policies in Lua.\n\n");
@@ -30,8 +52,29 @@ static void print_usage(FILE *out)
             "Print this, or the help of a verb.");
 }
 
+/* What to say of a word that is no verb but known all the same, or NULL. */
+static const char *known(const char *typed)
+{
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strcmp(later[i], typed) == 0) {
+            return "it is not supported yet";
+        }
+    }
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        if (strcmp(foreign[i].typed, typed) == 0) {
+            return foreign[i].here;
+        }
+    }
+    return NULL;
+}
+
 static int refuse_verb(const char *typed)
 {
+    if (known(typed)) {
+        fprintf(stderr, "moongate: there is no verb '%s': %s\nSee: moongate help\n", typed,
+                known(typed));
+        return MG_EXIT_USAGE;
+    }
     const char *names[VERBS + 2] = {"help"};
     for (size_t i = 0; i < VERBS; i++) {
         names[i + 1] = verbs[i]->name;
@@ -46,17 +89,23 @@ static int refuse_verb(const char *typed)
     return MG_EXIT_USAGE;
 }
 
-static int print_help(const char *name)
+static bool is_help(const char *word)
 {
-    const struct mg_verb *verb = name ? find(name) : NULL;
-    if (name && !verb) {
-        return refuse_verb(name);
-    }
-    if (verb) {
-        mg_cli_help(verb);
-    } else {
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* words: what stands behind `moongate help`, such as nothing, "run" or "plugin new". */
+static int print_help(int count, char **words)
+{
+    if (count == 0 || is_help(words[0])) {
         print_usage(stdout);
+        return MG_EXIT_OK;
     }
+    const struct mg_verb *verb = find(words[0]);
+    if (!verb) {
+        return refuse_verb(words[0]);
+    }
+    mg_cli_help(verb);
     return MG_EXIT_OK;
 }
 
@@ -77,10 +126,10 @@ int main(int argc, char **argv)
         return MG_EXIT_USAGE;
     }
     const char *name = argv[1];
-    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        return end(print_help(argc > 2 ? argv[2] : NULL));
+    if (is_help(name)) {
+        return end(print_help(argc - 2, argv + 2));
     }
-    if (strcmp(name, "--version") == 0) {
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0 || strcmp(name, "-v") == 0) {
         name = "version";
     }
     const struct mg_verb *verb = find(name);

@@ -63,9 +63,19 @@ int mg_paths_find(struct mg_paths *paths, char *message, size_t message_bytes)
     return MG_ENOT_FOUND;
 }
 
-const char *mg_paths_default_config(void)
+const char *mg_paths_config(const char *given, char *message, size_t message_bytes)
 {
-    return access("moongate.yml", F_OK) == 0 ? "moongate.yml" : "/etc/moongate/moongate.yml";
+    static const char *const places[] = {"moongate.yml", "/etc/moongate/moongate.yml"};
+    for (size_t i = 0; !given && i < sizeof places / sizeof *places; i++) {
+        given = access(places[i], F_OK) == 0 ? places[i] : NULL;
+    }
+    if (!given) {
+        snprintf(message, message_bytes,
+                 "no configuration: neither moongate.yml in this folder nor %s is there; -c FILE "
+                 "names one",
+                 places[1]);
+    }
+    return given;
 }
 
 int mg_paths_absolute(const char *path, char absolute[PATH_MAX])

@@ -25,8 +25,9 @@ struct mg_paths {
  * in the tree it was built from. MG_ENOT_FOUND with a sentence. */
 MG_NODISCARD int mg_paths_find(struct mg_paths *paths, char *message, size_t message_bytes);
 
-/* The configuration file when none is given: moongate.yml here, else /etc/moongate/moongate.yml. */
-const char *mg_paths_default_config(void);
+/* The configuration file: the one that is given, or with NULL moongate.yml here, else
+ * /etc/moongate/moongate.yml. NULL with a sentence: none is given and there is neither. */
+const char *mg_paths_config(const char *given, char *message, size_t message_bytes);
 /* Its absolute name without links. -ENOENT, -EACCES. */
 MG_NODISCARD int mg_paths_absolute(const char *path, char absolute[PATH_MAX]);
 /* The control socket of the gateway that runs config: $RUNTIME_DIRECTORY/moongate.sock, else a name

@@ -54,18 +54,19 @@ static int read_stream(FILE *file, struct mg_buf *text)
     }
 }
 
-static int read_config(const char *path, struct mg_buf *text, struct mg_buf *report)
+/* NULL, or why the file cannot be read. */
+static const char *read_config(const char *path, struct mg_buf *text)
 {
     FILE *file = fopen(path, "rbe");
     if (!file) {
-        return refuse(report, path, mg_err_text(-errno));
+        return mg_err_text(-errno);
     }
     const int err = read_stream(file, text);
     fclose(file);
     if (err) {
-        return refuse(report, path, err == MG_EFULL ? "larger than 16 MiB" : mg_err_text(err));
+        return err == MG_EFULL ? "larger than 16 MiB" : mg_err_text(err);
     }
-    return 0;
+    return NULL;
 }
 
 static struct mg_vm *make_vm(const struct mg_checker_options *options, struct mg_buf *report)
@@ -91,19 +92,18 @@ static int load(struct mg_checker *checker, const struct mg_checker_options *opt
 {
     struct mg_buf text;
     mg_buf_init(&text, FILE_BYTES);
-    int err = options->text.ptr ? 0 : read_config(options->file, &text, report);
-    if (!err) {
-        const struct mg_load_ask ask = {
-            .file = mg_str_from(options->file),
-            .text = options->text.ptr ? options->text
-                    : text.len > 0    ? mg_buf_view(&text)
-                                      : MG_STR(""),
-            .number = 1,
-            .json = options->json,
-            .color = options->color,
-        };
-        err = mg_load_run(checker->vm, &ask, checker->config, report);
-    }
+    const char *unreadable = options->text.ptr ? NULL : read_config(options->file, &text);
+    const struct mg_load_ask ask = {
+        .file = mg_str_from(options->file),
+        .text = options->text.ptr ? options->text
+                : text.len > 0    ? mg_buf_view(&text)
+                                  : MG_STR(""),
+        .unreadable = unreadable ? mg_str_from(unreadable) : (mg_str){.ptr = NULL},
+        .number = 1,
+        .json = options->json,
+        .color = options->color,
+    };
+    const int err = mg_load_run(checker->vm, &ask, checker->config, report);
     mg_buf_deinit(&text);
     return err;
 }

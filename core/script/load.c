@@ -51,6 +51,7 @@ static int on_options(lua_State *L)
     set_text(L, "file", ask->file);
     set_text(L, "text", ask->text);
     set_text(L, "config", ask->config);
+    set_text(L, "unreadable", ask->unreadable);
     lua_pushnumber(L, (lua_Number)ask->number);
     lua_setfield(L, -2, "number");
     lua_pushboolean(L, ask->json);

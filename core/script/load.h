@@ -15,10 +15,11 @@
 struct mg_load_ask {
     /* name of the configuration file, for messages; its folder is where paths start */
     mg_str file;
-    mg_str text;      /* its YAML; or */
-    mg_str config;    /* the expanded configuration of an earlier load */
-    uint64_t number;  /* of the generation */
-    bool json, color; /* form of the report */
+    mg_str text;       /* its YAML; or */
+    mg_str config;     /* the expanded configuration of an earlier load; or */
+    mg_str unreadable; /* why there is no text: the report says so */
+    uint64_t number;   /* of the generation */
+    bool json, color;  /* form of the report */
 };
 
 /* The C modules of our own that Lua requires: for mg_vm_options. */

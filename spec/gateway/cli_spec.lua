@@ -43,12 +43,66 @@ describe('the command line', function()
         assert.truthy(err:find("did you mean '--json'?", 1, true))
     end)
 
+    it('prints its usage for every way to ask for help', function()
+        local _, usage = process.run('help')
+        for _, words in ipairs({ { '--help' }, { '-h' }, { 'help', '--help' }, { 'help', '-h' },
+            { 'help', 'help' } }) do
+            local code, out, err = process.run(unpack(words))
+            assert.equal(0, code, table.concat(words, ' '))
+            assert.equal(usage, out)
+            assert.equal('', err)
+        end
+        local _, version = process.run('version')
+        for _, word in ipairs({ '--version', '-V', '-v' }) do
+            assert.equal(version, (select(2, process.run(word))))
+        end
+    end)
+
+    it('says of what is specified that it is not supported yet, with 2', function()
+        for _, words in ipairs({ { 'quick' }, { 'upgrade' }, { 'run', '--watch' },
+            { 'run', '--last-good' }, { 'check', '--sarif' }, { 'plugin', 'lint' } }) do
+            local code, out, err = process.run(unpack(words))
+            assert.equal(2, code, table.concat(words, ' '))
+            assert.equal('', out)
+            assert.truthy(err:find('not supported yet', 1, true), err)
+        end
+    end)
+
+    it('knows what other gateways call its verbs', function()
+        for word, answer in pairs({ stop = 'SIGTERM', start = 'moongate run',
+            validate = 'moongate check' }) do
+            local code, _, err = process.run(word)
+            assert.equal(2, code)
+            assert.truthy(err:find(answer, 1, true), err)
+        end
+    end)
+
+    it('says where it looked when there is no configuration', function()
+        for verb, expected in pairs({ run = 78, check = 78, reload = 1, status = 1 }) do
+            local shell = process.start({ 'sh', '-c', 'cd "$1" && exec "$2" "$3"', 'sh',
+                process.folder(), process.absolute, verb })
+            assert.equal(expected, shell:wait())
+            assert.equal('', shell.out)
+            assert.truthy(shell.err:find('moongate.yml in this folder nor /etc/moongate/', 1, true),
+                shell.err)
+            assert.truthy(shell.err:find('-c FILE', 1, true))
+        end
+    end)
+
+    it('takes an argument for the option that it is meant for', function()
+        for _, words in ipairs({ { 'run', 'a.yml' }, { 'reload', 'a.yml' } }) do
+            local code, _, err = process.run(unpack(words))
+            assert.equal(2, code)
+            assert.truthy(err:find("did you mean '--config a.yml'?", 1, true), err)
+        end
+    end)
+
     it('exits with 2 on arguments that are too few, too many or wrong', function()
         for _, arguments in ipairs({ {}, { 'echo' }, { 'echo', '--listen', 'here' },
             { 'echo', '--listen', '127.0.0.1:0', '--status', '99' }, { 'explain', 'GET' },
             { 'explain', 'GET', '/', 'x' }, { 'explain', '-H' }, { 'version', 'now' },
             { 'reload', '--wait', 'long' }, { 'plugin' }, { 'plugin', 'old', 'x' },
-            { 'plugin', 'new', '../x' }, { 'run', '-c' } }) do
+            { 'plugin', 'new', '../x' }, { 'run', '-c' }, { 'help', 'relaod' } }) do
             local code, out, err = process.run(unpack(arguments))
             assert.equal(2, code, table.concat(arguments, ' '))
             assert.equal('', out)
@@ -64,6 +118,13 @@ describe('the command line', function()
             assert.equal('', out)
             assert.truthy(err:find('no gateway is running there', 1, true))
         end
+    end)
+
+    it('says what is no control socket', function()
+        local path = process.write(process.folder() .. '/file', 'text')
+        local code, _, err = process.run('status', '--control', path)
+        assert.equal(1, code)
+        assert.truthy(err:find(path .. ' is no control socket', 1, true), err)
     end)
 
     it('finds the gateway by the name of its configuration', function()
@@ -115,6 +176,19 @@ describe('moongate check', function()
         assert.equal('services', lines[1].suggestion)
         assert.equal(2, lines[1].line)
         assert.equal('gateway.workers', lines[2].path)
+    end)
+
+    it('says why a file cannot be read, in both forms', function()
+        for _, path in ipairs({ process.folder() .. '/none.yml', process.folder() }) do
+            local code, out = process.run('check', path)
+            assert.equal(78, code)
+            assert.truthy(out:find(path .. ': the configuration cannot be read: ', 1, true), out)
+            code, out = process.run('check', path, '--json')
+            assert.equal(78, code)
+            local finding = assert(dkjson.decode(out))
+            assert.equal(path, finding.file)
+            assert.equal('MG1012', finding.code)
+        end
     end)
 
     it('takes a warning for an error with --strict', function()
@@ -250,6 +324,24 @@ describe('moongate plugin new', function()
             assert.truthy(out:match('2 successes') or out:match('2 passed'))
         end)
     end
+
+    it('refuses a name that a plugin in the other layout has', function()
+        local folder = process.folder()
+        process.write(folder .. '/mine.lua', 'precious')
+        local code, out, err = process.run('plugin', 'new', 'mine', '--dir', folder)
+        assert.equal(1, code)
+        assert.equal('', out)
+        assert.truthy(err:find(folder .. '/mine.lua: it exists already', 1, true), err)
+        assert.equal(0, (process.run('plugin', 'new', 'other', '--dir', folder)))
+        assert.equal(1, (process.run('plugin', 'new', 'other', '--dir', folder, '--layout',
+            'file')))
+        assert.is_nil(process.read(folder .. '/other.lua'))
+    end)
+
+    it('says when a plugin of the name comes with the gateway', function()
+        local _, _, err = process.run('plugin', 'new', 'cors', '--dir', process.folder())
+        assert.truthy(err:find('cors comes with the gateway', 1, true), err)
+    end)
 
     it('overwrites nothing', function()
         local folder = process.folder()

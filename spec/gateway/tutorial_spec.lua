@@ -85,8 +85,7 @@ describe('the tutorial', function()
     setup(function()
         local folder = process.folder()
         process.write(folder .. '/run.sh', script_of(steps))
-        local binary = process.binary:match('^/') and process.binary
-            or assert(io.popen('pwd')):read('*l') .. '/' .. process.binary
+        local binary = process.absolute
         local shell = process.start({ 'sh', '-c',
             ('mkdir "%s/work" && cd "%s/work" && PATH="%s:$PATH" && '
                 .. 'exec bash ../run.sh ../log >../log 2>&1')

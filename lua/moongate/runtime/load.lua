@@ -57,9 +57,18 @@ local function format_report(findings, o)
     return table.concat(lines)
 end
 
+-- The findings on a configuration file that cannot be read.
+local function unreadable(o)
+    return { errors = 1, warnings = 0, {
+        file = o.file, severity = 'error', code = 'MG1012', path = '',
+        message = 'the configuration cannot be read: ' .. o.unreadable,
+    } }
+end
+
 --- Loads everything.
--- @tparam table o file (name of the configuration file) and text (YAML) or config (what
--- config.serialize gave); or snapshot: a function that gives one (tests); number of the generation
+-- @tparam table o file (name of the configuration file) and text (YAML), unreadable (why there is
+-- no text) or config (what config.serialize gave); or snapshot: a function that gives one (tests);
+-- number of the generation
 -- @treturn table|nil description of the chains, see core/script/chain.c
 -- @treturn table|nil snapshot of moongate.config
 -- @treturn string report: warnings, or all errors; then the other two are nil
@@ -67,6 +76,8 @@ function M.run(o)
     local snapshot, findings
     if o.snapshot then
         snapshot, findings = o.snapshot(loader), {}
+    elseif o.unreadable then
+        findings = unreadable(o)
     else
         snapshot, findings = load_snapshot(o)
     end

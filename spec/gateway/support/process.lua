@@ -17,6 +17,8 @@ local DEADLINE = 30 -- seconds, for anything; sanitizers are slow
 
 local M = { deadline = DEADLINE }
 M.binary = os.getenv('MOONGATE_BIN') or './build/release/moongate'
+M.absolute = M.binary:match('^/') and M.binary
+    or ('%s/%s'):format(assert(io.popen('pwd')):read('*l'), M.binary)
 
 local Process = {}
 Process.__index = Process
