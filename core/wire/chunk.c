@@ -27,6 +27,19 @@ enum state {
     DONE,
 };
 
+/* Places in an extension: *( ";" name [ "=" ( token / quoted-string ) ] ) (RFC 9112, 7.1.1),
+ * without the white space that senders must not write there. */
+enum place {
+    BEHIND, /* a size or a quoted string: only ';' or the end may follow */
+    NAME_START,
+    EXTENSION_NAME,
+    VALUE_START,
+    TOKEN,
+    QUOTED,
+    ESCAPED,
+    NOWHERE,
+};
+
 enum { MAX_DIGITS = 16 };
 
 void mg_chunk_init(struct mg_chunk *chunk, const struct mg_chunk_limits *limits)
@@ -62,13 +75,38 @@ static int count_line(struct mg_chunk *chunk)
     return ++chunk->line_bytes > chunk->limits->line ? beyond(chunk, MG_CHUNK_LIMIT_LINE) : 0;
 }
 
+/* The place behind c. */
+static enum place next_place(enum place place, char c)
+{
+    const bool token = mg_is_token(mg_str_make(&c, 1));
+    const enum place otherwise = c == ';' ? NAME_START : NOWHERE;
+    switch (place) {
+    case NAME_START:
+        return token ? EXTENSION_NAME : NOWHERE;
+    case EXTENSION_NAME:
+        return token ? EXTENSION_NAME : c == '=' ? VALUE_START : otherwise;
+    case VALUE_START:
+        return token ? TOKEN : c == '"' ? QUOTED : NOWHERE;
+    case TOKEN:
+        return token ? TOKEN : otherwise;
+    case QUOTED:
+        return c == '"' ? BEHIND : c == '\\' ? ESCAPED : QUOTED;
+    case ESCAPED:
+        return QUOTED;
+    default:
+        return otherwise;
+    }
+}
+
 static int take_extension(struct mg_chunk *chunk, char c)
 {
+    const enum place place = (enum place)chunk->place;
     if (c == '\r') {
         chunk->state = SIZE_LF;
-        return 0;
+        return place == BEHIND || place == EXTENSION_NAME || place == TOKEN ? 0 : MG_ECHUNK;
     }
-    if (!is_text(c)) {
+    chunk->place = (uint8_t)next_place(place, c);
+    if (!is_text(c) || chunk->place == NOWHERE) {
         return MG_ECHUNK;
     }
     if (++chunk->extension_bytes > chunk->limits->extensions) {
@@ -96,6 +134,7 @@ static void begin_chunk(struct mg_chunk *chunk)
 {
     chunk->state = chunk->remaining > 0 ? DATA : FIELD;
     chunk->digits = 0;
+    chunk->place = BEHIND;
     chunk->line_bytes = 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decoder of the chunked transfer coding (RFC 9112, 7.1), strict: hex digits only, CRLF only,
- * bounded lines, extensions and trailers. Extensions and trailer fields are checked and dropped; a
+ * bounded lines, well-formed extensions without white space, bounded trailers. Extensions and
+ * trailer fields are checked and dropped; a
  * trailer that names a field of framing, routing, authentication or control is refused
  * (hardening.md, M16).
  *
@@ -39,7 +40,7 @@ struct mg_chunk {
     const struct mg_chunk_limits *limits;
     uint64_t remaining; /* bytes of the present chunk still to come */
     uint32_t line_bytes, extension_bytes, trailer_count, trailer_bytes;
-    uint8_t state, digits, name_bytes;
+    uint8_t state, digits, place, name_bytes;
     uint8_t limit; /* enum mg_chunk_limit */
     bool done;     /* the last chunk and the trailers are complete */
     char name[32]; /* of the present trailer field, as far as it fits */
