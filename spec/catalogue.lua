@@ -52,7 +52,7 @@ return {
     { id = 'SMG-10', text = 'absolute form against Host', pending = true },
     { id = 'SMG-11', text = 'tunnel without a valid 101', pending = true },
 
-    { id = 'PTH-01', text = 'bypass by encoding, host case, dot or port', pending = true },
+    { id = 'PTH-01', text = 'bypass by encoding, host case, dot or port' },
     { id = 'PTH-02', text = 'stripped prefixes', pending = true },
     { id = 'PTH-03', text = 'raw path in a rule', pending = true },
     { id = 'PTH-04', text = '# in the target, //x as authority', pending = true },

@@ -35,6 +35,40 @@ static int32_t port_or(int32_t port, int32_t otherwise)
     return port < 0 ? otherwise : port;
 }
 
+/* What a host without a port means: connections are http, since TLS is not built yet. */
+#define DEFAULT_PORT 80
+
+/* Whether the text of a field is host's one form: "name" or "name:port". It was parsed into it. */
+static bool is_host_text(mg_str text, const struct mg_host *host)
+{
+    const size_t len = host->name.len;
+    if (!mg_str_starts(text, host->name)) {
+        return false;
+    }
+    return host->port < 0 ? text.len == len
+                          : text.len > len + 1 && text.ptr[len] == ':' && text.ptr[len + 1] != '0';
+}
+
+/* Gives the Host field the form in which it is understood: whoever reads it later, here or behind
+ * us, decides by the same text. */
+static void rewrite_host(struct mg_request_head *head, struct mg_host *host)
+{
+    struct mg_headers *headers = &head->headers;
+    const uint32_t at = headers->first[MG_HEADER_HOST];
+    host->port = host->port == DEFAULT_PORT ? -1 : host->port;
+    if (at > 0 && is_host_text(headers->items[at - 1].value, host)) {
+        return;
+    }
+    const mg_str text = host->port < 0 ? host->name
+                                       : mg_arena_format(headers->arena, "%.*s:%d",
+                                                         MG_STR_ARG(host->name), (int)host->port);
+    if (at > 0) {
+        headers->items[at - 1].value = text;
+    } else {
+        mg_headers_add_known(headers, MG_HEADER_HOST, MG_STR("Host"), text);
+    }
+}
+
 /* Host, the authority of an absolute-form target, or both where they agree (RFC 9112, 3.2). */
 static int find_host(const struct mg_request_head *head, const struct mg_uri *uri,
                      struct mg_host *host)
@@ -171,6 +205,9 @@ int mg_rules_check_request(struct mg_request_head *head, const struct mg_uri *ur
     int err = find_host(head, uri, host);
     if (err) {
         return err;
+    }
+    if (host->name.len > 0) {
+        rewrite_host(head, host);
     }
     err =
         judge_framing(&head->headers, head->minor, repeated, &head->framing, &head->content_length);

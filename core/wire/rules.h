@@ -13,7 +13,8 @@
 /* --- requests --- */
 
 /* Rules M11-M14, M18 of hardening: sets framing, content_length, keep_alive, expect_continue,
- * wants_upgrade. *host: from Host or the absolute-form authority, which must agree (MG_EHOST).
+ * wants_upgrade. *host: from Host or the absolute-form authority, which must agree (MG_EHOST);
+ * without the port where it is the scheme's, and the Host field gets that form too.
  * MG_EHOST, MG_EFRAMING, MG_ECODING, MG_EEXPECT, MG_ESYNTAX (a repeated single-valued field). */
 MG_NODISCARD int mg_rules_check_request(struct mg_request_head *head, const struct mg_uri *uri,
                                         struct mg_host *host);
@@ -36,7 +37,7 @@ uint32_t mg_rules_clean_request(struct mg_headers *headers, const struct mg_rule
 struct mg_rules_forward {
     mg_str peer_ip; /* appended to X-Forwarded-For */
     mg_str proto;   /* "http" or "https" */
-    mg_str host;    /* with the port when one was sent */
+    mg_str host;    /* with the port unless it is the scheme's */
     uint16_t port;  /* server port the client used */
     mg_str path;    /* canonical path as received, for X-Forwarded-Path */
     mg_str prefix;  /* stripped prefix, empty = no X-Forwarded-Prefix */

@@ -130,6 +130,36 @@ static void an_absolute_target_agrees_with_host(void **state)
     mg_arena_deinit(&judged.arena);
 }
 
+/* The Host field of a judged request, and what was understood. */
+static void check_host(mg_str head, const char *field, int port)
+{
+    struct judged judged = judge(head);
+    assert_int_equal(judged.err, 0);
+    const struct mg_header *host = mg_headers_known(&judged.request.headers, MG_HEADER_HOST);
+    assert_non_null(host);
+    assert_str(host->value, field);
+    assert_int_equal(judged.host.port, port);
+    mg_arena_deinit(&judged.arena);
+}
+
+static void the_host_field_gets_its_one_form(void **state)
+{
+    (void)state;
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b\r\n\r\n"), "a.b", -1);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b:81\r\n\r\n"), "a.b:81", 81);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: A.b.\r\n\r\n"), "a.b", -1);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b:\r\n\r\n"), "a.b", -1);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b:80\r\n\r\n"), "a.b", -1);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b.:0080\r\n\r\n"), "a.b", -1);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b:0081\r\n\r\n"), "a.b:81", 81);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a.b.:81\r\n\r\n"), "a.b:81", 81);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: [0:0::1]:80\r\n\r\n"), "[::1]", -1);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: [::1]:8\r\n\r\n"), "[::1]:8", 8);
+    check_host(MG_STR("GET / HTTP/1.1\r\nHost: a:443\r\n\r\n"), "a:443", 443);
+    check_host(MG_STR("GET http://Ab:8/ HTTP/1.0\r\n\r\n"), "ab:8", 8);
+    check_host(MG_STR("GET http://a:80/ HTTP/1.1\r\nHost: A.\r\n\r\n"), "a", -1);
+}
+
 /* The head of a request with the fields, made without llhttp, which refuses some of it first. */
 static int frame_by_hand(const char *const fields[][2], struct mg_request_head *head)
 {
@@ -432,6 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(m11_one_good_host_is_needed),
         cmocka_unit_test(an_absolute_target_agrees_with_host),
+        cmocka_unit_test(the_host_field_gets_its_one_form),
         cmocka_unit_test(m12_transfer_encoding_is_one_line_of_chunked),
         cmocka_unit_test(m12_other_real_codings_are_not_implemented),
         cmocka_unit_test(m13_content_length_is_one_line_of_up_to_19_digits),

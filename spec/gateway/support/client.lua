@@ -15,7 +15,8 @@ local Connection = {}
 Connection.__index = Connection
 
 --- @tparam number|string place port of 127.0.0.1, or path of a unix socket
--- @tparam[opt] table o timeout (seconds of each wait), receive_buffer (bytes)
+-- @tparam[opt] table o timeout (seconds of each wait), receive_buffer (bytes), origin (an origin of
+-- this process, which serves while the connection waits)
 -- @treturn Connection|nil
 -- @treturn string what went wrong
 function M.connect(place, o)
@@ -25,7 +26,7 @@ function M.connect(place, o)
     if not fd then
         return nil, err
     end
-    return setmetatable({ fd = fd, timeout = timeout, kept = '' }, Connection)
+    return setmetatable({ fd = fd, timeout = timeout, origin = o.origin, kept = '' }, Connection)
 end
 
 function Connection:deadline()
@@ -49,7 +50,11 @@ end
 -- @treturn boolean whether something came
 -- @treturn string 'timeout', 'closed' or what went wrong
 function Connection:fill()
-    local bytes, err = posix.read(self.fd, self:deadline())
+    local deadline = self:deadline()
+    if self.origin and not self.origin:serve_until(self.fd, deadline) then
+        return false, 'timeout'
+    end
+    local bytes, err = posix.read(self.fd, deadline)
     if not bytes then
         return false, 'timeout'
     elseif bytes == '' then

@@ -229,6 +229,28 @@ function M.wait_two(first, second, deadline)
     return pollers[0].revents ~= 0, pollers[1].revents ~= 0
 end
 
+local MOST_POLLED = 256
+local many = ffi.new('struct mgt_pollfd[?]', MOST_POLLED)
+
+--- Waits until one of many descriptors is readable or at its end.
+-- @tparam table fds at most 256
+-- @treturn table those that are, in their order; empty when the time is over
+function M.wait_many(fds, deadline)
+    for i, fd in ipairs(fds) do
+        many[i - 1].fd, many[i - 1].events = fd, POLLIN
+    end
+    local left = math.max(0, math.ceil((deadline - M.now()) * 1000))
+    local ready = {}
+    if C.poll(many, #fds, left) > 0 then
+        for i, fd in ipairs(fds) do
+            if many[i - 1].revents ~= 0 then
+                ready[#ready + 1] = fd
+            end
+        end
+    end
+    return ready
+end
+
 local buffer = ffi.new('char[65536]')
 
 --- What can be read before the deadline.
