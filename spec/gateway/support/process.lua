@@ -182,14 +182,18 @@ Gateway.__index = Gateway
 
 --- Starts a gateway on the configuration without waiting.
 -- @tparam string yaml
--- @tparam[opt] table o folder (else a new one), env, arguments (of run)
+-- @tparam[opt] table o folder (else a new one), env, arguments (of run), wrapper (a command in
+-- front of the binary, as a list)
 function M.start_gateway(yaml, o)
     o = o or {}
     local folder = o.folder or M.folder()
     local config = M.write(folder .. '/moongate.yml', yaml)
-    local argv = { M.binary, 'run', '-c', config, '--control', folder .. '/control' }
-    for _, argument in ipairs(o.arguments or {}) do
-        argv[#argv + 1] = argument
+    local argv = {}
+    for _, list in ipairs({ o.wrapper or {}, { M.binary, 'run', '-c', config, '--control',
+        folder .. '/control' }, o.arguments or {} }) do
+        for _, word in ipairs(list) do
+            argv[#argv + 1] = word
+        end
     end
     local gateway = setmetatable(M.start(argv, o.env), Gateway)
     gateway.folder, gateway.config = folder, config
