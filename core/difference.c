@@ -168,9 +168,11 @@ static void describe_entities(struct difference *difference, const struct mg_bun
 
 /* --- files ------------------------------------------------------------------------------- */
 
-static void name_file(struct difference *difference, mg_str name)
+/* data: its path, a line end, its text (lua/moongate/runtime/describe.lua). */
+static void name_file(struct difference *difference, mg_str data)
 {
-    const mg_str path = mg_str_slice(name, strlen("lua:"), name.len);
+    const ptrdiff_t end = mg_str_find(data, '\n', 0);
+    const mg_str path = mg_str_slice(data, 0, end < 0 ? 0 : (size_t)end);
     if (difference->files++ < NAMES_MAX) {
         put(difference, "file %.*s %s", MG_STR_ARG(path), difference->verb);
     }
@@ -184,7 +186,7 @@ static void on_new_file(void *context, mg_str name, mg_str data)
     const bool is_known = mg_bundle_find(difference->other, name, &other);
     if (!is_known || !mg_str_equal(data, other)) {
         difference->verb = is_known ? "changed" : "added";
-        name_file(difference, name);
+        name_file(difference, data);
     }
 }
 
@@ -192,10 +194,9 @@ static void on_old_file(void *context, mg_str name, mg_str data)
 {
     struct difference *difference = context;
     mg_str other;
-    (void)data;
     if (!mg_bundle_find(difference->other, name, &other)) {
         difference->verb = "removed";
-        name_file(difference, name);
+        name_file(difference, data);
     }
 }
 
@@ -215,7 +216,7 @@ void mg_difference_describe(const struct mg_bundle *before, const struct mg_bund
     if (difference.parts == 0 && mg_bundle_find(before, MG_STR("config"), &old) &&
         mg_bundle_find(after, MG_STR("config"), &new)) {
         put(&difference, "%s",
-            mg_str_equal(old, new) ? "nothing has changed" : "the configuration has changed");
+            mg_str_equal(old, new) ? "Nothing has changed" : "The configuration has changed");
     }
     (void)!mg_buf_append(out, MG_STR(".\n"));
 }

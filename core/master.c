@@ -219,8 +219,8 @@ static void on_failed(struct mg_master *master, uint32_t index, int fd)
         if (master->stage == MG_STAGE_START) {
             fprintf(stderr, "%.*s\n", MG_STR_ARG(mg_buf_view(&text)));
         } else {
-            mg_log_write(master->log, MG_LOG_CRIT, "master", "worker %u cannot start: %.*s", index,
-                         MG_STR_ARG(mg_buf_view(&text)));
+            mg_log_write(master->log, MG_LOG_CRIT, "master", "worker %u cannot start", index);
+            mg_log_text(master->log, MG_LOG_CRIT, "worker", mg_buf_view(&text));
         }
     }
     mg_buf_deinit(&text);

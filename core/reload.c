@@ -113,10 +113,10 @@ static void refuse(struct mg_master *master, int code, uint64_t now_ms)
     if (master->reload.step >= MG_RELOAD_BUILD) {
         tell_all(master, MG_CHANNEL_DROP, master->generation + 1, -1);
     }
-    append(&master->reload.report, "Generation %" PRIu64 " stays.\n", master->generation);
     mg_log_write(master->log, MG_LOG_ERROR, "master",
-                 "reload refused, generation %" PRIu64 " stays: %.*s", master->generation,
-                 MG_STR_ARG(mg_buf_view(&master->reload.report)));
+                 "reload refused, generation %" PRIu64 " stays", master->generation);
+    mg_log_text(master->log, MG_LOG_ERROR, "reload", mg_buf_view(&master->reload.report));
+    append(&master->reload.report, "Generation %" PRIu64 " stays.\n", master->generation);
     end_run(master, code, now_ms);
 }
 
@@ -125,8 +125,8 @@ static void succeed(struct mg_master *master, uint64_t now_ms)
     struct mg_reload *reload = &master->reload;
     append(&reload->report, "Generation %" PRIu64 " serves in %u workers after %" PRIu64 " ms.\n",
            master->generation, master->seats.count, now_ms - reload->started_ms);
-    mg_log_write(master->log, MG_LOG_NOTICE, "master", "reload done: %.*s",
-                 MG_STR_ARG(mg_buf_view(&reload->report)));
+    mg_log_write(master->log, MG_LOG_NOTICE, "master", "reload done");
+    mg_log_text(master->log, MG_LOG_NOTICE, "reload", mg_buf_view(&reload->report));
     end_run(master, MG_EXIT_OK, now_ms);
 }
 

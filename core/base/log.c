@@ -343,6 +343,22 @@ void mg_log_write(struct mg_log *log, enum mg_log_level level, const char *compo
     mg_log_bytes(log, level, component, format, message);
 }
 
+void mg_log_text(struct mg_log *log, enum mg_log_level level, const char *component, mg_str text)
+{
+    unsigned lines = 0;
+    for (size_t at = 0; at < text.len;) {
+        const ptrdiff_t found = mg_str_find(text, '\n', at);
+        const size_t end = found < 0 ? text.len : (size_t)found;
+        if (end > at && lines++ < MG_LOG_TEXT_LINES) {
+            mg_log_bytes(log, level, component, NULL, mg_str_slice(text, at, end));
+        }
+        at = end + 1;
+    }
+    if (lines > MG_LOG_TEXT_LINES) {
+        mg_log_write(log, level, component, "%u more lines", lines - MG_LOG_TEXT_LINES);
+    }
+}
+
 void mg_log_flush(struct mg_log *log)
 {
     if (!log) {

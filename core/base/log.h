@@ -27,6 +27,7 @@
 
 #include <stddef.h>
 
+#define MG_LOG_TEXT_LINES 200  /* of one report */
 #define MG_LOG_LINE_BYTES 4096 /* of a line with its line end: what a pipe writes in one piece */
 
 /* As in syslog (RFC 5424, 6.2.1), most urgent first. */
@@ -66,6 +67,9 @@ void mg_log_write(struct mg_log *log, enum mg_log_level level, const char *compo
  * place, NULL = never suppressed. */
 void mg_log_bytes(struct mg_log *log, enum mg_log_level level, const char *component,
                   const void *site, mg_str message);
+/* A report: each line of the text is a line of the log, none is suppressed. Empty lines are left
+ * out; above MG_LOG_TEXT_LINES the rest is counted. */
+void mg_log_text(struct mg_log *log, enum mg_log_level level, const char *component, mg_str text);
 /* Writes the counts that are still owed. For the owner's slow timer. */
 void mg_log_flush(struct mg_log *log);
 

@@ -66,9 +66,9 @@ static void files_are_named(void **state)
 {
     (void)state;
     static const struct entry before[] = {
-        {"lua:plugins/a.lua", "1"}, {"lua:plugins/b.lua", "1"}, {NULL, NULL}};
+        {"lua:m.a", "plugins/a.lua\n1"}, {"lua:m.b", "plugins/b.lua\n1"}, {NULL, NULL}};
     static const struct entry after[] = {
-        {"lua:plugins/b.lua", "2"}, {"lua:plugins/c.lua", "1"}, {NULL, NULL}};
+        {"lua:m.b", "plugins/b.lua\n2"}, {"lua:m.c", "plugins/c.lua\n1"}, {NULL, NULL}};
     assert_described(before, after,
                      "file plugins/b.lua changed, file plugins/c.lua added, file plugins/a.lua "
                      "removed.\n");
@@ -78,8 +78,9 @@ static void many_files_are_counted(void **state)
 {
     (void)state;
     static const struct entry before[] = {{NULL, NULL}};
-    static const struct entry after[] = {{"lua:1", ""}, {"lua:2", ""}, {"lua:3", ""}, {"lua:4", ""},
-                                         {"lua:5", ""}, {"lua:6", ""}, {"lua:7", ""}, {NULL, NULL}};
+    static const struct entry after[] = {{"lua:1", "1\n"}, {"lua:2", "2\n"}, {"lua:3", "3\n"},
+                                         {"lua:4", "4\n"}, {"lua:5", "5\n"}, {"lua:6", "6\n"},
+                                         {"lua:7", "7\n"}, {NULL, NULL}};
     assert_described(before, after,
                      "file 1 added, file 2 added, file 3 added, file 4 added, file 5 added, 2 more "
                      "files changed.\n");
@@ -90,7 +91,7 @@ static void the_same_bundle_says_so(void **state)
     (void)state;
     static const struct entry same[] = {
         {"config", "{}"}, {"summary", "route a 1\n"}, {"lua:x", "1"}, {NULL, NULL}};
-    assert_described(same, same, "nothing has changed.\n");
+    assert_described(same, same, "Nothing has changed.\n");
 }
 
 static void a_change_that_no_entity_shows_is_told_all_the_same(void **state)
@@ -98,7 +99,7 @@ static void a_change_that_no_entity_shows_is_told_all_the_same(void **state)
     (void)state;
     static const struct entry before[] = {{"config", "{1}"}, {NULL, NULL}};
     static const struct entry after[] = {{"config", "{2}"}, {NULL, NULL}};
-    assert_described(before, after, "the configuration has changed.\n");
+    assert_described(before, after, "The configuration has changed.\n");
 }
 
 int main(void)

@@ -102,6 +102,26 @@ gateway:]], 1)
         assert.truthy(status.last_reload.error:find('pahts', 1, true))
     end)
 
+    it('logs what it reports, a line for each line', function()
+        local gateway = marked('old')
+        local yaml = process.read(gateway.config)
+        gateway:rewrite((yaml:gsub('url:', 'ulr:')))
+        assert.equal(78, (gateway:command('reload')))
+        assert.is_true(gateway:wait_text('Nothing was loaded'))
+        for _, line in ipairs({ ' error master: reload refused, generation 1 stays\n',
+            ' error reload: ' .. gateway.config .. ':4:3: services[0]: unknown key "ulr" [MG1023]\n',
+            ' error reload:     4 |   ulr: http' }) do
+            assert.truthy(gateway.err:find(line, 1, true), gateway.err)
+        end
+        assert.is_nil(gateway.err:find('\\n', 1, true))
+        gateway:rewrite(yaml)
+        gateway:mark('new')
+        assert.equal(0, (gateway:command('reload')))
+        assert.is_true(gateway:wait_text(' notice master: reload done\n'))
+        assert.is_true(gateway:wait_text((' notice reload: file %s/plugins/mark.lua changed.\n')
+            :format(gateway.folder)))
+    end)
+
     it('refuses a plugin that does not load, or fails in init_worker', function()
         local gateway = marked('old')
         local path = gateway.folder .. '/plugins/mark.lua'

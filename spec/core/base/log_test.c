@@ -221,6 +221,45 @@ static void a_line_without_a_site_is_never_suppressed(void **state)
     tear_down(&f);
 }
 
+static void a_report_is_a_line_for_each_of_its_lines(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, MG_LOG_INFO);
+    mg_log_text(f.log, MG_LOG_ERROR, "reload", MG_STR("a.yml:1:1: no\n    1 | x\t: y\n\n1 error."));
+    mg_log_text(f.log, MG_LOG_DEBUG, "reload", MG_STR("not this one"));
+    expect_content(&f, "2026-11-24T03:40:00.123Z error reload: a.yml:1:1: no\n"
+                       "2026-11-24T03:40:00.123Z error reload:     1 | x\\t: y\n"
+                       "2026-11-24T03:40:00.123Z error reload: 1 error.\n");
+    tear_down(&f);
+}
+
+static void a_long_report_is_cut_and_counted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char text[2 * (MG_LOG_TEXT_LINES + 3)];
+    set_up(&f, MG_LOG_INFO);
+    for (size_t extra = 0; extra <= 3; extra += 3) {
+        const size_t lines = MG_LOG_TEXT_LINES + extra;
+        for (size_t i = 0; i < lines; i++) {
+            text[2 * i] = 'x';
+            text[2 * i + 1] = '\n';
+        }
+        mg_log_text(f.log, MG_LOG_ERROR, "reload", mg_str_make(text, 2 * lines));
+        char *written = content(f.path);
+        size_t count = 0;
+        for (const char *at = written; (at = strchr(at, '\n')); at++) {
+            count++;
+        }
+        assert_int_equal(count, MG_LOG_TEXT_LINES + (extra ? 1 : 0));
+        assert_int_equal(strstr(written, "error reload: 3 more lines\n") != NULL, extra > 0);
+        free(written);
+        assert_return_code(truncate(f.path, 0), 0);
+    }
+    tear_down(&f);
+}
+
 static void reopens_for_rotation_and_keeps_the_old_file_on_failure(void **state)
 {
     (void)state;
@@ -403,6 +442,8 @@ int main(void)
         cmocka_unit_test(a_flush_pays_what_is_owed_once),
         cmocka_unit_test(a_component_need_not_outlive_its_lines),
         cmocka_unit_test(a_line_without_a_site_is_never_suppressed),
+        cmocka_unit_test(a_report_is_a_line_for_each_of_its_lines),
+        cmocka_unit_test(a_long_report_is_cut_and_counted),
         cmocka_unit_test(reopens_for_rotation_and_keeps_the_old_file_on_failure),
         cmocka_unit_test(a_file_that_cannot_be_opened_is_an_error),
         cmocka_unit_test(counts_what_a_full_pipe_refuses),
