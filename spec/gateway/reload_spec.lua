@@ -108,8 +108,9 @@ gateway:]], 1)
         gateway:rewrite((yaml:gsub('url:', 'ulr:')))
         assert.equal(78, (gateway:command('reload')))
         assert.is_true(gateway:wait_text('Nothing was loaded'))
+        local place = gateway.config .. ':4:3: services[0]: '
         for _, line in ipairs({ ' error master: reload refused, generation 1 stays\n',
-            ' error reload: ' .. gateway.config .. ':4:3: services[0]: unknown key "ulr" [MG1023]\n',
+            ' error reload: ' .. place .. 'unknown key "ulr" [MG1023]\n',
             ' error reload:     4 |   ulr: http' }) do
             assert.truthy(gateway.err:find(line, 1, true), gateway.err)
         end
