@@ -36,40 +36,46 @@ mg_str mg_head_request_id(struct mg_exchange *x)
 static void set_request_id(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
+    struct mg_headers *headers = &req->head.headers;
     const mg_str name = req->config->gateway.headers.request_id;
-    const struct mg_header *given = name.len ? mg_headers_find(&req->head.headers, name, 0) : NULL;
-    if (given && mg_rules_is_request_id(given->value)) {
-        req->request_id = given->value;
-        return;
-    }
-    req->request_id = mg_head_request_id(x);
-    if (name.len) {
-        mg_headers_set(&req->head.headers, name, req->request_id);
+    const struct mg_header *given = name.len ? mg_headers_find(headers, name, 0) : NULL;
+    const bool good = given && mg_rules_is_request_id(given->value);
+    req->request_id = good ? given->value : mg_head_request_id(x);
+    const bool only =
+        good && !mg_headers_find(headers, name, (uint32_t)(given - headers->items) + 1);
+    if (name.len && !only) {
+        mg_headers_set(headers, name, req->request_id);
     }
 }
 
-/* Walks X-Forwarded-For from the right to the first address outside trusted_ips. */
+/* Takes the last element off a list, with its comma. */
+static mg_str take_last(mg_str *list)
+{
+    size_t from = list->len;
+    while (from > 0 && list->ptr[from - 1] != ',') {
+        from--;
+    }
+    const mg_str element = mg_str_trim(mg_str_slice(*list, from, list->len));
+    *list = mg_str_slice(*list, 0, from > 0 ? from - 1 : 0);
+    return element;
+}
+
+/* Walks X-Forwarded-For from the right to the first address outside trusted_ips; what is no address
+ * ends the walk at the hop behind it. */
 static mg_str forwarded_client(struct mg_req *req)
 {
     const struct mg_gateway *gateway = &req->config->gateway;
-    const mg_str all = mg_headers_join(&req->head.headers, MG_STR("x-forwarded-for"));
-    mg_str left = all;
+    mg_str left = mg_headers_join(&req->head.headers, MG_STR("x-forwarded-for"));
     mg_str found = req->peer_ip;
     while (left.len > 0) {
-        size_t from = left.len;
-        while (from > 0 && left.ptr[from - 1] != ',') {
-            from--;
+        const mg_str element = take_last(&left);
+        if (element.len == 0) {
+            continue; /* elements that are empty do not count (RFC 9110, 5.6.1) */
         }
-        const mg_str element = mg_str_trim(mg_str_slice(left, from, left.len));
-        struct mg_cidr parsed;
-        if (element.len == 0 || mg_cidr_parse(element, &parsed) != 0) {
+        if (mg_address_canonical(&req->arena, element, &found) != 0 ||
+            !mg_cidr_match(gateway->trusted, gateway->trusted_count, found)) {
             break;
         }
-        found = element;
-        if (!mg_cidr_match(gateway->trusted, gateway->trusted_count, element)) {
-            break;
-        }
-        left = mg_str_slice(left, 0, from > 0 ? from - 1 : 0);
     }
     return found;
 }
@@ -139,6 +145,24 @@ int mg_head_understand(struct mg_exchange *x, mg_str bytes)
     return via.len && mg_rules_count_via(&req->head.headers, via) >= VIA_LOOP ? MG_ELOOP : 0;
 }
 
+/* Of all Cookie fields: a server may read them as one. */
+static uint32_t count_cookies(const struct mg_headers *headers)
+{
+    uint32_t count = 0;
+    const uint32_t first = headers->first[MG_HEADER_COOKIE];
+    for (uint32_t i = first; i > 0 && i <= headers->count; i++) {
+        const struct mg_header *field = &headers->items[i - 1];
+        if (field->id != MG_HEADER_COOKIE) {
+            continue;
+        }
+        count++;
+        for (size_t at = 0; at < field->value.len; at++) {
+            count += field->value.ptr[at] == ';';
+        }
+    }
+    return count;
+}
+
 int mg_head_check_counts(const struct mg_exchange *x, const struct mg_limits *limits)
 {
     const struct mg_req *req = &x->req;
@@ -146,16 +170,9 @@ int mg_head_check_counts(const struct mg_exchange *x, const struct mg_limits *li
         mg_stats_add(x->server->parts.stats, MG_STAT_QUERY_ARGS, 1);
         return MG_ETARGET;
     }
-    const struct mg_header *cookie = mg_headers_known(&req->head.headers, MG_HEADER_COOKIE);
-    if (cookie) {
-        uint32_t count = 1;
-        for (size_t i = 0; i < cookie->value.len; i++) {
-            count += cookie->value.ptr[i] == ';';
-        }
-        if (count > limits->cookies) {
-            mg_stats_add(x->server->parts.stats, MG_STAT_COOKIES, 1);
-            return MG_ESYNTAX;
-        }
+    if (count_cookies(&req->head.headers) > limits->cookies) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_COOKIES, 1);
+        return MG_ESYNTAX;
     }
     return 0;
 }

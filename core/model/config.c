@@ -67,6 +67,24 @@ static bool is_mapped(const uint8_t address[16])
     return memcmp(address, prefix, sizeof prefix) == 0;
 }
 
+int mg_address_canonical(struct mg_arena *arena, mg_str text, mg_str *out)
+{
+    uint8_t address[16];
+    char canonical[INET6_ADDRSTRLEN];
+    bool is_v4;
+    if (mg_str_find(text, '%', 0) >= 0 || !parse_address(text, address, &is_v4)) {
+        return MG_EINVALID;
+    }
+    const char *written = is_mapped(address)
+                              ? inet_ntop(AF_INET, address + 12, canonical, sizeof canonical)
+                              : inet_ntop(AF_INET6, address, canonical, sizeof canonical);
+    if (!written) {
+        return MG_EINVALID;
+    }
+    *out = mg_arena_copy_str(arena, mg_str_from(written));
+    return 0;
+}
+
 /* Sets the bits of address from position bits on to zero. */
 static void clear_rest(uint8_t address[16], unsigned bits)
 {

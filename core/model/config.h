@@ -222,5 +222,8 @@ void mg_config_free(struct mg_config *config);
 
 /* Is the address (text, v4 or v6) inside one of the ranges? */
 bool mg_cidr_match(const struct mg_cidr *ranges, uint32_t count, mg_str ip);
+/* One text for one address, in the arena: IPv6 as RFC 5952 writes it, a v4-mapped one as IPv4.
+ * MG_EINVALID, and *out is not touched: no address, or one with a prefix, port or zone. */
+MG_NODISCARD int mg_address_canonical(struct mg_arena *arena, mg_str text, mg_str *out);
 /* "10.0.0.0/8", "::1"; MG_EINVALID. */
 MG_NODISCARD int mg_cidr_parse(mg_str text, struct mg_cidr *out);

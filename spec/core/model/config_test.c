@@ -75,6 +75,35 @@ static void no_range_takes_what_is_no_address(void **state)
     assert_false(mg_cidr_match(NULL, 0, MG_STR("127.0.0.1")));
 }
 
+/* NULL: it is no address. */
+static void check_canonical(const char *text, const char *expected)
+{
+    struct mg_arena arena;
+    mg_arena_init(&arena, 256);
+    mg_str out = MG_STR("before");
+    const int err = mg_address_canonical(&arena, mg_str_from(text), &out);
+    assert_int_equal(err, expected ? 0 : MG_EINVALID);
+    assert_true(mg_str_equal(out, mg_str_from(expected ? expected : "before")));
+    mg_arena_deinit(&arena);
+}
+
+static void an_address_has_one_text(void **state)
+{
+    (void)state;
+    check_canonical("10.0.0.1", "10.0.0.1");
+    check_canonical("::1", "::1");
+    check_canonical("2001:DB8:0:0::0001", "2001:db8::1");
+    check_canonical("::FFFF:10.0.0.1", "10.0.0.1");
+    check_canonical("::ffff:a00:1", "10.0.0.1");
+    static const char *const bad[] = {
+        "",           "10.0.0.1/32",  "10.0.0",    "010.0.0.1", "10.0.0.1:1",
+        "[::1]",      "fe80::1%lo",   "unix:",     " ::1",      "::1/128",
+        "0x0a.0.0.1", "::ffff:1.2.3", "1.2.3.4.5", "localhost", "12345678901234"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        check_canonical(bad[i], NULL);
+    }
+}
+
 /* Reads two numbers back as bit strings: an independent way to say "inside". */
 static void random_ranges_equal_a_comparison_bit_by_bit(void **state)
 {
@@ -146,6 +175,7 @@ int main(void)
         cmocka_unit_test(the_two_families_do_not_mix),
         cmocka_unit_test(what_is_no_range_is_refused),
         cmocka_unit_test(no_range_takes_what_is_no_address),
+        cmocka_unit_test(an_address_has_one_text),
         cmocka_unit_test(random_ranges_equal_a_comparison_bit_by_bit),
         cmocka_unit_test(outcomes_have_their_words),
         cmocka_unit_test(phases_have_their_names),

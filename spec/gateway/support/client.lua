@@ -14,7 +14,7 @@ local M = {}
 local Connection = {}
 Connection.__index = Connection
 
---- @tparam number|string place port of 127.0.0.1, or path of a unix socket
+--- @tparam number|string place port of 127.0.0.1, '[::1]:PORT', or path of a unix socket
 -- @tparam[opt] table o timeout (seconds of each wait), receive_buffer (bytes), origin (an origin of
 -- this process, which serves while the connection waits)
 -- @treturn Connection|nil

@@ -24,6 +24,7 @@ int close(int fd);
 struct mgt_pollfd { int fd; short events, revents; };
 int poll(struct mgt_pollfd *fds, unsigned long count, int timeout_ms);
 struct mgt_in { uint16_t family, port; uint8_t address[4]; char zero[8]; };
+struct mgt_in6 { uint16_t family, port; uint32_t flow; uint8_t address[16]; uint32_t scope; };
 struct mgt_un { uint16_t family; char path[108]; };
 int socket(int domain, int type, int protocol);
 int connect(int fd, const void *address, unsigned length);
@@ -50,7 +51,7 @@ int setrlimit(int resource, const struct mgt_limit *limit);
 local C = ffi.C
 local M = {}
 
-local AF_UNIX, AF_INET = 1, 2
+local AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 local SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 1, 2, 2048, 524288
 local SOL_SOCKET, SO_ERROR, SO_RCVBUF = 1, 4, 8
 local MSG_NOSIGNAL = 16384
@@ -289,11 +290,21 @@ end
 
 -- Sockets ----------------------------------------------------------------------------------------
 
+local function network_order(port)
+    return bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
+end
+
 local function local_address(port)
     local address = ffi.new('struct mgt_in')
-    address.family = AF_INET
-    address.port = bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
+    address.family, address.port = AF_INET, network_order(port)
     address.address[0], address.address[3] = 127, 1
+    return address, ffi.sizeof(address)
+end
+
+local function local_address_6(port)
+    local address = ffi.new('struct mgt_in6')
+    address.family, address.port = AF_INET6, network_order(port)
+    address.address[15] = 1
     return address, ffi.sizeof(address)
 end
 
@@ -317,20 +328,27 @@ local function number_option(fd, name)
     return value[0]
 end
 
---- Connects to 127.0.0.1:place (a number) or the unix socket place (a path).
+-- Family, address and its length of a place.
+local function address_of(place)
+    if type(place) == 'number' then
+        return AF_INET, local_address(place)
+    end
+    local port = place:match('^%[::1%]:(%d+)$')
+    if port then
+        return AF_INET6, local_address_6(tonumber(port))
+    end
+    return AF_UNIX, unix_address(place)
+end
+
+--- Connects to 127.0.0.1:place (a number), [::1]:PORT (a text like that) or the unix socket place
+-- (a path).
 -- @treturn number|nil descriptor
 -- @treturn string what went wrong
 function M.connect(place, deadline, receive_buffer)
-    local is_unix = type(place) == 'string'
-    local fd = new_socket(is_unix and AF_UNIX or AF_INET)
+    local family, address, length = address_of(place)
+    local fd = new_socket(family)
     if receive_buffer then
         C.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, ffi.new('int[1]', receive_buffer), 4)
-    end
-    local address, length
-    if is_unix then
-        address, length = unix_address(place)
-    else
-        address, length = local_address(place)
     end
     if C.connect(fd, address, length) ~= 0 then
         local number = ffi.errno()
@@ -357,8 +375,7 @@ function M.listen()
     local address, length = local_address(0)
     assert(C.bind(fd, address, length) == 0 and C.listen(fd, 128) == 0, text_of_errno())
     C.getsockname(fd, address, ffi.new('unsigned[1]', length))
-    local port = address.port
-    return fd, bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
+    return fd, network_order(address.port)
 end
 
 --- A unix socket that takes datagrams.
