@@ -110,6 +110,8 @@ int mg_shm_attach(int fd, struct mg_shm **shm)
         err = MG_EINVALID;
     } else if (head->layout != MG_SHM_LAYOUT || head->sizes != mg_region_sizes()) {
         err = MG_EUNSUPPORTED;
+    } else if (head->workers > MG_SHM_MAX_WORKERS || !mg_region_is_sound(mapped)) {
+        err = MG_EINVALID;
     }
     if (err) {
         mapped->fd = -1; /* the caller's still */

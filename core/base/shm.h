@@ -57,7 +57,8 @@ MG_NODISCARD int mg_shm_create(uint64_t bytes, uint32_t workers, struct mg_shm *
 MG_NODISCARD int mg_shm_create_with(uint64_t bytes, uint32_t workers, uint32_t breakers,
                                     struct mg_shm **shm);
 /* Maps a region made by another process image; takes the fd on success. MG_EUNSUPPORTED: made by a
- * version with another layout; MG_EINVALID: no such region; negative errno. */
+ * version with another layout; MG_EINVALID: no such region, or one that leads out of itself;
+ * negative errno. */
 MG_NODISCARD int mg_shm_attach(int fd, struct mg_shm **shm);
 /* Unmaps and closes; the region itself lives as long as a process has it. */
 void mg_shm_close(struct mg_shm *shm);

@@ -37,7 +37,7 @@ static void give_back_locked(struct mg_shm *shm, struct mg_hold_entry *entry)
 {
     struct mg_cell *cell = mg_region_at(shm, entry->cell);
     struct mg_cell image = *cell;
-    image.state[0] -= entry->amount;
+    image.state[0] = image.state[0] > entry->amount ? image.state[0] - entry->amount : 0;
     image.free_at_ms = image.state[0] > 0 ? MG_CELL_HELD : 0;
     mg_shard_write(shm, entry->shard, cell, &image, entry, MG_HOLD_FREE);
 }

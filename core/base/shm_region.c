@@ -2,6 +2,8 @@
 /* How a region is divided, and its locks. */
 #include "base/shm_region.h"
 
+#include <stddef.h>
+
 #define PAGE 4096
 #define MIN_SHARDS 4
 #define MIN_HOLDS 256
@@ -75,6 +77,118 @@ bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, uint32_t workers, 
     }
     return true;
 }
+
+/* --- is a region what it says it is? -------------------------------------------------------- */
+
+static bool has_this_layout(const struct mg_shm_head *head, uint64_t bytes)
+{
+    struct mg_shm_head plan = {.layout = head->layout};
+    return head->bytes == bytes && head->workers >= 1 &&
+           mg_region_plan(&plan, bytes, head->workers, head->breakers) &&
+           plan.holds == head->holds && plan.shards == head->shards &&
+           plan.limits == head->limits && plan.ledger_bytes == head->ledger_bytes &&
+           plan.at_slots == head->at_slots && plan.at_stats == head->at_stats &&
+           plan.at_ledgers == head->at_ledgers && plan.at_shards == head->at_shards &&
+           plan.at_limits == head->at_limits && plan.at_cells == head->at_cells &&
+           plan.at_breakers == head->at_breakers && head->limits_used <= head->limits &&
+           head->breakers_used <= head->breakers;
+}
+
+/* Is there one of `count` things of that size, the first of which stands at `from`? */
+static bool is_one_of(uint64_t offset, uint64_t from, uint64_t size, uint64_t count)
+{
+    return offset >= from && (offset - from) % size == 0 && (offset - from) / size < count;
+}
+
+static bool is_cell(const struct mg_shm_head *head, uint64_t offset)
+{
+    return is_one_of(offset, head->at_cells, sizeof(struct mg_cell),
+                     (uint64_t)head->shards * MG_SHARD_CELLS) ||
+           is_one_of(offset, head->at_limits + offsetof(struct mg_limit_record, overflow),
+                     sizeof(struct mg_limit_record), head->limits) ||
+           is_one_of(offset, head->at_breakers + offsetof(struct mg_breaker_record, probes),
+                     sizeof(struct mg_breaker_record), head->breakers);
+}
+
+static bool is_hold(const struct mg_shm_head *head, uint64_t offset)
+{
+    if (offset < head->at_ledgers || offset >= head->at_shards) {
+        return false;
+    }
+    const uint64_t in_ledger = (offset - head->at_ledgers) % head->ledger_bytes;
+    return is_one_of(in_ledger, sizeof(struct mg_ledger), sizeof(struct mg_hold_entry),
+                     head->holds);
+}
+
+/* Its free list ends, and stays among the entries that were ever used: else one entry could be
+ * taken twice. The worker may be changing it at this moment; it raises the mark before it puts an
+ * entry into the list, so the mark is read after the entry. */
+static bool is_sound_list(const struct mg_ledger *ledger, uint32_t holds)
+{
+    uint32_t at = __atomic_load_n(&ledger->first_free, __ATOMIC_ACQUIRE), steps = 0;
+    while (at != 0) {
+        if (at >= __atomic_load_n(&ledger->mark, __ATOMIC_ACQUIRE) || at >= holds ||
+            ++steps > holds) {
+            return false;
+        }
+        at = __atomic_load_n(&ledger->entries[at].next, __ATOMIC_ACQUIRE);
+    }
+    return true;
+}
+
+static bool is_sound_ledger(const struct mg_shm *shm, const struct mg_ledger *ledger)
+{
+    const struct mg_shm_head *head = shm->head;
+    const uint32_t mark = ledger->mark;
+    bool sound = mark >= 1 && mark <= head->holds && is_sound_list(ledger, head->holds);
+    for (uint32_t i = 1; sound && i < mark; i++) {
+        const struct mg_hold_entry *entry = &ledger->entries[i];
+        const uint64_t cell = entry->cell;
+        sound = entry->shard <= mg_region_open_shard(shm) && (cell == 0 || is_cell(head, cell));
+    }
+    return sound;
+}
+
+/* The journal leads to a cell and an entry, or nowhere. */
+static bool is_sound_shard(const struct mg_shm_head *head, const struct mg_shard *shard)
+{
+    const uint64_t cell = shard->cell, hold = shard->hold;
+    return (cell == 0 || is_cell(head, cell)) && (hold == 0 || is_hold(head, hold));
+}
+
+/* Sums and differences of times stay far from the ends of 64 bits. */
+static bool is_time(int64_t ms)
+{
+    return ms > -(INT64_C(1) << 60) && ms < INT64_C(1) << 60;
+}
+
+static bool are_sound_records(const struct mg_shm *shm)
+{
+    const struct mg_shm_head *head = shm->head;
+    bool sound = is_time(head->offset_ms) && is_time(head->candidate_ms);
+    for (uint32_t i = 0; sound && i < head->limits_used; i++) {
+        sound = is_time(mg_region_limit(shm, i)->used_ms);
+    }
+    for (uint32_t i = 0; sound && i < head->breakers_used; i++) {
+        sound = is_time(mg_region_breaker(shm, i)->used_ms);
+    }
+    return sound;
+}
+
+bool mg_region_is_sound(const struct mg_shm *shm)
+{
+    const struct mg_shm_head *head = shm->head;
+    bool sound = has_this_layout(head, shm->bytes) && are_sound_records(shm);
+    for (uint32_t i = 0; sound && i < head->workers; i++) {
+        sound = is_sound_ledger(shm, mg_region_ledger(shm, i));
+    }
+    for (uint32_t i = 0; sound && i <= mg_region_open_shard(shm); i++) {
+        sound = is_sound_shard(head, mg_region_shard(shm, i));
+    }
+    return sound;
+}
+
+/* --- locks ---------------------------------------------------------------------------------- */
 
 static int make_lock(struct mg_shard *shard, const pthread_mutexattr_t *attributes)
 {

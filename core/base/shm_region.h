@@ -92,6 +92,10 @@ struct mg_shm {
 /* Fills in what fits into bytes; false when that is nothing. */
 bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, uint32_t workers, uint32_t breakers);
 uint32_t mg_region_sizes(void);
+/* Does the head describe a region of shm->bytes as mg_region_plan would, and does everything in it
+ * that is an index or an offset lead to what it should, and is each time one? What is counted may
+ * be anything. */
+bool mg_region_is_sound(const struct mg_shm *shm);
 /* Makes the locks of a new region. 0 or negative errno. */
 MG_NODISCARD int mg_region_start(struct mg_shm *shm);
 

@@ -346,6 +346,6 @@ bool mg_breaker_view(struct mg_shm *shm, uint32_t index, int64_t now_ms,
         .opened = mg_word_load(&record->opened),
         .rejected = mg_word_load(&record->rejected),
         .stale = mg_word_load(&record->stale)};
-    memcpy(view->name, record->name, sizeof view->name);
+    memcpy(view->name, record->name, sizeof view->name - 1); /* ends with the NUL of before */
     return true;
 }

@@ -145,10 +145,38 @@ static void bucket_look(const struct mg_limit_rule *rule, bool is_new, int64_t n
 
 /* --- all ------------------------------------------------------------------------------------ */
 
+static bool is_small(int64_t number)
+{
+    return number > -(INT64_C(1) << 60) && number < INT64_C(1) << 60;
+}
+
+static bool is_small_product(int64_t a, int64_t b)
+{
+    int64_t product;
+    return !__builtin_mul_overflow(a, b, &product) && is_small(product);
+}
+
+/* Could the state have come from here? What a wild write left in shared memory must cost its key
+ * some requests, not every worker its life. */
+static bool is_sound(const struct mg_limit_rule *rule, const int64_t *state)
+{
+    switch (rule->algorithm) {
+    case MG_LIMIT_SLIDING_WINDOW:
+        return state[1] >= 0 && state[2] >= 0 && is_small_product(state[0], rule->window_ms) &&
+               is_small_product(state[1], rule->window_ms) &&
+               is_small_product(state[2], rule->window_ms);
+    case MG_LIMIT_CONCURRENCY:
+        return state[0] >= 0 && is_small(state[0]);
+    default:
+        return is_small(state[0]) && is_small(state[1]);
+    }
+}
+
 void mg_limit_look(const struct mg_limit_rule *rule, const int64_t *state, int64_t now_ms,
                    int64_t cost, struct mg_limit_view *view)
 {
     *view = (struct mg_limit_view){.ok = false};
+    state = state && is_sound(rule, state) ? state : NULL;
     if (state) {
         memcpy(view->state, state, sizeof view->state);
     }

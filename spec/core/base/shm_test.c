@@ -3,6 +3,8 @@
 #define _GNU_SOURCE /* memfd_create */
 #include "base/shm.h"
 
+#include "base/shm_region.h"
+
 #include "support/workers.h"
 
 #include <fcntl.h>
@@ -91,6 +93,55 @@ static void a_region_of_another_layout_is_refused(void **state)
     const int empty = memfd_create("empty", 0);
     assert_int_equal(mg_shm_attach(empty, &other), MG_EINVALID);
     close(empty);
+}
+
+static void expect_refused(struct mg_shm *shm, uint32_t *number, uint32_t bad)
+{
+    struct mg_shm *other = NULL;
+    const uint32_t good = *number;
+    *number = bad;
+    assert_int_equal(mg_shm_attach(mg_shm_fd(shm), &other), MG_EINVALID);
+    *number = good;
+    assert_int_equal(mg_shm_attach(dup(mg_shm_fd(shm)), &other), 0);
+    mg_shm_close(other);
+}
+
+static void a_region_that_leads_out_of_itself_is_refused(void **state)
+{
+    struct mg_shm *shm = *state;
+    struct mg_shm_head *head = shm->head;
+    struct mg_ledger *ledger = mg_region_ledger(shm, 3);
+    struct mg_shard *shard = mg_region_shard(shm, mg_region_open_shard(shm));
+    uint32_t *const numbers[] = {
+        &head->workers,
+        &head->holds,
+        &head->shards,
+        &head->limits,
+        &head->breakers,
+        (uint32_t *)&head->at_slots,
+        &head->limits_used,
+        (uint32_t *)&head->at_stats,
+        &head->breakers_used,
+        (uint32_t *)&head->at_ledgers,
+        &ledger->first_free,
+        (uint32_t *)&head->at_shards,
+        &ledger->mark,
+        (uint32_t *)&head->at_limits,
+        (uint32_t *)&shard->cell,
+        (uint32_t *)&head->at_cells,
+        (uint32_t *)&shard->hold,
+        (uint32_t *)&head->at_breakers,
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        expect_refused(shm, numbers[i], 0x7fffffff);
+    }
+    ledger->mark = 3;
+    ledger->entries[1].next = 2;
+    ledger->first_free = 1;
+    expect_refused(shm, &ledger->entries[2].next, 1); /* a list without an end */
+    expect_refused(shm, &ledger->entries[2].next, 3); /* never used */
+    expect_refused(shm, &ledger->entries[1].shard, mg_region_open_shard(shm) + 1);
+    expect_refused(shm, (uint32_t *)&ledger->entries[1].cell, 64);
 }
 
 static bool work_and_tell(void *context, uint32_t index)
@@ -225,6 +276,7 @@ int main(void)
         cmocka_unit_test(a_region_that_is_too_small_is_refused),
         WITH_REGION(another_image_maps_the_same_region),
         WITH_REGION(a_region_of_another_layout_is_refused),
+        WITH_REGION(a_region_that_leads_out_of_itself_is_refused),
         WITH_REGION(the_master_reads_what_its_workers_do),
         WITH_REGION(a_dead_worker_leaves_its_counters_and_its_last_words),
         WITH_REGION(long_texts_are_cut_to_their_places),
