@@ -281,6 +281,13 @@ static bool read_framing(struct grammar_message *message)
     }
     if (lengths > 0) {
         message->body = GRAMMAR_LENGTH;
+        const char *end = length.at + length.length;
+        while (*end == ' ') {
+            end++;
+        }
+        if (*end == '\t') { /* M01: llhttp takes blanks behind the digits, and no tab */
+            return refuse(message, "M01");
+        }
         return read_length(length, &message->length) || refuse(message, "M13");
     }
     return true;
