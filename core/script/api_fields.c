@@ -111,11 +111,21 @@ static void change_request(struct mg_req *req, int kind, mg_str name, mg_str val
     }
 }
 
-/* Host is not forwarded from the table: the writer takes it from up.host. */
-static void change_host(struct mg_req *req, int kind, mg_str value)
+/* Host is not forwarded from the table: the writer takes it from up.host. What is no host would be
+ * refused or misread behind us; an empty one means that of the service. */
+static bool change_host(struct mg_req *req, int kind, mg_str value)
 {
-    req->up.host =
-        kind == MG_FFI_CLEAR ? mg_str_make(NULL, 0) : mg_arena_copy_str(&req->arena, value);
+    struct mg_host host;
+    if (kind == MG_FFI_CLEAR || value.len == 0) {
+        req->up.host = mg_str_make(NULL, 0);
+        return true;
+    }
+    const mg_str copy = mg_arena_copy_str(&req->arena, value);
+    if (mg_uri_parse_host(&req->arena, copy, &host) != 0) {
+        return false;
+    }
+    req->up.host = copy;
+    return true;
 }
 
 MG_FFI_EXPORT int mg_ffi_request_field(struct mg_req *req, int kind, const char *name,
@@ -127,8 +137,7 @@ MG_FFI_EXPORT int mg_ffi_request_field(struct mg_req *req, int kind, const char 
     }
     const mg_str field = mg_str_make(name, name_len);
     if (mg_header_id_of(field) == MG_HEADER_HOST) {
-        change_host(req, kind, mg_str_make(value, value_len));
-        return 1;
+        return change_host(req, kind, mg_str_make(value, value_len)) ? 1 : MG_FFI_BAD_VALUE;
     }
     change_request(req, kind, field, mg_str_make(value, value_len));
     return 1;

@@ -162,9 +162,11 @@ function writers.args(req, value)
     end
 end
 
+-- Nothing is changed unless both parts are good.
 function writers.upstream_uri(req, value)
     local path, query = value:match('^([^?]*)%??(.*)$')
-    if C.mg_ffi_up_path(req, path, #path) ~= 1 then
+    if query:find('[^!-~]') or query:find('#', 1, true)
+        or C.mg_ffi_up_path(req, path, #path) ~= 1 then
         base.raise('invalid value of variable "upstream_uri"')
     end
     if query ~= '' then

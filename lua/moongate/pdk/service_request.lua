@@ -102,7 +102,7 @@ function M.clear_query_arg(name)
     end
 end
 
---- Replaces a header; Host also sets the upstream's host.
+--- Replaces a header; Host also sets the upstream's host and raises on what is none.
 -- @tparam string name
 -- @tparam value string, number, boolean or an array of them
 function M.set_header(name, value)
