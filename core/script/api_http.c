@@ -14,6 +14,7 @@ struct mg_ffi_http {
     struct mg_vm *vm;
     struct mg_http_call *call;
     struct mg_ticket ticket;
+    bool has_ticket;
 };
 
 MG_FFI_EXPORT struct mg_ffi_http *mg_ffi_http_new(struct mg_vm *vm)
@@ -31,6 +32,9 @@ MG_FFI_EXPORT struct mg_ffi_http *mg_ffi_http_new(struct mg_vm *vm)
 
 MG_FFI_EXPORT void mg_ffi_http_free(struct mg_ffi_http *http)
 {
+    if (http->has_ticket) { /* it may have failed to start, or nobody has waited for it */
+        mg_sched_forget(http->vm, http->ticket, http);
+    }
     mg_http_call_free(http->call);
     free(http);
 }
@@ -82,6 +86,7 @@ MG_FFI_EXPORT int mg_ffi_http_start(struct mg_ffi_http *http, const struct mg_ff
         .keepalive_ms = to_ms(ask->keepalive_ms),
     };
     const int err = mg_sched_begin(http->vm, on_cancel, http, &http->ticket);
+    http->has_ticket = err == 0;
     return err ? err : mg_http_call_start(http->call, &plain, on_done, http);
 }
 

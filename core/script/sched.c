@@ -401,6 +401,14 @@ static struct mg_task *find_waiting(struct mg_vm *vm, struct mg_ticket ticket)
     return task->state >= MG_TASK_RUNNING && task->ticket == ticket.number ? task : NULL;
 }
 
+void mg_sched_forget(struct mg_vm *vm, struct mg_ticket ticket, const void *context)
+{
+    struct mg_task *task = find_waiting(vm, ticket);
+    if (task && task->cancel_context == context) {
+        task->cancel = NULL;
+    }
+}
+
 void mg_sched_wake(struct mg_vm *vm, struct mg_ticket ticket, int status)
 {
     struct mg_task *task = find_waiting(vm, ticket);

@@ -8,7 +8,11 @@
  *     MG_FFI_EXPORT int mg_ffi_http_start(struct mg_vm *vm, struct operation *operation)
  *     {
  *         int err = mg_sched_begin(vm, on_cancel, operation, &operation->ticket);
- *         return err ? err : start(operation);            // on its error: nothing to undo
+ *         return err ? err : start(operation);
+ *     }
+ *     MG_FFI_EXPORT void mg_ffi_http_free(struct operation *operation)   // started or not
+ *     {
+ *         mg_sched_forget(operation->vm, operation->ticket, operation);
  *     }
  *     static void on_done(struct operation *operation, int status)
  *     {
@@ -27,6 +31,9 @@
  * when nothing that may wait is running. A second call before the wait replaces the first. */
 MG_NODISCARD int mg_sched_begin(struct mg_vm *vm, mg_cancel_fn *cancel, void *context,
                                 struct mg_ticket *ticket);
+/* The operation is gone, whether it was waited for or failed to start: it is not cancelled any
+ * more. No effect when the wait is over or for something else. */
+void mg_sched_forget(struct mg_vm *vm, struct mg_ticket ticket, const void *context);
 /* Ends the wait: the coroutine goes on at once, and with it maybe the request. From callbacks of
  * the loop only, never from an FFI function; may free what the caller stands on, so call it
  * last. */

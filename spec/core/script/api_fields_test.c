@@ -75,6 +75,16 @@ static void host_goes_to_the_upstream(void **state)
     assert_int_equal(req->up.host.len, 0);
 }
 
+static void what_is_no_host_is_refused(void **state)
+{
+    const char *bad[] = {"a b", "a\tb", "a/b", "a,b", "u@a", "a:65536", "a..b", "[::1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(change_request(*state, MG_FFI_SET, "Host", bad[i]), MG_FFI_BAD_VALUE);
+    }
+    assert_int_equal(((struct mg_req *)*state)->up.host.len, 0);
+    assert_int_equal(change_request(*state, MG_FFI_SET, "Host", "[::1]:8080"), 1);
+}
+
 static void changes_of_the_answer_are_recorded_until_there_is_one(void **state)
 {
     struct mg_req *req = *state;
@@ -128,6 +138,7 @@ int main(void)
         TEST(fields_are_counted_and_listed),
         TEST(the_request_changes_at_once),
         TEST(host_goes_to_the_upstream),
+        TEST(what_is_no_host_is_refused),
         TEST(changes_of_the_answer_are_recorded_until_there_is_one),
         TEST(control_bytes_are_refused),
         TEST(a_sent_head_does_not_change),

@@ -253,6 +253,39 @@ static void what_is_waited_for_is_cancelled(void **state)
     assert_int_equal(cancelled, 3);
 }
 
+/* forget(): begins the same, and then the operation is gone */
+static int on_forget(lua_State *L)
+{
+    struct vm_fixture *f = lua_touserdata(L, lua_upvalueindex(1));
+    struct mg_ticket ticket;
+    assert_int_equal(mg_sched_begin(f->vm, on_cancel, &cancelled, &ticket), 0);
+    mg_sched_forget(f->vm, ticket, &cancelled);
+    assert_int_equal(mg_sched_begin(f->vm, on_cancel, &cancelled, &ticket), 0);
+    mg_sched_forget(f->vm, ticket, f); /* of somebody else: no effect */
+    if (lua_toboolean(L, 1)) {
+        mg_sched_forget(f->vm, ticket, &cancelled);
+    }
+    return 0;
+}
+
+static void what_is_gone_is_not_cancelled(void **state)
+{
+    (void)state;
+    struct vm_fixture *f = open_with("_G.forget(_G.wholly)", "");
+    lua_pushlightuserdata(f->vm->L, f);
+    lua_pushcclosure(f->vm->L, on_forget, 1);
+    lua_setglobal(f->vm->L, "forget");
+    cancelled = 0;
+    (void)run_access(f, 0); /* ends without having waited */
+    assert_int_equal(cancelled, 1);
+    lua_pushboolean(f->vm->L, 1);
+    lua_setglobal(f->vm->L, "wholly");
+    (void)run_access(f, 0);
+    assert_int_equal(cancelled, 1);
+    vm_fixture_close(f);
+    assert_int_equal(cancelled, 1);
+}
+
 static void three_limits_bring_quarantine_and_a_trial_ends_it(void **state)
 {
     (void)state;
@@ -344,6 +377,7 @@ int main(void)
         cmocka_unit_test(the_wall_limit_ends_a_wait_and_cannot_be_caught),
         cmocka_unit_test(the_wall_limit_counts_all_waits_of_a_handler),
         cmocka_unit_test(what_is_waited_for_is_cancelled),
+        cmocka_unit_test(what_is_gone_is_not_cancelled),
         cmocka_unit_test(three_limits_bring_quarantine_and_a_trial_ends_it),
         cmocka_unit_test(quarantine_can_be_turned_off),
         cmocka_unit_test(lack_of_memory_fails_one_request_and_leaves_the_state_usable),
