@@ -2,8 +2,8 @@
 /*
  * The event loop. One turn:
  *
- *     prepare: before_poll, set the timer if it is late  ->  poll: callbacks, the first one takes
- *     the time  ->  check: due deadlines, after_poll  ->  close callbacks
+ *     prepare: flushes, before_poll, set the timer if it is late  ->  poll: callbacks, the first
+ *     one takes the time  ->  check: due deadlines, after_poll  ->  close callbacks
  *
  * The one uv timer only ends the wait; deadlines always run from check. It is moved only when it
  * would fire too late: arming and cancelling deadlines all day then costs one spurious wake-up, not
@@ -38,6 +38,11 @@ static void set_timer(struct mg_loop *loop)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct mg_loop *loop = MG_CONTAINER(prepare, struct mg_loop, prepare);
+    while (!mg_list_empty(&loop->flushes)) {
+        struct mg_loop_flush *flush = MG_CONTAINER(loop->flushes.next, struct mg_loop_flush, link);
+        mg_link_remove(&flush->link);
+        flush->fn(flush);
+    }
     if (loop->before_poll) {
         loop->before_poll(loop->context);
     }
@@ -86,6 +91,7 @@ int mg_loop_open(struct mg_loop *loop)
 {
     *loop = (struct mg_loop){.timer_ms = MG_DEADLINE_NEVER, .awake = true};
     mg_link_init(&loop->closers);
+    mg_link_init(&loop->flushes);
     mg_clock_init(&loop->clock);
     mg_deadlines_init(&loop->deadlines);
     return open_handles(loop);
@@ -95,6 +101,7 @@ int mg_loop_open_virtual(struct mg_loop *loop, int64_t wall_ms)
 {
     *loop = (struct mg_loop){.timer_ms = MG_DEADLINE_NEVER, .awake = true};
     mg_link_init(&loop->closers);
+    mg_link_init(&loop->flushes);
     mg_clock_init_virtual(&loop->clock, wall_ms);
     mg_deadlines_init(&loop->deadlines);
     return open_handles(loop);

@@ -42,6 +42,7 @@ struct mg_loop {
     uint64_t events;        /* counts callbacks, see mg_loop_wake */
     bool awake;             /* the time of this turn has been taken */
     struct mg_link closers; /* struct mg_loop_closer: what mg_loop_close has to end itself */
+    struct mg_link flushes; /* struct mg_loop_flush: what is to be done before the next poll */
     /* hooks of the owner (worker): heartbeat and per-turn flushes; may be NULL */
     void (*before_poll)(void *context);
     void (*after_poll)(void *context);
@@ -58,6 +59,13 @@ struct mg_loop_closer {
     void (*fn)(struct mg_loop_closer *closer); /* unlinked before it runs */
 };
 
+/* Something that gathers during a turn and is handed on once, before the next poll (commands that
+ * leave in one write). */
+struct mg_loop_flush {
+    struct mg_link link;
+    void (*fn)(struct mg_loop_flush *flush); /* unlinked before it runs; may close handles */
+};
+
 /* Ignores SIGPIPE for the process (libuv writes without MSG_NOSIGNAL). */
 MG_NODISCARD int mg_loop_open(struct mg_loop *loop);
 /* The same with a virtual clock standing at wall_ms. */
@@ -70,6 +78,14 @@ void mg_loop_stop(struct mg_loop *loop);
 /* Without waiting: polls until there is nothing ready, fires due deadlines. Returns whether
  * anything happened. Callbacks count that called mg_loop_wake. */
 bool mg_loop_turn(struct mg_loop *loop);
+/* flush->fn runs once, before the next poll; asking again meanwhile does nothing. Taken back with
+ * mg_link_remove(&flush->link). */
+static inline void mg_loop_flush_later(struct mg_loop *loop, struct mg_loop_flush *flush)
+{
+    if (mg_list_empty(&flush->link)) {
+        mg_list_append(&loop->flushes, &flush->link);
+    }
+}
 
 /* The first statement of every libuv callback: takes the time once after polling (libuv's check
  * handles run only after the events, so they would see the time of before the wait). */

@@ -182,6 +182,41 @@ static void closes_after_stop_and_with_armed_deadlines(void **state)
     assert_false(mg_deadline_armed(&alarm.deadline));
 }
 
+struct flushes {
+    struct mg_loop_flush flush;
+    struct mg_loop *loop;
+    int count;
+};
+
+static void on_flush(struct mg_loop_flush *flush)
+{
+    struct flushes *flushes = MG_CONTAINER(flush, struct flushes, flush);
+    if (++flushes->count == 1) {
+        mg_loop_flush_later(flushes->loop, flush); /* once more, in the same turn */
+    }
+}
+
+static void flushes_once_before_the_next_poll(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct flushes flushes = {.flush.fn = on_flush, .loop = &loop};
+    mg_link_init(&flushes.flush.link);
+    assert_int_equal(mg_loop_open_virtual(&loop, 0), 0);
+    mg_loop_flush_later(&loop, &flushes.flush);
+    mg_loop_flush_later(&loop, &flushes.flush);
+    assert_int_equal(flushes.count, 0);
+    mg_loop_turn(&loop);
+    assert_int_equal(flushes.count, 2);
+    mg_loop_turn(&loop);
+    assert_int_equal(flushes.count, 2);
+    mg_loop_flush_later(&loop, &flushes.flush);
+    mg_link_remove(&flushes.flush.link);
+    mg_loop_turn(&loop);
+    assert_int_equal(flushes.count, 2);
+    mg_loop_close(&loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +226,7 @@ int main(void)
         cmocka_unit_test(callbacks_see_the_time_after_the_wait),
         cmocka_unit_test(a_virtual_clock_stands_until_it_is_advanced),
         cmocka_unit_test(calls_the_owners_hooks_around_each_poll),
+        cmocka_unit_test(flushes_once_before_the_next_poll),
         cmocka_unit_test(closes_after_stop_and_with_armed_deadlines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
