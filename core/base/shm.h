@@ -3,11 +3,11 @@
  * The memory that the master and its workers share: one memfd, made before the fork, kept over
  * reloads, crashes of workers and upgrades. Sized at the start; nothing in it is allocated later.
  *
- *   head | slots and statistics | ledgers | locks | limit records | cells | breaker records
+ *   head | slots and statistics | ledgers | locks | limits | stores | breakers | cells
  *
  * Slots tell the master what a worker does (heartbeat). Statistics are counted here. Cells are the
- * limiters' counters (shm_cells.h), breaker records the circuit breakers' words (shm_words.h). A
- * ledger lists what its worker holds across time, so that the master can give it back when the
+ * limiters' counters (shm_cells.h), breaker and store records words that all change (shm_words.h).
+ * A ledger lists what its worker holds across time, so that the master can give it back when the
  * worker dies.
  *
  *     struct mg_shm *shm;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What lies in the shared region, as plain structs of fixed layout without pointers: a worker's
- * slot, a limiter's cell and record, a breaker's record. Who may change what stands in shm.h,
- * shm_cells.h and shm_words.h. A change in here raises MG_SHM_LAYOUT (shm_region.h).
+ * slot, a limiter's cell and record, a breaker's record, a store's record. Who may change what
+ * stands in shm.h, shm_cells.h and shm_words.h. A change in here raises MG_SHM_LAYOUT
+ * (shm_region.h).
  */
 #pragma once
 
@@ -70,4 +71,22 @@ struct mg_breaker_record {
             uint64_t failed[MG_BREAKER_CALLS / 64], network[MG_BREAKER_CALLS / 64];
         } ring;
     };
+};
+
+#define MG_STORES 32 /* records in a region */
+#define MG_STORE_NAME 64
+#define MG_STORE_WINDOW 16
+#define MG_STORE_RESULTS 32
+
+/* A store that the limits and plugins ask (Redis): its breaker and what became of operations. */
+struct mg_store_record {
+    struct mg_cell_key id; /* 0, 0: free */
+    char name[MG_STORE_NAME];
+    int64_t used_ms;                             /* last opened or asked */
+    uint64_t state __attribute__((aligned(64))); /* of its breaker, see net/redis_breaker.c */
+    uint64_t consecutive;                        /* failures in a row */
+    uint64_t reason;                             /* of the last failure */
+    uint64_t opened;                             /* times it opened */
+    uint64_t window[MG_STORE_WINDOW];            /* failures of a short time each */
+    uint64_t results[MG_STORE_RESULTS] __attribute__((aligned(64))); /* operations, by result */
 };

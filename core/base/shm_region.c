@@ -17,11 +17,12 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 
 uint32_t mg_region_sizes(void)
 {
-    const uint64_t sizes[] = {sizeof(struct mg_shm_head), sizeof(struct mg_slot),
-                              sizeof(struct mg_stats),    sizeof(struct mg_hold_entry),
-                              sizeof(struct mg_shard),    sizeof(struct mg_limit_record),
-                              sizeof(struct mg_cell),     sizeof(struct mg_breaker_record),
-                              (uint64_t)MG_STAT_COUNT,    sizeof(pthread_mutex_t)};
+    const uint64_t sizes[] = {sizeof(struct mg_shm_head),    sizeof(struct mg_slot),
+                              sizeof(struct mg_stats),       sizeof(struct mg_hold_entry),
+                              sizeof(struct mg_shard),       sizeof(struct mg_limit_record),
+                              sizeof(struct mg_cell),        sizeof(struct mg_breaker_record),
+                              (uint64_t)MG_STAT_COUNT,       sizeof(pthread_mutex_t),
+                              sizeof(struct mg_store_record)};
     uint64_t digest = 17;
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         digest = digest * 1000003 + sizes[i];
@@ -49,6 +50,7 @@ static uint64_t lay_out(struct mg_shm_head *head, uint32_t shards)
     head->at_shards =
         place(&at, ((uint64_t)shards + MG_SPARE_SHARDS + 1) * sizeof(struct mg_shard));
     head->at_limits = place(&at, head->limits * sizeof(struct mg_limit_record));
+    head->at_stores = place(&at, MG_STORES * sizeof(struct mg_store_record));
     head->at_breakers = place(&at, head->breakers * sizeof(struct mg_breaker_record));
     at = round_up(at, PAGE); /* pages of cells are pages of memory */
     head->at_cells = place(&at, (uint64_t)shards * MG_SHARD_CELLS * sizeof(struct mg_cell));
@@ -90,8 +92,9 @@ static bool has_this_layout(const struct mg_shm_head *head, uint64_t bytes)
            plan.at_slots == head->at_slots && plan.at_stats == head->at_stats &&
            plan.at_ledgers == head->at_ledgers && plan.at_shards == head->at_shards &&
            plan.at_limits == head->at_limits && plan.at_cells == head->at_cells &&
-           plan.at_breakers == head->at_breakers && head->limits_used <= head->limits &&
-           head->breakers_used <= head->breakers;
+           plan.at_breakers == head->at_breakers && plan.at_stores == head->at_stores &&
+           head->limits_used <= head->limits && head->breakers_used <= head->breakers &&
+           head->stores_used <= MG_STORES;
 }
 
 /* Is there one of `count` things of that size, the first of which stands at `from`? */
@@ -171,6 +174,9 @@ static bool are_sound_records(const struct mg_shm *shm)
     }
     for (uint32_t i = 0; sound && i < head->breakers_used; i++) {
         sound = is_time(mg_region_breaker(shm, i)->used_ms);
+    }
+    for (uint32_t i = 0; sound && i < head->stores_used; i++) {
+        sound = is_time(mg_region_store(shm, i)->used_ms);
     }
     return sound;
 }

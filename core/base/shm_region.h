@@ -10,6 +10,7 @@
  *                 embedded in records, then one that guards the opening of records
  *   limits        records of limits
  *   cells         shards x MG_SHARD_CELLS
+ *   stores        MG_STORES records of stores
  *   breakers      records of breakers
  *
  * Everything starts at a multiple of 64 bytes and is named by its offset or index, never by a
@@ -24,7 +25,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define MG_SHM_LAYOUT 1 /* raised with every change of a struct in here */
+#define MG_SHM_LAYOUT 2 /* raised with every change of a struct in here */
 
 #define MG_SHARD_CELLS 1024
 #define MG_SPARE_SHARDS 16
@@ -69,11 +70,12 @@ struct mg_shm_head {
     uint32_t sizes; /* digest of all sizes: another build with other structs does not fit */
     uint64_t bytes;
     uint32_t workers, holds, shards, limits, breakers;
-    uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers;
+    uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers, at_stores;
     uint64_t ledger_bytes;
-    uint8_t keys[2][16];                 /* of SipHash */
-    uint32_t limits_used, breakers_used; /* records from here on were never used */
-    uint32_t sweep_page;                 /* where the master's next sweep begins */
+    uint8_t keys[2][16]; /* of SipHash */
+    /* records from here on were never used */
+    uint32_t limits_used, breakers_used, stores_used;
+    uint32_t sweep_page; /* where the master's next sweep begins */
     uint64_t generation;
     /* the time of all workers: written by the master only */
     int64_t offset_ms;    /* wall - monotonic, in force */
@@ -129,6 +131,11 @@ static inline struct mg_limit_record *mg_region_limit(const struct mg_shm *shm, 
 static inline struct mg_breaker_record *mg_region_breaker(const struct mg_shm *shm, uint32_t index)
 {
     return (struct mg_breaker_record *)mg_region_at(shm, shm->head->at_breakers) + index;
+}
+
+static inline struct mg_store_record *mg_region_store(const struct mg_shm *shm, uint32_t index)
+{
+    return (struct mg_store_record *)mg_region_at(shm, shm->head->at_stores) + index;
 }
 
 static inline struct mg_ledger *mg_region_ledger(const struct mg_shm *shm, uint32_t worker)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words by compare-and-swap, and the table of breaker records. Why each memory order is enough
- * stands in the header. */
+/* Words by compare-and-swap, and the tables of breaker and store records. Why each memory order is
+ * enough stands in the header. */
 #include "base/shm_words.h"
 
 #include "base/shm_cells.h"
@@ -109,4 +109,67 @@ bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_k
         __atomic_store_n(&record->used_ms, now_ms, __ATOMIC_RELAXED);
     }
     return true;
+}
+
+/* --- stores ----------------------------------------------------------------------------------- */
+
+/* Order as in fill_breaker. */
+static void fill_store(struct mg_store_record *record, struct mg_cell_key id, mg_str name,
+                       int64_t now_ms)
+{
+    __atomic_store_n(&record->id.hash[0], 0, __ATOMIC_RELEASE);
+    memset((char *)record + sizeof record->id, 0, sizeof *record - sizeof record->id);
+    memcpy(record->name, name.ptr,
+           name.len < sizeof record->name ? name.len : sizeof record->name - 1);
+    record->used_ms = now_ms;
+    record->id.hash[1] = id.hash[1];
+    __atomic_store_n(&record->id.hash[0], id.hash[0], __ATOMIC_RELEASE);
+}
+
+static struct mg_store_record *choose_store(struct mg_shm *shm, struct mg_cell_key id,
+                                            int64_t now_ms)
+{
+    struct mg_shm_head *head = shm->head;
+    struct mg_store_record *old_one = NULL;
+    for (uint32_t i = 0; i < head->stores_used; i++) {
+        struct mg_store_record *record = mg_region_store(shm, i);
+        if (same_id(record->id, id)) {
+            return record;
+        }
+        if (now_ms - record->used_ms > MG_RECORD_UNUSED_MS) {
+            old_one = old_one ? old_one : record;
+        }
+    }
+    return head->stores_used < MG_STORES ? mg_region_store(shm, head->stores_used++) : old_one;
+}
+
+int mg_store_record_open(struct mg_shm *shm, mg_str identity, mg_str name, int64_t now_ms)
+{
+    const struct mg_cell_key id = mg_shm_key(shm, identity);
+    const uint32_t guard = mg_region_open_shard(shm);
+    mg_shard_lock(shm, guard);
+    struct mg_store_record *record = choose_store(shm, id, now_ms);
+    if (record && same_id(record->id, id)) {
+        record->used_ms = now_ms > record->used_ms ? now_ms : record->used_ms;
+    } else if (record) {
+        fill_store(record, id, name, now_ms);
+    }
+    mg_shard_unlock(shm, guard);
+    return record ? (int)(record - mg_region_store(shm, 0)) : MG_EFULL;
+}
+
+struct mg_store_record *mg_store_record(struct mg_shm *shm, uint32_t index)
+{
+    if (index >= shm->head->stores_used) {
+        return NULL;
+    }
+    struct mg_store_record *record = mg_region_store(shm, index);
+    return record->id.hash[0] != 0 ? record : NULL;
+}
+
+void mg_store_record_used(struct mg_store_record *record, int64_t now_ms)
+{
+    if (now_ms - record->used_ms > USED_MS) {
+        __atomic_store_n(&record->used_ms, now_ms, __ATOMIC_RELAXED);
+    }
 }

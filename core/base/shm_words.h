@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Words of 64 bits that all workers share, changed one at a time by compare-and-swap, and the
- * records of circuit breakers, which are made of them. What the words mean is model/breaker's
- * affair.
+ * records of circuit breakers and of stores, which are made of them. What the words mean is the
+ * affair of model/breaker and net/redis_breaker.
  *
  * Memory order: each word says all there is to say about itself (a tag inside tells which epoch and
  * which bucket its count belongs to), and no reader concludes from one word that another has been
@@ -26,6 +26,14 @@ bool mg_word_swap(uint64_t *word, uint64_t *expected, uint64_t value);
 void mg_word_add(uint64_t *word, uint64_t n);
 /* Sets or clears one bit. */
 void mg_word_bit(uint64_t *word, unsigned bit, bool on);
+
+/* Finds or makes the store with that identity; name: what people call it. Its index, or MG_EFULL. A
+ * record that nobody has used for an hour may be given to another. */
+int mg_store_record_open(struct mg_shm *shm, mg_str identity, mg_str name, int64_t now_ms);
+/* NULL: there is no store at that index (0 .. MG_STORES - 1). */
+struct mg_store_record *mg_store_record(struct mg_shm *shm, uint32_t index);
+/* Notes that it is in use; now and then is enough. */
+void mg_store_record_used(struct mg_store_record *record, int64_t now_ms);
 
 /* Finds or makes the breaker with that name; its index, or MG_EFULL. A record that nobody has used
  * for an hour may be given to another. */

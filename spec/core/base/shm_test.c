@@ -5,6 +5,8 @@
 
 #include "base/shm_region.h"
 
+#include "base/shm_words.h"
+
 #include "support/workers.h"
 
 #include <fcntl.h>
@@ -267,6 +269,26 @@ static void a_jump_that_goes_back_is_never_followed(void **state)
     assert_int_equal(wall_at(shm, 120000), 9120000);
 }
 
+static void a_store_is_found_by_its_identity(void **state)
+{
+    struct mg_shm *shm = *state;
+    char identity[16];
+    const int first = mg_store_record_open(shm, MG_STR("main 127.0.0.1"), MG_STR("main"), 1000);
+    assert_int_equal(mg_store_record_open(shm, MG_STR("main 127.0.0.1"), MG_STR("main"), 2000),
+                     first);
+    assert_string_equal(mg_store_record(shm, (uint32_t)first)->name, "main");
+    for (int i = 1; i < MG_STORES; i++) {
+        snprintf(identity, sizeof identity, "other %d", i);
+        assert_true(mg_store_record_open(shm, mg_str_from(identity), MG_STR("x"), 2000) > first);
+    }
+    assert_int_equal(mg_store_record_open(shm, MG_STR("one more"), MG_STR("x"), 3000), MG_EFULL);
+    mg_store_record_used(mg_store_record(shm, (uint32_t)first), 100000);
+    /* an hour later the unused ones are free, the first is not */
+    assert_true(mg_store_record_open(shm, MG_STR("one more"), MG_STR("x"), 3700000) > first);
+    assert_string_equal(mg_store_record(shm, (uint32_t)first)->name, "main");
+    assert_null(mg_store_record(shm, MG_STORES));
+}
+
 int main(void)
 {
 #define WITH_REGION(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -281,6 +303,7 @@ int main(void)
         WITH_REGION(a_dead_worker_leaves_its_counters_and_its_last_words),
         WITH_REGION(long_texts_are_cut_to_their_places),
         WITH_REGION(a_published_generation_is_seen),
+        WITH_REGION(a_store_is_found_by_its_identity),
         WITH_REGION(small_steps_of_the_clock_are_followed_at_once),
         WITH_REGION(a_jump_is_followed_after_it_has_held_for_a_minute),
         WITH_REGION(a_jump_that_goes_back_is_never_followed),
