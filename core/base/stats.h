@@ -102,6 +102,12 @@
     X(BREAKER_SHADOW_REJECTED, "breaker_shadow_rejected", false, "would have been rejected")       \
     X(BREAKER_TRANSITIONS, "breaker_transitions", false, "changes of a breaker's state")           \
     X(BREAKER_STALE, "breaker_stale_results", false, "results of an earlier state")                \
+    /* Redis */                                                                                    \
+    X(REDIS_COMMANDS, "redis_commands", false, "commands to Redis that are over")                  \
+    X(REDIS_FAILURES, "redis_failures", false, "of them without a reply, or with an error")        \
+    X(REDIS_CONNECTS, "redis_connects", false, "connections to Redis begun")                       \
+    X(REDIS_CONNECTIONS, "redis_connections", true, "connections to Redis open")                   \
+    X(REDIS_OPENED, "redis_breaker_opened", false, "times a Redis was given up for a while")       \
     /* logs */                                                                                     \
     X(LOG_WRITTEN, "log_lines_written", false, "access-log lines written")                         \
     X(LOG_DROPPED, "log_lines_dropped", false, "access-log lines lost")                            \

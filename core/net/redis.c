@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands from send to reply:
+ *
+ *     send -> [waiting] -> on a connection -> deliver -> finish
+ *                ^                              |
+ *                '--- NOSCRIPT, MOVED, ... -----'
+ */
+#include "net/redis.h"
+
+#include "net/redis_single.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct mg_redis_set {
+    struct mg_redis_parts parts;
+    struct mg_redis_scripts scripts;
+    struct mg_link instances; /* struct mg_redis */
+};
+
+/* --- the set ---------------------------------------------------------------------------------- */
+
+struct mg_redis_set *mg_redis_set_open(const struct mg_redis_parts *parts)
+{
+    struct mg_redis_set *set = calloc(1, sizeof *set);
+    mg_require(set != NULL);
+    set->parts = *parts;
+    mg_redis_scripts_init(&set->scripts);
+    mg_link_init(&set->instances);
+    return set;
+}
+
+void mg_redis_set_close(struct mg_redis_set *set)
+{
+    while (!mg_list_empty(&set->instances)) {
+        mg_redis_instance_close(MG_CONTAINER(set->instances.next, struct mg_redis, link));
+    }
+    mg_redis_scripts_deinit(&set->scripts);
+    free(set);
+}
+
+struct mg_redis_scripts *mg_redis_scripts(struct mg_redis_set *set)
+{
+    return &set->scripts;
+}
+
+static const struct mg_redis_ops *ops_of(enum mg_redis_topology topology)
+{
+    (void)topology;
+    return &mg_redis_single_ops;
+}
+
+struct mg_redis *mg_redis_hold(struct mg_redis_set *set, const struct mg_redis_options *options)
+{
+    for (struct mg_link *at = set->instances.next; at != &set->instances; at = at->next) {
+        struct mg_redis *redis = MG_CONTAINER(at, struct mg_redis, link);
+        if (mg_redis_options_equal(redis->options, options)) {
+            redis->references++;
+            return redis;
+        }
+    }
+    struct mg_redis *redis =
+        mg_redis_instance_new(&set->parts, &set->scripts, options, ops_of(options->topology));
+    mg_list_append(&set->instances, &redis->link);
+    return redis;
+}
+
+void mg_redis_release(struct mg_redis *redis)
+{
+    mg_redis_instance_release(redis);
+}
+
+/* --- replies ---------------------------------------------------------------------------------- */
+
+/* Sent once more, or what that fails with; then the first reply counts. */
+static bool send_again(struct mg_redis_command *command, struct mg_redis_connection *connection)
+{
+    return mg_redis_connection_send(connection, command) == MG_REDIS_OK;
+}
+
+static bool follow(struct mg_redis_command *command, struct mg_redis_connection *connection,
+                   enum mg_redis_result result)
+{
+    if (result == MG_REDIS_NOSCRIPT && command->script && !command->has_been_eval) {
+        mg_redis_command_use_source(command);
+        return send_again(command, connection);
+    }
+    return false;
+}
+
+static void deliver(struct mg_redis_command *command, struct mg_redis_connection *connection,
+                    enum mg_redis_result result, struct mg_resp_reply *reply)
+{
+    struct mg_redis *redis = command->redis;
+    if (reply && result != MG_REDIS_OK && follow(command, connection, result)) {
+        mg_redis_breaker_count(&redis->breaker, result);
+        return;
+    }
+    /* A lost connection has been noted as one failure, however many commands were on it. */
+    const bool is_news = reply && (result == MG_REDIS_OK || mg_redis_result_is_illness(result));
+    const bool is_stale = result == MG_REDIS_READONLY || result == MG_REDIS_MOVED;
+    redis->references++;
+    mg_redis_instance_finish(command, result, reply);
+    if (is_news) {
+        mg_redis_instance_note(redis, result);
+    }
+    if (is_stale && !redis->is_open && !redis->closed) {
+        redis->ops->on_stale(redis);
+    }
+    mg_redis_instance_release(redis);
+}
+
+static void on_timeout(struct mg_deadline *deadline)
+{
+    struct mg_redis_command *command = MG_CONTAINER(deadline, struct mg_redis_command, deadline);
+    struct mg_redis *redis = command->redis;
+    if (command->connection) {
+        mg_redis_connection_abandon(command->connection, command);
+    }
+    redis->references++;
+    mg_redis_instance_finish(command, MG_REDIS_TIMEOUT, NULL);
+    mg_redis_instance_note(redis, MG_REDIS_TIMEOUT);
+    mg_redis_instance_release(redis);
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+static int set_words(struct mg_redis_command *command, const struct mg_redis_ask *ask)
+{
+    const struct mg_redis_words words = {.items = ask->words, .count = ask->count};
+    if (!ask->script) {
+        return mg_redis_command_set(command, &words, 1);
+    }
+    char number[16];
+    const int length = snprintf(number, sizeof number, "%u", ask->key_count);
+    const mg_str prefix[] = {MG_STR("EVALSHA"), mg_str_make(ask->script->sha1, MG_REDIS_SHA1_CHARS),
+                             mg_str_make(number, (size_t)length)};
+    const struct mg_redis_words groups[] = {
+        {.items = prefix, .count = 3}, {.items = ask->keys, .count = ask->key_count}, words};
+    return mg_redis_command_set(command, groups, 3);
+}
+
+static void arm(struct mg_redis *redis, struct mg_redis_command *command, uint64_t timeout_ms)
+{
+    struct mg_loop *loop = redis->parts->loop;
+    struct mg_deadline_class *class =
+        timeout_ms == 0 ? redis->timeout_class : mg_deadlines_class(&loop->deadlines, timeout_ms);
+    mg_deadline_init(&command->deadline);
+    mg_deadline_arm(class, &command->deadline, on_timeout, mg_loop_now_ms(loop));
+}
+
+enum mg_redis_result mg_redis_send(struct mg_redis *redis, struct mg_redis_command *command,
+                                   const struct mg_redis_ask *ask)
+{
+    mg_require(command->redis == NULL);
+    enum mg_redis_result result = mg_redis_instance_admit(redis);
+    if (result == MG_REDIS_OK) {
+        command->script = ask->script;
+        result = set_words(command, ask) ? MG_REDIS_INVALID : MG_REDIS_OK;
+    }
+    if (result) {
+        mg_redis_breaker_count(&redis->breaker, result);
+        return result;
+    }
+    command->deliver = deliver;
+    command->redis = redis;
+    command->connection = NULL;
+    command->slot = -1;
+    command->moves = 0;
+    command->has_been_eval = command->has_waited = command->asking = false;
+    mg_link_init(&command->link);
+    result = mg_redis_instance_route(redis, command);
+    if (result) {
+        command->redis = NULL;
+        mg_redis_command_clear(command);
+        mg_redis_breaker_count(&redis->breaker, result);
+        return result;
+    }
+    redis->pending++;
+    arm(redis, command, ask->timeout_ms);
+    return MG_REDIS_OK;
+}
+
+void mg_redis_cancel(struct mg_redis_command *command)
+{
+    struct mg_redis *redis = command->redis;
+    if (!redis) {
+        return;
+    }
+    if (command->connection) {
+        mg_redis_connection_abandon(command->connection, command);
+    }
+    mg_deadline_cancel(&command->deadline);
+    mg_link_remove(&command->link);
+    mg_redis_command_clear(command);
+    command->redis = NULL;
+    redis->pending--;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Life, breaker and waiting commands of an instance. Functions that tell a command's owner may lose
+ * the instance: they are called last, or while a reference is held.
+ */
+#include "net/redis_instance.h"
+
+#include "base/shm_words.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LATE_MS 1000       /* a connection ends when its oldest reply is so late */
+#define WATCH_MS 5         /* how soon a worker whose commands wait sees another's opening */
+#define PROBE_SPREAD_MS 20 /* workers do not all look at the same time */
+#define IDENTITY_BYTES (64UL * 1024)
+
+static uint64_t now_ms(const struct mg_redis *redis)
+{
+    return mg_loop_now_ms(redis->parts->loop);
+}
+
+/* xorshift32 */
+static uint32_t next_random(struct mg_redis *redis)
+{
+    redis->random |= redis->random == 0;
+    redis->random ^= redis->random << 13;
+    redis->random ^= redis->random >> 17;
+    redis->random ^= redis->random << 5;
+    return redis->random;
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+void mg_redis_instance_finish(struct mg_redis_command *command, enum mg_redis_result result,
+                              struct mg_resp_reply *reply)
+{
+    struct mg_redis *redis = command->redis;
+    command->redis = NULL;
+    mg_deadline_cancel(&command->deadline);
+    mg_link_remove(&command->link);
+    redis->pending--;
+    mg_redis_breaker_count(&redis->breaker, result);
+    if (redis->parts->stats) {
+        mg_stats_add(redis->parts->stats, MG_STAT_REDIS_COMMANDS, 1);
+        mg_stats_add(redis->parts->stats, MG_STAT_REDIS_FAILURES, result != MG_REDIS_OK);
+    }
+    mg_redis_command_clear(command);
+    command->fn(command, result, reply);
+}
+
+enum mg_redis_result mg_redis_instance_route(struct mg_redis *redis,
+                                             struct mg_redis_command *command)
+{
+    struct mg_redis_node *node = redis->ops->node_of(redis, command->slot);
+    struct mg_redis_connection *connection = node ? mg_redis_node_pick(node) : NULL;
+    if (connection) {
+        return mg_redis_connection_send(connection, command);
+    }
+    if (redis->ops->is_searching(redis) || (node && mg_redis_node_is_opening(node))) {
+        mg_list_append(&redis->waiting, &command->link);
+        return MG_REDIS_OK;
+    }
+    return node ? mg_redis_node_failure(node) : MG_REDIS_REFUSED;
+}
+
+/* Tries all that wait once more, in their order. */
+static void route_waiting(struct mg_redis *redis)
+{
+    struct mg_link now;
+    if (mg_list_empty(&redis->waiting)) {
+        return;
+    }
+    now = redis->waiting; /* the ring moves to a head of our own */
+    now.next->prev = now.prev->next = &now;
+    mg_link_init(&redis->waiting);
+    redis->references++;
+    while (!mg_list_empty(&now)) {
+        struct mg_redis_command *command = MG_CONTAINER(now.next, struct mg_redis_command, link);
+        mg_link_remove(&command->link);
+        const enum mg_redis_result result = mg_redis_instance_route(redis, command);
+        if (result) {
+            mg_redis_instance_finish(command, result, NULL);
+        }
+    }
+    mg_redis_instance_release(redis);
+}
+
+static void fail_waiting(struct mg_redis *redis, enum mg_redis_result result)
+{
+    redis->references++;
+    while (!mg_list_empty(&redis->waiting)) {
+        struct mg_redis_command *command =
+            MG_CONTAINER(redis->waiting.next, struct mg_redis_command, link);
+        mg_redis_instance_finish(command, result, NULL);
+    }
+    mg_redis_instance_release(redis);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+
+static void on_node_up(void *context, struct mg_redis_node *node)
+{
+    struct mg_redis *redis = context;
+    redis->ops->on_up(redis, node);
+}
+
+static void complain(struct mg_redis *redis, enum mg_redis_result result, mg_str text)
+{
+    if (!redis->has_complained) {
+        redis->has_complained = true;
+        char quoted[256];
+        mg_log_write(redis->parts->log, MG_LOG_WARN, "redis",
+                     "no connection to \"%.*s\" reason=%s error=%s",
+                     MG_STR_ARG(redis->options->name), mg_redis_result_word(result),
+                     mg_log_quote(quoted, sizeof quoted, text));
+    }
+}
+
+static void on_node_down(void *context, struct mg_redis_node *node, bool was_up,
+                         enum mg_redis_result result, mg_str text)
+{
+    struct mg_redis *redis = context;
+    (void)was_up;
+    redis->references++;
+    mg_redis_instance_failed(redis, result, text);
+    if (!redis->is_open && !redis->closed) {
+        redis->ops->on_down(redis, node);
+        route_waiting(redis);
+    }
+    mg_redis_instance_release(redis);
+}
+
+static const struct mg_redis_node_handler node_handler = {.on_up = on_node_up,
+                                                          .on_down = on_node_down};
+
+struct mg_redis_node *mg_redis_instance_add_node(struct mg_redis *redis, mg_str host, uint16_t port)
+{
+    const struct mg_redis_options *options = redis->options;
+    const struct mg_redis_node_settings settings = {
+        .options = {.loop = redis->parts->loop,
+                    .dns = redis->parts->dns,
+                    .host = host,
+                    .port = port,
+                    .username = options->username,
+                    .password = options->password,
+                    .database = options->database,
+                    .must_be_master = options->topology == MG_REDIS_SENTINEL,
+                    .connect_timeout_ms = options->connect_timeout_ms,
+                    .late_ms = LATE_MS,
+                    .scripts = redis->scripts},
+        .connections = options->connections,
+        .stats = redis->parts->stats};
+    struct mg_redis_node *node = mg_redis_node_new(&settings, &node_handler, redis);
+    mg_list_append(&redis->nodes, mg_redis_node_link(node));
+    return node;
+}
+
+void mg_redis_instance_drop_node(struct mg_redis *redis, struct mg_redis_node *node,
+                                 enum mg_redis_result result)
+{
+    if (redis->master == node) {
+        redis->master = NULL;
+    }
+    mg_link_remove(mg_redis_node_link(node));
+    mg_redis_node_close(node, result);
+}
+
+void mg_redis_instance_connect(struct mg_redis *redis, struct mg_redis_node *node)
+{
+    if (redis->probing) {
+        mg_redis_node_try(node);
+    } else {
+        mg_redis_node_start(node);
+    }
+}
+
+static void drop_all_nodes(struct mg_redis *redis, enum mg_redis_result result)
+{
+    redis->ops->stop(redis);
+    while (!mg_list_empty(&redis->nodes)) {
+        mg_redis_instance_drop_node(redis, mg_redis_node_from_link(redis->nodes.next), result);
+    }
+}
+
+/* --- the breaker ------------------------------------------------------------------------------ */
+
+static void look_later(struct mg_redis *redis);
+
+/* The breaker is open: nobody waits any longer, and the store is left alone. */
+static void go_open(struct mg_redis *redis)
+{
+    if (redis->is_open || redis->closed) {
+        return;
+    }
+    redis->is_open = true;
+    redis->references++;
+    drop_all_nodes(redis, MG_REDIS_OPEN);
+    fail_waiting(redis, MG_REDIS_OPEN);
+    look_later(redis);
+    mg_redis_instance_release(redis);
+}
+
+/* It is closed again, by us or another worker. */
+static void go_on(struct mg_redis *redis)
+{
+    redis->is_open = redis->probing = redis->has_complained = false;
+    mg_deadline_cancel(&redis->probe);
+}
+
+static void on_look(struct mg_deadline *deadline)
+{
+    struct mg_redis *redis = MG_CONTAINER(deadline, struct mg_redis, probe);
+    const uint64_t lease_ms = 2 * redis->options->connect_timeout_ms + redis->options->timeout_ms;
+    if (redis->probing) { /* it takes too long: another worker may try */
+        redis->probing = false;
+        drop_all_nodes(redis, MG_REDIS_OPEN);
+    }
+    if (!mg_redis_breaker_is_open(&redis->breaker)) {
+        go_on(redis);
+        redis->ops->start(redis);
+        return;
+    }
+    redis->probing = mg_redis_breaker_probe(&redis->breaker, now_ms(redis), lease_ms, false);
+    look_later(redis);
+    if (redis->probing) {
+        redis->ops->start(redis);
+    }
+}
+
+static void look_later(struct mg_redis *redis)
+{
+    const uint64_t at_ms = mg_redis_breaker_probe_at(&redis->breaker);
+    const uint64_t soon_ms = now_ms(redis) + 1;
+    mg_deadline_arm_at(&redis->parts->loop->deadlines, &redis->probe, on_look,
+                       (at_ms > soon_ms ? at_ms : soon_ms) + next_random(redis) % PROBE_SPREAD_MS);
+}
+
+void mg_redis_instance_probe_early(struct mg_redis *redis)
+{
+    const uint64_t lease_ms = 2 * redis->options->connect_timeout_ms + redis->options->timeout_ms;
+    if (redis->is_open && !redis->probing && !redis->closed &&
+        mg_redis_breaker_probe(&redis->breaker, now_ms(redis), lease_ms, true)) {
+        redis->probing = true;
+        look_later(redis);
+        redis->ops->start(redis);
+    }
+}
+
+static void on_watch(struct mg_deadline *deadline);
+
+/* While commands wait, another worker's opening is looked for. */
+static void watch(struct mg_redis *redis)
+{
+    if (!mg_deadline_armed(&redis->watch)) {
+        mg_deadline_arm(mg_deadlines_class(&redis->parts->loop->deadlines, WATCH_MS), &redis->watch,
+                        on_watch, now_ms(redis));
+    }
+}
+
+static void on_watch(struct mg_deadline *deadline)
+{
+    struct mg_redis *redis = MG_CONTAINER(deadline, struct mg_redis, watch);
+    if (mg_redis_breaker_is_open(&redis->breaker)) {
+        go_open(redis);
+    } else if (redis->pending > 0) {
+        watch(redis);
+    }
+}
+
+static void on_news(struct mg_loop_flush *news)
+{
+    struct mg_redis *redis = MG_CONTAINER(news, struct mg_redis, news);
+    if (mg_redis_breaker_is_open(&redis->breaker)) {
+        go_open(redis);
+    }
+}
+
+/* Commands come from Lua, where nobody may be told anything: what is found here is acted on when
+ * the turn ends. */
+enum mg_redis_result mg_redis_instance_admit(struct mg_redis *redis)
+{
+    if (redis->closed) {
+        return MG_REDIS_REFUSED;
+    }
+    if (mg_redis_breaker_is_open(&redis->breaker)) {
+        if (!redis->is_open) {
+            mg_loop_flush_later(redis->parts->loop, &redis->news);
+        }
+        return MG_REDIS_OPEN;
+    }
+    if (redis->is_open) {
+        go_on(redis);
+        redis->ops->start(redis);
+    }
+    if (redis->pending >= redis->options->max_pending) {
+        return MG_REDIS_OVERLOAD;
+    }
+    mg_store_record_used(redis->breaker.record, (int64_t)now_ms(redis));
+    watch(redis);
+    return MG_REDIS_OK;
+}
+
+static void tell_opened(struct mg_redis *redis, enum mg_redis_result result)
+{
+    redis->opened_ms = now_ms(redis);
+    mg_log_write(redis->parts->log, MG_LOG_WARN, "redis",
+                 "\"%.*s\" is not asked for now, it fails reason=%s",
+                 MG_STR_ARG(redis->options->name), mg_redis_result_word(result));
+    if (redis->parts->stats) {
+        mg_stats_add(redis->parts->stats, MG_STAT_REDIS_OPENED, 1);
+    }
+}
+
+void mg_redis_instance_note(struct mg_redis *redis, enum mg_redis_result result)
+{
+    if (result == MG_REDIS_OK) {
+        mg_redis_breaker_success(&redis->breaker);
+        return;
+    }
+    if (mg_redis_breaker_failure(&redis->breaker, now_ms(redis), next_random(redis), result)) {
+        tell_opened(redis, result);
+    }
+    if (mg_redis_breaker_is_open(&redis->breaker)) {
+        go_open(redis);
+    }
+}
+
+void mg_redis_instance_ready(struct mg_redis *redis)
+{
+    if (redis->probing) {
+        mg_redis_breaker_probed(&redis->breaker, now_ms(redis), next_random(redis), true,
+                                MG_REDIS_OK);
+        mg_log_write(redis->parts->log, MG_LOG_NOTICE, "redis", "\"%.*s\" answers again",
+                     MG_STR_ARG(redis->options->name));
+        go_on(redis);
+        for (struct mg_link *at = redis->nodes.next; at != &redis->nodes; at = at->next) {
+            mg_redis_node_start(mg_redis_node_from_link(at));
+        }
+    }
+    redis->has_complained = false;
+    route_waiting(redis);
+}
+
+void mg_redis_instance_failed(struct mg_redis *redis, enum mg_redis_result result, mg_str text)
+{
+    complain(redis, result, text);
+    if (redis->probing) {
+        redis->probing = false;
+        mg_redis_breaker_probed(&redis->breaker, now_ms(redis), next_random(redis), false, result);
+        drop_all_nodes(redis, MG_REDIS_OPEN);
+        look_later(redis);
+        return;
+    }
+    mg_redis_instance_note(redis, result);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void find_record(struct mg_redis *redis)
+{
+    const struct mg_redis_parts *parts = redis->parts;
+    struct mg_buf identity;
+    mg_buf_init(&identity, IDENTITY_BYTES);
+    int index = -1;
+    if (parts->shm && mg_redis_options_identity(redis->options, &identity) == 0) {
+        index = mg_store_record_open(parts->shm, mg_buf_view(&identity), redis->options->name,
+                                     (int64_t)now_ms(redis));
+    }
+    redis->breaker.record =
+        index >= 0 ? mg_store_record(parts->shm, (uint32_t)index) : &redis->own_record;
+    redis->breaker.rule = redis->options->breaker;
+    mg_buf_deinit(&identity);
+}
+
+struct mg_redis *mg_redis_instance_new(const struct mg_redis_parts *parts,
+                                       const struct mg_redis_scripts *scripts,
+                                       const struct mg_redis_options *options,
+                                       const struct mg_redis_ops *ops)
+{
+    struct mg_redis *redis = NULL;
+    /* its record is aligned to a cache line */
+    mg_require(posix_memalign((void **)&redis, 64, sizeof *redis) == 0);
+    memset(redis, 0, sizeof *redis);
+    redis->references = 1;
+    redis->parts = parts;
+    redis->scripts = scripts;
+    redis->ops = ops;
+    redis->options = mg_redis_options_copy(options);
+    redis->timeout_class = mg_deadlines_class(&parts->loop->deadlines, options->timeout_ms);
+    redis->random =
+        (uint32_t)mg_clock_precise_us(&parts->loop->clock) * 2654435761U + (uint32_t)getpid();
+    redis->news.fn = on_news;
+    mg_link_init(&redis->link);
+    mg_link_init(&redis->nodes);
+    mg_link_init(&redis->waiting);
+    mg_link_init(&redis->news.link);
+    mg_deadline_init(&redis->watch);
+    mg_deadline_init(&redis->probe);
+    find_record(redis);
+    if (mg_redis_breaker_is_open(&redis->breaker)) {
+        redis->is_open = true;
+        look_later(redis);
+    } else {
+        ops->start(redis);
+    }
+    return redis;
+}
+
+void mg_redis_instance_close(struct mg_redis *redis)
+{
+    if (redis->closed) {
+        return;
+    }
+    redis->closed = true;
+    redis->references++;
+    mg_link_remove(&redis->link);
+    mg_link_remove(&redis->news.link);
+    mg_deadline_cancel(&redis->watch);
+    mg_deadline_cancel(&redis->probe);
+    drop_all_nodes(redis, MG_REDIS_REFUSED);
+    fail_waiting(redis, MG_REDIS_REFUSED);
+    mg_redis_instance_release(redis);
+}
+
+void mg_redis_instance_release(struct mg_redis *redis)
+{
+    mg_require(redis->references > 0);
+    if (redis->references == 1) {
+        mg_redis_instance_close(redis);
+    }
+    if (--redis->references == 0) {
+        mg_redis_options_free(redis->options);
+        free(redis);
+    }
+}

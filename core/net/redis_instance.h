@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of an instance share: its life, its breaker, its nodes and the commands that wait
+ * for a connection. Private to net/redis*; redis.h is the way in.
+ *
+ * How the servers are found is the affair of a topology (struct mg_redis_ops): it makes nodes, says
+ * which one a command goes to, and tells when there is something to send to.
+ *
+ *     CONNECTING ──a node is up──► READY ──breaker opens──► OPEN ──probe succeeds──► READY
+ *         └───────────────────── breaker opens ──────────────┘
+ */
+#pragma once
+
+#include "base/log.h"
+#include "base/stats.h"
+#include "net/redis_node.h"
+#include "net/redis_options.h"
+
+struct mg_shm;
+struct mg_redis_slots;
+struct mg_redis_sentinels;
+
+/* What the instances of a worker stand on; outlives them. */
+struct mg_redis_parts {
+    struct mg_loop *loop;
+    struct mg_dns *dns;
+    struct mg_shm *shm;     /* breakers common to all workers; NULL: of this process alone */
+    struct mg_stats *stats; /* may be NULL */
+    struct mg_log *log;     /* may be NULL */
+};
+
+struct mg_redis_ops {
+    /* Begins to connect, from nothing. redis->probing: one connection is enough. */
+    void (*start)(struct mg_redis *redis);
+    /* Gives up what is under way; the nodes are closed after it. */
+    void (*stop)(struct mg_redis *redis);
+    /* Where the command goes; NULL: not known. Also for slot -1, any. */
+    struct mg_redis_node *(*node_of)(struct mg_redis *redis, int32_t slot);
+    /* The node has a new connection; if with that the instance can serve, calls
+     * mg_redis_instance_ready. */
+    void (*on_up)(struct mg_redis *redis, struct mg_redis_node *node);
+    /* A connection of the node ended or could not be made, and the breaker has been told. */
+    void (*on_down)(struct mg_redis *redis, struct mg_redis_node *node);
+    /* node_of may know more, soon. */
+    bool (*is_searching)(const struct mg_redis *redis);
+    /* A server said READONLY, or MOVED: what we know of the servers is old. */
+    void (*on_stale)(struct mg_redis *redis);
+};
+
+struct mg_redis {
+    struct mg_link link; /* in the set */
+    uint32_t references;
+    const struct mg_redis_parts *parts;
+    const struct mg_redis_scripts *scripts;
+    const struct mg_redis_ops *ops;
+    struct mg_redis_options *options;
+    struct mg_redis_breaker breaker;
+    struct mg_store_record own_record; /* without shared memory */
+    struct mg_deadline_class *timeout_class;
+    struct mg_link nodes;         /* struct mg_redis_node */
+    struct mg_redis_node *master; /* SINGLE, SENTINEL; NULL: not known */
+    struct mg_redis_slots *slots; /* CLUSTER */
+    struct mg_redis_sentinels *sentinels;
+    struct mg_link waiting; /* struct mg_redis_command without a connection */
+    uint32_t pending;       /* commands not answered yet */
+    bool is_open;           /* we know that the breaker is open, and hold no connections */
+    bool probing;           /* this worker looks whether the store is back */
+    bool closed;            /* for good */
+    bool has_complained;    /* of a connection that cannot be made */
+    uint64_t opened_ms;
+    struct mg_deadline watch;  /* of the breaker, while commands are pending */
+    struct mg_deadline probe;  /* when to look next */
+    struct mg_loop_flush news; /* the breaker was found open or closed */
+    uint32_t random;
+};
+
+struct mg_redis *mg_redis_instance_new(const struct mg_redis_parts *parts,
+                                       const struct mg_redis_scripts *scripts,
+                                       const struct mg_redis_options *options,
+                                       const struct mg_redis_ops *ops);
+/* Frees it with the last reference; commands under way are told REFUSED. */
+void mg_redis_instance_release(struct mg_redis *redis);
+/* Closes everything; it stays, refusing, until the last reference is given back. */
+void mg_redis_instance_close(struct mg_redis *redis);
+
+/* --- for the topologies --- */
+
+struct mg_redis_node *mg_redis_instance_add_node(struct mg_redis *redis, mg_str host,
+                                                 uint16_t port);
+/* Its commands are told that result. */
+void mg_redis_instance_drop_node(struct mg_redis *redis, struct mg_redis_node *node,
+                                 enum mg_redis_result result);
+/* Connects as the moment asks for: all connections, or one in a probe. */
+void mg_redis_instance_connect(struct mg_redis *redis, struct mg_redis_node *node);
+/* Commands can be sent: ends a probe, sends what waits. */
+void mg_redis_instance_ready(struct mg_redis *redis);
+/* Starting (or the probe) has failed: counts for the breaker; what waits fails with result unless
+ * something else is under way. */
+void mg_redis_instance_failed(struct mg_redis *redis, enum mg_redis_result result, mg_str text);
+/* There is news that makes a probe worth while before its time. */
+void mg_redis_instance_probe_early(struct mg_redis *redis);
+
+/* --- for commands --- */
+
+/* May commands be sent now? OK, OPEN, OVERLOAD or REFUSED. */
+enum mg_redis_result mg_redis_instance_admit(struct mg_redis *redis);
+/* Sends the command or lets it wait; else what it fails with. */
+MG_NODISCARD enum mg_redis_result mg_redis_instance_route(struct mg_redis *redis,
+                                                          struct mg_redis_command *command);
+/* The store answered, or failed with an illness. */
+void mg_redis_instance_note(struct mg_redis *redis, enum mg_redis_result result);
+/* The command is over: forgets it and tells its owner. May free the instance. */
+void mg_redis_instance_finish(struct mg_redis_command *command, enum mg_redis_result result,
+                              struct mg_resp_reply *reply);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options: copied, compared, named. All texts of a copy lie in the same block, so that freeing
+ * wipes them together. */
+#include "net/redis_options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TEXTS 6
+
+static void texts_of(struct mg_redis_options *options, mg_str *texts[TEXTS])
+{
+    texts[0] = &options->name;
+    texts[1] = &options->master;
+    texts[2] = &options->sentinel_username;
+    texts[3] = &options->sentinel_password;
+    texts[4] = &options->username;
+    texts[5] = &options->password;
+}
+
+static size_t bytes_of(struct mg_redis_options *options)
+{
+    mg_str *texts[TEXTS];
+    size_t bytes = sizeof *options + options->node_count * sizeof *options->nodes;
+    texts_of(options, texts);
+    for (size_t i = 0; i < TEXTS; i++) {
+        bytes += texts[i]->len;
+    }
+    for (uint32_t i = 0; i < options->node_count; i++) {
+        bytes += options->nodes[i].host.len;
+    }
+    return bytes;
+}
+
+/* Moves the view to its copy at *at. */
+static void place_text(mg_str *text, char **at)
+{
+    if (text->len > 0) {
+        memcpy(*at, text->ptr, text->len);
+    }
+    text->ptr = *at;
+    *at += text->len;
+}
+
+struct mg_redis_options *mg_redis_options_copy(const struct mg_redis_options *options)
+{
+    struct mg_redis_options shallow = *options;
+    struct mg_redis_options *copy = malloc(bytes_of(&shallow));
+    mg_require(copy != NULL);
+    *copy = shallow;
+    copy->nodes = (struct mg_redis_address *)(copy + 1);
+    memcpy(copy->nodes, options->nodes, options->node_count * sizeof *copy->nodes);
+    char *at = (char *)(copy->nodes + copy->node_count);
+    mg_str *texts[TEXTS];
+    texts_of(copy, texts);
+    for (size_t i = 0; i < TEXTS; i++) {
+        place_text(texts[i], &at);
+    }
+    for (uint32_t i = 0; i < copy->node_count; i++) {
+        place_text(&copy->nodes[i].host, &at);
+    }
+    return copy;
+}
+
+void mg_redis_options_free(struct mg_redis_options *options)
+{
+    if (options) {
+        explicit_bzero(options, bytes_of(options));
+        free(options);
+    }
+}
+
+static bool equal_nodes(const struct mg_redis_options *a, const struct mg_redis_options *b)
+{
+    if (a->node_count != b->node_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->node_count; i++) {
+        if (a->nodes[i].port != b->nodes[i].port ||
+            !mg_str_equal(a->nodes[i].host, b->nodes[i].host)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mg_redis_options_equal(const struct mg_redis_options *a, const struct mg_redis_options *b)
+{
+    struct mg_redis_options left = *a, right = *b;
+    mg_str *left_texts[TEXTS], *right_texts[TEXTS];
+    texts_of(&left, left_texts);
+    texts_of(&right, right_texts);
+    for (size_t i = 0; i < TEXTS; i++) {
+        if (!mg_str_equal(*left_texts[i], *right_texts[i])) {
+            return false;
+        }
+    }
+    return a->topology == b->topology && equal_nodes(a, b) && a->database == b->database &&
+           a->timeout_ms == b->timeout_ms && a->connect_timeout_ms == b->connect_timeout_ms &&
+           a->connections == b->connections && a->max_pending == b->max_pending &&
+           a->breaker.failures == b->breaker.failures &&
+           a->breaker.within_ms == b->breaker.within_ms &&
+           a->breaker.open_ms == b->breaker.open_ms && a->breaker.max_ms == b->breaker.max_ms;
+}
+
+int mg_redis_options_identity(const struct mg_redis_options *options, struct mg_buf *out)
+{
+    char text[512];
+    int length = snprintf(text, sizeof text, "%.*s\n%d %u %.*s", MG_STR_ARG(options->name),
+                          (int)options->topology, options->database, MG_STR_ARG(options->master));
+    int err = mg_buf_append(
+        out, mg_str_make(text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1));
+    for (uint32_t i = 0; !err && i < options->node_count; i++) {
+        const struct mg_redis_address *node = &options->nodes[i];
+        length = snprintf(text, sizeof text, "\n%.*s %u", MG_STR_ARG(node->host), node->port);
+        err = mg_buf_append(out, mg_str_make(text, (size_t)length < sizeof text ? (size_t)length
+                                                                                : sizeof text - 1));
+    }
+    return err;
+}
