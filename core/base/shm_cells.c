@@ -12,6 +12,7 @@
 #include "base/shm_cells.h"
 
 #include "base/hash.h"
+#include "base/shm_limits.h"
 #include "base/shm_region.h"
 
 #include <errno.h>
@@ -111,96 +112,6 @@ void mg_shard_write(struct mg_shm *shm, uint32_t index, struct mg_cell *cell,
     shard->cell = 0;
 }
 
-/* --- records of limits ---------------------------------------------------------------------- */
-
-static void fill_limit(struct mg_limit_record *record, struct mg_cell_key id, mg_str name,
-                       uint32_t max_keys, int64_t now_ms)
-{
-    record->id = (struct mg_cell_key){0}; /* not found by others, if we are killed in between */
-    keep_order();
-    const size_t length = name.len < sizeof record->name ? name.len : sizeof record->name - 1;
-    memset(record->name, 0, sizeof record->name);
-    memcpy(record->name, name.ptr, length);
-    record->max_keys = max_keys;
-    record->used_ms = now_ms;
-    record->live = 0;
-    record->overflowed = 0;
-    record->overflow = (struct mg_cell){0};
-    keep_order();
-    record->id = id;
-}
-
-/* The record with that identity, else one that may be taken for it: the first that was never used,
- * else the first that is long unused. NULL: none. */
-static struct mg_limit_record *choose_limit(struct mg_shm *shm, struct mg_cell_key id,
-                                            int64_t now_ms)
-{
-    struct mg_shm_head *head = shm->head;
-    struct mg_limit_record *old_one = NULL;
-    for (uint32_t i = 0; i < head->limits_used; i++) {
-        struct mg_limit_record *record = mg_region_limit(shm, i);
-        if (same_key(record->id, id)) {
-            return record;
-        }
-        if (record->live == 0 && record->overflow.free_at_ms != MG_CELL_HELD &&
-            now_ms - record->used_ms > MG_RECORD_UNUSED_MS) {
-            old_one = old_one ? old_one : record;
-        }
-    }
-    if (head->limits_used < head->limits) {
-        return mg_region_limit(shm, head->limits_used++);
-    }
-    return old_one;
-}
-
-int mg_limit_record_open(struct mg_shm *shm, struct mg_cell_key id, mg_str name, uint32_t max_keys,
-                         int64_t now_ms)
-{
-    const uint32_t guard = mg_region_open_shard(shm);
-    mg_shard_lock(shm, guard);
-    struct mg_limit_record *record = choose_limit(shm, id, now_ms);
-    if (record && same_key(record->id, id)) {
-        record->max_keys = max_keys;
-        record->used_ms = now_ms > record->used_ms ? now_ms : record->used_ms;
-    } else if (record) {
-        fill_limit(record, id, name, max_keys, now_ms);
-    }
-    mg_shard_unlock(shm, guard);
-    return record ? (int)(record - mg_region_limit(shm, 0)) : MG_EFULL;
-}
-
-bool mg_limit_record_is(const struct mg_shm *shm, uint32_t record, struct mg_cell_key id)
-{
-    return record < shm->head->limits && same_key(mg_region_limit(shm, record)->id, id);
-}
-
-bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_limit_record *out)
-{
-    if (record >= shm->head->limits || mg_region_limit(shm, record)->id.hash[0] == 0) {
-        return false;
-    }
-    *out = *mg_region_limit(shm, record);
-    return true;
-}
-
-/* One more live cell, if the limit may have it. Several workers count at once: relaxed, since the
- * number stands for itself. */
-static bool reserve_live(struct mg_limit_record *record)
-{
-    if (__atomic_add_fetch(&record->live, 1, __ATOMIC_RELAXED) <= record->max_keys) {
-        return true;
-    }
-    __atomic_sub_fetch(&record->live, 1, __ATOMIC_RELAXED);
-    return false;
-}
-
-static void drop_live(struct mg_shm *shm, uint32_t limit)
-{
-    if (limit > 0 && limit <= shm->head->limits) {
-        __atomic_sub_fetch(&mg_region_limit(shm, limit - 1)->live, 1, __ATOMIC_RELAXED);
-    }
-}
-
 /* --- look-up -------------------------------------------------------------------------------- */
 
 struct groups {
@@ -246,7 +157,8 @@ static bool chosen_before(const struct mg_cell_place *places, unsigned count,
 
 /* What a group has for a key: its cell, or how many places are free and the first of them. */
 struct finding {
-    struct mg_cell *cell, *free_cell, *own_free_cell; /* own: expired, of the same limit */
+    struct mg_cell *cell, *free_cell;
+    struct mg_cell *own_free_cell; /* expired, of the same limit and class of networks */
     unsigned free_count;
 };
 
@@ -273,7 +185,8 @@ static void search_group(const struct mg_shm *shm, uint32_t shard, uint32_t grou
         }
         if (is_free(shm, cell, now_ms) && !chosen_before(places, count, cell)) {
             finding->free_cell = finding->free_cell ? finding->free_cell : cell;
-            if (cell->key.hash[0] != 0 && cell->limit == ask->record + 1) {
+            if (cell->key.hash[0] != 0 && cell->limit == ask->record + 1 &&
+                cell->network == ask->network) {
                 finding->own_free_cell = cell;
             }
             finding->free_count++;
@@ -281,15 +194,22 @@ static void search_group(const struct mg_shm *shm, uint32_t shard, uint32_t grou
     }
 }
 
+static void drop_live(struct mg_shm *shm, const struct mg_cell *cell)
+{
+    if (cell->limit > 0 && cell->limit <= shm->head->limits) {
+        mg_limit_live_drop(shm, cell->limit - 1, cell->network);
+    }
+}
+
 /* A free place for a new key that the limit may have, else NULL. A place whose expired cell is the
- * limit's own costs it nothing. */
+ * limit's own, and the class's, costs it nothing. */
 static struct mg_cell *place_for_new(struct mg_shm *shm, struct mg_cell_place *place,
                                      const struct finding *first, const struct finding *second,
                                      int64_t now_ms)
 {
     const struct finding *best = second->free_count > first->free_count ? second : first;
     struct mg_limit_record *record = mg_region_limit(shm, place->record);
-    if (best->free_cell && reserve_live(record)) {
+    if (best->free_cell && mg_limit_live_take(shm, place->record, place->network)) {
         place->reserved = true;
         if (now_ms - record->used_ms > RECORD_USED_MS) {
             __atomic_store_n(&record->used_ms, now_ms, __ATOMIC_RELAXED);
@@ -299,37 +219,79 @@ static struct mg_cell *place_for_new(struct mg_shm *shm, struct mg_cell_place *p
     return first->own_free_cell ? first->own_free_cell : second->own_free_cell;
 }
 
-/* Fills in places[at]; the locks of all home shards are held. */
+/* What both groups of the key in `ask` have. Its home shard is locked. */
+static struct mg_cell *search(const struct mg_shm *shm, const struct mg_cell_ask *ask,
+                              int64_t now_ms, struct finding found[2],
+                              const struct mg_cell_place *places, unsigned count)
+{
+    const struct groups groups = groups_of(shm, ask->key);
+    found[0] = found[1] = (struct finding){0};
+    search_group(shm, groups.shard, groups.first, ask, now_ms, &found[0], places, count);
+    if (!found[0].cell) {
+        search_group(shm, groups.shard, groups.second, ask, now_ms, &found[1], places, count);
+    }
+    return found[0].cell ? found[0].cell : found[1].cell;
+}
+
+/* Fills in places[at]; its home shard is locked. Without a cell: there is none, and no room. */
 static void find_place(struct mg_shm *shm, const struct mg_cell_ask *ask, int64_t now_ms,
                        struct mg_cell_place *places, unsigned at)
 {
-    const struct groups groups = groups_of(shm, ask->key);
     struct mg_cell_place *place = &places[at];
-    struct finding first = {0}, second = {0};
-    search_group(shm, groups.shard, groups.first, ask, now_ms, &first, places, at);
-    if (!first.cell) {
-        search_group(shm, groups.shard, groups.second, ask, now_ms, &second, places, at);
+    struct finding found[2];
+    place->cell = search(shm, ask, now_ms, found, places, at);
+    place->fresh = !place->cell || is_void(shm, place->cell);
+    if (!place->cell && !ask->peek) {
+        place->cell = place_for_new(shm, place, &found[0], &found[1], now_ms);
     }
-    place->cell = first.cell ? first.cell : second.cell;
-    if (place->cell) {
-        place->fresh = is_void(shm, place->cell);
-        return;
-    }
-    place->fresh = true;
-    place->cell = place_for_new(shm, place, &first, &second, now_ms);
+}
+
+/* --- overflow ------------------------------------------------------------------------------- */
+
+/* A request's keys begin with a tag that is not 0. */
+static struct mg_cell_key overflow_key(const struct mg_shm *shm, const struct mg_cell_ask *ask)
+{
+    const char bytes[2] = {0, (char)ask->network};
+    return mg_shm_key_with(shm, mg_region_limit(shm, ask->record)->id,
+                           mg_str_make(bytes, sizeof bytes));
+}
+
+static bool wants_overflow(const struct mg_cell_ask *ask, const struct mg_cell_place *place)
+{
+    return !place->cell && !ask->peek && !ask->own_or_none;
+}
+
+/* The class's cell in the table, whose shard is locked. */
+static void find_overflow(struct mg_shm *shm, const struct mg_cell_ask *ask, uint32_t shard,
+                          int64_t now_ms, struct mg_cell_place *places, unsigned at)
+{
+    struct mg_cell_place *place = &places[at];
+    const struct mg_cell_ask own = {.key = overflow_key(shm, ask), .record = ask->record};
+    struct finding found[2];
+    place->cell = search(shm, &own, now_ms, found, places, at);
+    place->fresh = !place->cell || is_void(shm, place->cell);
     if (!place->cell) {
-        struct mg_limit_record *record = mg_region_limit(shm, ask->record);
-        place->cell = &record->overflow;
-        place->shard = mg_region_spare_shard(shm, ask->record);
-        place->overflow = place->embedded = true;
-        __atomic_add_fetch(&record->overflowed, 1, __ATOMIC_RELAXED);
+        place->cell = found[0].free_cell ? found[0].free_cell : found[1].free_cell;
     }
+    if (place->cell) {
+        place->overflow = true;
+        place->shard = shard;
+        place->key = own.key;
+    }
+}
+
+/* The cell in the record, whose shard is still to be locked. */
+static void use_embedded(struct mg_shm *shm, struct mg_cell_place *place)
+{
+    place->cell = &mg_region_limit(shm, place->record)->overflow;
+    place->shard = mg_region_spare_shard(shm, place->record);
+    place->overflow = place->embedded = true;
 }
 
 /* --- a decision's locks --------------------------------------------------------------------- */
 
 struct shard_set {
-    uint32_t index[2 * MG_CELLS_AT_ONCE];
+    uint32_t index[3 * MG_CELLS_AT_ONCE];
     unsigned count;
 };
 
@@ -355,42 +317,88 @@ static void lock_set(struct mg_shm *shm, const struct shard_set *set)
     }
 }
 
-/* The overflow cells' locks come last: their shards have the highest indexes. */
-static void lock_overflows(struct mg_shm *shm, struct mg_cell_place *places, unsigned count)
+/* The embedded cells' locks come last: their shards have the highest indexes. */
+static void lock_embedded(struct mg_shm *shm, struct mg_cell_place *places, unsigned count)
 {
     struct shard_set set = {.count = 0};
     for (unsigned i = 0; i < count; i++) {
-        if (places[i].overflow) {
+        if (places[i].embedded) {
             add_shard(&set, places[i].shard);
         }
     }
     lock_set(shm, &set);
     for (unsigned i = 0; i < count; i++) {
-        if (places[i].overflow) {
+        if (places[i].embedded) {
             const struct mg_cell *cell = places[i].cell;
             places[i].fresh = cell->key.hash[0] == 0 || is_void(shm, cell);
         }
     }
 }
 
-void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
-                   int64_t now_ms, struct mg_cell_place *places)
+/* Locks the home shards and finds the keys' own places; true: each that needs one has one. */
+static bool lock_own(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
+                     int64_t now_ms, const struct shard_set *others, struct mg_cell_place *places)
 {
-    struct shard_set set = {.count = 0};
+    struct shard_set set = *others;
     for (unsigned i = 0; i < count; i++) {
         const uint32_t home = groups_of(shm, asks[i].key).shard;
-        places[i] = (struct mg_cell_place){
-            .shard = home, .home = home, .record = asks[i].record, .key = asks[i].key};
+        places[i] = (struct mg_cell_place){.shard = home,
+                                           .home = home,
+                                           .extra = home,
+                                           .record = asks[i].record,
+                                           .network = asks[i].network,
+                                           .key = asks[i].key};
         add_shard(&set, home);
     }
     lock_set(shm, &set);
-    bool overflow = false;
+    bool complete = true;
     for (unsigned i = 0; i < count; i++) {
         find_place(shm, &asks[i], now_ms, places, i);
-        overflow |= places[i].overflow;
+        complete &= !wants_overflow(&asks[i], &places[i]);
     }
-    if (overflow) {
-        lock_overflows(shm, places, count);
+    return complete;
+}
+
+/* Some key has no place: all is locked anew together with the shards of the classes' overflow cells,
+ * for locks are taken in order only. A key that lost its place meanwhile gets the embedded one. */
+static void lock_with_overflow(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
+                               int64_t now_ms, struct mg_cell_place *places)
+{
+    struct shard_set others = {.count = 0};
+    uint32_t extra[MG_CELLS_AT_ONCE];
+    bool prepared[MG_CELLS_AT_ONCE];
+    for (unsigned i = 0; i < count; i++) {
+        prepared[i] = wants_overflow(&asks[i], &places[i]);
+        if (prepared[i]) {
+            extra[i] = groups_of(shm, overflow_key(shm, &asks[i])).shard;
+            add_shard(&others, extra[i]);
+        }
+    }
+    mg_cells_unlock(shm, places, count);
+    lock_own(shm, asks, count, now_ms, &others, places);
+    for (unsigned i = 0; i < count; i++) {
+        places[i].extra = prepared[i] ? extra[i] : places[i].extra;
+        if (!wants_overflow(&asks[i], &places[i])) {
+            continue;
+        }
+        if (prepared[i]) {
+            find_overflow(shm, &asks[i], extra[i], now_ms, places, i);
+        }
+        if (!places[i].cell) {
+            use_embedded(shm, &places[i]);
+        }
+        struct mg_limit_record *record = mg_region_limit(shm, asks[i].record);
+        __atomic_add_fetch(&record->overflowed, 1, __ATOMIC_RELAXED);
+    }
+    lock_embedded(shm, places, count);
+}
+
+void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
+                   int64_t now_ms, struct mg_cell_place *places)
+{
+    const struct shard_set none = {.count = 0};
+    if (!lock_own(shm, asks, count, now_ms, &none, places)) {
+        lock_with_overflow(shm, asks, count, now_ms, places);
     }
 }
 
@@ -404,7 +412,8 @@ void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_c
 {
     const bool is_new = place->fresh && !place->embedded && !same_key(place->cell->key, place->key);
     image->key = place->key;
-    image->limit = place->embedded ? 0 : place->record + 1;
+    image->limit = place->overflow || place->embedded ? 0 : (place->record + 1) & 0xffffff;
+    image->network = is_new ? place->network : place->cell->network;
     image->era = shm->head->era;
     struct mg_hold_entry *entry = NULL;
     if (hold != 0) {
@@ -417,12 +426,19 @@ void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_c
         const uint32_t page = place_in_shard(shm, place->shard, place->cell) / MG_PAGE_CELLS;
         mg_region_shard(shm, place->shard)->touched |= 1U << page;
     }
-    const uint32_t before = is_new ? place->cell->limit : 0;
+    const struct mg_cell before = *place->cell;
     mg_shard_write(shm, place->shard, place->cell, image, entry, MG_HOLD_HELD);
-    if (is_new && place->reserved) {
-        drop_live(shm, before);
+    if (is_new && (place->reserved || place->overflow)) {
+        drop_live(shm, &before);
     }
     place->reserved = place->fresh = false;
+}
+
+void mg_cells_empty(struct mg_shm *shm, struct mg_cell_place *place)
+{
+    const struct mg_cell before = *place->cell;
+    mg_shard_write(shm, place->shard, place->cell, &(struct mg_cell){0}, NULL, MG_HOLD_FREE);
+    drop_live(shm, &before);
 }
 
 void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned count)
@@ -430,12 +446,11 @@ void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned 
     struct shard_set set = {.count = 0};
     for (unsigned i = 0; i < count; i++) {
         if (places[i].reserved) {
-            drop_live(shm, places[i].record + 1);
+            mg_limit_live_drop(shm, places[i].record, places[i].network);
         }
-        if (places[i].shard != places[i].home) {
-            add_shard(&set, places[i].shard);
-        }
+        add_shard(&set, places[i].shard);
         add_shard(&set, places[i].home);
+        add_shard(&set, places[i].extra);
     }
     for (unsigned i = set.count; i > 0; i--) {
         mg_shard_unlock(shm, set.index[i - 1]);
@@ -450,6 +465,7 @@ void mg_cell_lock_embedded(struct mg_shm *shm, struct mg_cell *cell, uint32_t re
     *place = (struct mg_cell_place){.cell = cell,
                                     .shard = shard,
                                     .home = shard,
+                                    .extra = shard,
                                     .record = record,
                                     .key = {.hash = {1, 0}},
                                     .fresh = cell->key.hash[0] == 0,
@@ -473,9 +489,9 @@ static uint32_t sweep_page(struct mg_shm *shm, uint32_t index, uint32_t page, in
             alive++;
             continue;
         }
-        const uint32_t limit = cells[i].limit;
+        const struct mg_cell before = cells[i];
         mg_shard_write(shm, index, &cells[i], &(struct mg_cell){0}, NULL, MG_HOLD_FREE);
-        drop_live(shm, limit);
+        drop_live(shm, &before);
         freed++;
     }
     if (alive == 0) {

@@ -17,8 +17,11 @@
  * so the next owner either finds the old cell or finishes the new one. There are no lists and no
  * pointers.
  *
- * A limit may have max_keys live cells. A key beyond that, or one that finds no free place, is
- * decided in the limit's one overflow cell, which stands in the limit's record and is always there.
+ * A limit may have max_keys live cells, and a sixteenth of them with clients of one class of
+ * networks (MG_NETWORKS). A key beyond that, or one that finds no free place, is decided in the
+ * class's overflow cell; where the table has no room for that one either, in the one that stands in
+ * the limit's record (shm_limits.h) and is always there. So who invents keys crowds out his own
+ * class only, and a live cell is never evicted.
  */
 #pragma once
 
@@ -30,36 +33,32 @@
 
 struct mg_shm;
 
-#define MG_CELLS_AT_ONCE 16
+#define MG_CELLS_AT_ONCE 36 /* 16 limits, what they were before an edit, a ban */
 /* 128-bit SipHash with the region's secret keys. */
 struct mg_cell_key mg_shm_key(const struct mg_shm *shm, mg_str bytes);
 /* The same of two parts: identity's key and further bytes. Differs from every key of one part. */
 struct mg_cell_key mg_shm_key_with(const struct mg_shm *shm, struct mg_cell_key identity,
                                    mg_str bytes);
 
-/* Finds or makes the record of the limit with that identity; its index, or MG_EFULL. name is for
- * people. A record that nobody has used for an hour, and has no cell, may be given to another. */
-int mg_limit_record_open(struct mg_shm *shm, struct mg_cell_key id, mg_str name, uint32_t max_keys,
-                         int64_t now_ms);
-/* Does that record still belong to the limit? */
-bool mg_limit_record_is(const struct mg_shm *shm, uint32_t record, struct mg_cell_key id);
-/* Copies what is known of a limit; false where there is none (index < mg_shm_room's limits). */
-bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_limit_record *out);
-
 struct mg_cell_ask {
     struct mg_cell_key key;
     uint32_t record;
+    uint8_t network;
+    bool peek;        /* no place is made for a key that is not there: its place has no cell */
+    bool own_or_none; /* as peek, where there is no room but an overflow cell */
 };
 
 struct mg_cell_place {
     struct mg_cell *cell;
     uint32_t shard; /* that guards it */
-    uint32_t home;  /* that guards the key's places */
+    uint32_t home;  /* that guards the key's places ... */
+    uint32_t extra; /* ... and those of its class's overflow cell, where that is locked too */
     uint32_t record;
-    struct mg_cell_key key;
+    struct mg_cell_key key; /* of the cell: an overflow cell's is not the key that was asked for */
+    uint8_t network;
     bool fresh;    /* nothing is known of the key: the cell's state is not its own */
-    bool overflow; /* it is the limit's overflow cell */
-    bool embedded; /* it stands in a record */
+    bool overflow; /* it is an overflow cell */
+    bool embedded; /* the one in a record */
     bool reserved; /* counted as a live cell of the limit, not written yet */
 };
 
@@ -70,6 +69,8 @@ void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned 
  * becomes held in the same step, 0 = none. */
 void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_cell *image,
                     uint32_t worker, uint32_t hold);
+/* The cell is as good as new from now on. */
+void mg_cells_empty(struct mg_shm *shm, struct mg_cell_place *place);
 void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned count);
 
 /* The cell that stands in that record of another table (a breaker's probes). */

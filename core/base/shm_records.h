@@ -31,19 +31,31 @@ struct mg_cell_key {
 struct mg_cell {
     struct mg_cell_key key; /* 0, 0: never used */
     int64_t free_at_ms;     /* from then on it is as good as new */
-    uint32_t limit;         /* index of its limit's record, plus 1; 0 = none */
+    uint32_t limit : 24;    /* index of its limit's record, plus 1; 0 = none */
+    uint32_t network : 8;   /* class of the client's network */
     uint32_t era;           /* of the clock; another era's state is void (mg_shm_tick) */
     int64_t state[4];       /* of the algorithm */
 };
 
+#define MG_NETWORKS 256 /* classes that clients' networks are hashed into */
+#define MG_LIMIT_RULE_BYTES 64
+
 struct mg_limit_record {
-    struct mg_cell_key id; /* 0, 0: free */
+    struct mg_cell_key id;     /* 0, 0: free */
+    struct mg_cell_key family; /* limits that follow one another by edits of window or algorithm */
     uint32_t max_keys;
     char name[36];
-    int64_t used_ms;                            /* last opened or given a new key */
+    int64_t used_ms;   /* last opened or given a new key */
+    int64_t window_ms; /* how long its counts mean something after an edit; 0 = not at all */
+    unsigned char rule[MG_LIMIT_RULE_BYTES];    /* opaque here */
+    uint32_t is_current;                        /* of its family */
+    uint32_t former;                            /* the one before, plus 1; 0 = none ... */
+    struct mg_cell_key former_id;               /* ... if that record still has this id ... */
+    int64_t former_until_ms;                    /* ... which counts until then */
     uint32_t live __attribute__((aligned(64))); /* cells with its keys; by compare-and-swap */
-    uint64_t overflowed;                        /* decisions in the overflow cell */
-    struct mg_cell overflow __attribute__((aligned(64)));
+    uint32_t live_of[MG_NETWORKS];              /* of them, by class of network */
+    uint64_t overflowed;                        /* decisions in an overflow cell */
+    struct mg_cell overflow __attribute__((aligned(64))); /* where the table has no room for one */
 };
 
 #define MG_BREAKER_BUCKETS 60

@@ -1,265 +1,242 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The arithmetic of rate limits. Divisions are as policies.md 2.3 writes them, so that another
- * store gives the same answer at the same time. No product exceeds MG_LIMIT_PRODUCT_MAX times the
- * overflow factor times three, which is below 2^57.
- */
+/* Limits and bans as they stand in shared memory: opened, named, corrected. */
 #include "model/limit.h"
 
+#include "base/shm.h"
+#include "base/shm_limits.h"
+
+#include <stdio.h>
 #include <string.h>
 
-static const char *const algorithm_names[MG_LIMIT_ALGORITHMS] = {
-    [MG_LIMIT_FIXED_WINDOW] = "fixed-window", [MG_LIMIT_SLIDING_WINDOW] = "sliding-window",
-    [MG_LIMIT_TOKEN_BUCKET] = "token-bucket", [MG_LIMIT_GCRA] = "gcra",
-    [MG_LIMIT_CONCURRENCY] = "concurrency",
-};
+#define CONCURRENCY_NO_WINDOW 0
 
-const char *mg_limit_algorithm_name(enum mg_limit_algorithm algorithm)
+static void copy_name(char *place, mg_str name)
 {
-    return algorithm_names[algorithm];
+    const size_t length = name.len < MG_LIMIT_NAME ? name.len : MG_LIMIT_NAME - 1;
+    memset(place, 0, MG_LIMIT_NAME);
+    memcpy(place, name.ptr, length);
 }
 
-enum mg_limit_algorithm mg_limit_algorithm_of(mg_str name)
+/* --- limits --------------------------------------------------------------------------------- */
+
+/* Algorithm, window and where it begins: another one of these counts anew. */
+static struct mg_cell_key id_of(const struct mg_shm *shm, const struct mg_limit *limit,
+                                struct mg_cell_key family)
 {
-    int i = 0;
-    while (i < MG_LIMIT_ALGORITHMS && !mg_str_equal(name, mg_str_from(algorithm_names[i]))) {
-        i++;
-    }
-    return (enum mg_limit_algorithm)i;
+    char text[80];
+    const struct mg_limit_rule *rule = &limit->rule;
+    const int length =
+        snprintf(text, sizeof text, "%d %lld %d %d %d", (int)rule->algorithm,
+                 (long long)rule->window_ms, rule->align_first, (int)rule->calendar, limit->shadow);
+    return mg_shm_key_with(shm, family, mg_str_make(text, (size_t)length));
 }
 
-static bool is_bucket(const struct mg_limit_rule *rule)
+static int64_t window_of(const struct mg_limit_rule *rule, int64_t now_ms)
 {
-    return rule->algorithm == MG_LIMIT_TOKEN_BUCKET || rule->algorithm == MG_LIMIT_GCRA;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* ⌈a / b⌉ for b > 0. */
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return a > 0 ? (a + b - 1) / b : -(-a / b);
-}
-
-int mg_limit_rule_check(const struct mg_limit_rule *rule)
-{
-    if (rule->quota < 1 || rule->quota > MG_LIMIT_QUOTA_MAX) {
-        return MG_EINVALID;
-    }
     if (rule->algorithm == MG_LIMIT_CONCURRENCY) {
-        return 0;
+        return CONCURRENCY_NO_WINDOW;
     }
-    if (rule->window_ms < 1 || rule->window_ms > INT64_C(366) * 86400 * 1000) {
-        return MG_EINVALID;
+    if (rule->calendar != MG_CALENDAR_NONE) {
+        return mg_calendar_period(rule->calendar, now_ms).end_ms - now_ms;
     }
-    if (rule->algorithm == MG_LIMIT_FIXED_WINDOW) {
-        return 0;
-    }
-    if (is_bucket(rule) && (rule->burst < 1 || rule->burst > MG_LIMIT_QUOTA_MAX)) {
-        return MG_EINVALID;
-    }
-    const int64_t most = is_bucket(rule) ? larger(rule->quota, rule->burst) : rule->quota;
-    return most > MG_LIMIT_PRODUCT_MAX / rule->window_ms ? MG_EINVALID : 0;
+    return rule->window_ms;
 }
 
-/* --- fixed window: start, count ------------------------------------------------------------- */
-
-static void fixed_look(const struct mg_limit_rule *rule, bool is_new, int64_t now, int64_t cost,
-                       struct mg_limit_view *view)
+static void read_former(const struct mg_shm *shm, struct mg_limit *limit)
 {
-    int64_t *start = &view->state[0], *used = &view->state[1];
-    const int64_t w = rule->window_ms;
-    const int64_t begin = rule->align_first ? now : now - now % w;
-    const bool over = rule->align_first ? *used == 0 || now >= *start + w : begin > *start;
-    if (is_new || over) {
-        *start = begin;
-        *used = 0;
-    }
-    view->ok = *used + cost <= rule->quota;
-    view->retry_ms = *start + w - now;
-}
-
-/* --- sliding window: bucket number, its count, the count of the one before ------------------ */
-
-/* ms of the bucket that have passed; 0 if the clock has stepped back before its begin. */
-static int64_t sliding_elapsed(const struct mg_limit_rule *rule, const int64_t *state, int64_t now)
-{
-    return larger(0, now - state[0] * rule->window_ms);
-}
-
-static void sliding_look(const struct mg_limit_rule *rule, bool is_new, int64_t now, int64_t cost,
-                         struct mg_limit_view *view)
-{
-    int64_t *bucket = &view->state[0], *used = &view->state[1], *before = &view->state[2];
-    const int64_t w = rule->window_ms, quota = rule->quota;
-    const int64_t current = now / w;
-    if (is_new || current > *bucket + 1) {
-        *before = *used = 0;
-        *bucket = current;
-    } else if (current == *bucket + 1) {
-        *before = *used;
-        *used = 0;
-        *bucket = current;
-    }
-    const int64_t left = w - smaller(w, sliding_elapsed(rule, view->state, now));
-    view->ok = *before * left + (*used + cost) * w <= quota * w;
-    if (view->ok) {
+    struct mg_limit_record own, former;
+    limit->former = (struct mg_limit_former){.until_ms = 0};
+    if (!mg_limit_record_read(shm, limit->record, &own) || own.former == 0 ||
+        !mg_limit_record_is(shm, own.former - 1, own.former_id) ||
+        !mg_limit_record_read(shm, own.former - 1, &former) ||
+        limit->rule.algorithm == MG_LIMIT_CONCURRENCY) {
         return;
     }
-    if (*used + cost <= quota) { /* the one before has to weigh less */
-        view->retry_ms = divide_up(*before * left - (quota - *used - cost) * w, *before);
-    } else { /* in the next bucket, when this one weighs less; then it is not empty */
-        view->retry_ms = left;
-        if (*used > 0) {
-            view->retry_ms += larger(0, divide_up((*used - quota + cost) * w, *used));
+    memcpy(&limit->former.rule, former.rule, sizeof limit->former.rule);
+    if (mg_limit_rule_check(&limit->former.rule) == 0) { /* else the memory was written over */
+        limit->former.id = own.former_id;
+        limit->former.record = own.former - 1;
+        limit->former.until_ms = own.former_until_ms;
+    }
+}
+
+_Static_assert(sizeof(struct mg_limit_rule) <= MG_LIMIT_RULE_BYTES, "a record keeps the rule");
+
+static int open_record(struct mg_shm *shm, struct mg_limit *limit, int64_t now_ms)
+{
+    const struct mg_limit_opening opening = {
+        .id = limit->id,
+        .family = limit->family,
+        .name = mg_str_from(limit->name),
+        .max_keys = limit->max_keys,
+        .window_ms = window_of(&limit->rule, now_ms),
+        .rule = &limit->rule,
+        .rule_bytes = sizeof limit->rule,
+    };
+    const int record = mg_limit_record_open(shm, &opening, now_ms);
+    if (record >= 0) {
+        limit->record = (uint32_t)record;
+        read_former(shm, limit);
+    }
+    return record < 0 ? record : 0;
+}
+
+int mg_limit_open(struct mg_shm *shm, struct mg_limit *limit, mg_str identity, mg_str name,
+                  int64_t now_ms)
+{
+    const int err = mg_limit_rule_check(&limit->rule);
+    if (err || limit->max_keys < 1) {
+        return MG_EINVALID;
+    }
+    copy_name(limit->name, name);
+    limit->family = mg_shm_key(shm, identity);
+    limit->id = id_of(shm, limit, limit->family);
+    return open_record(shm, limit, now_ms);
+}
+
+bool mg_limit_renew(struct mg_shm *shm, struct mg_limit *limit, int64_t now_ms)
+{
+    return mg_limit_record_is(shm, limit->record, limit->id) ||
+           open_record(shm, limit, now_ms) == 0;
+}
+
+struct mg_cell_key mg_limit_key(const struct mg_shm *shm, const struct mg_limit *limit, mg_str key)
+{
+    return mg_shm_key_with(shm, limit->id, key);
+}
+
+struct mg_cell_key mg_limit_former_key(const struct mg_shm *shm, const struct mg_limit *limit,
+                                       mg_str key, int64_t now_ms)
+{
+    return now_ms < limit->former.until_ms ? mg_shm_key_with(shm, limit->former.id, key)
+                                           : (struct mg_cell_key){0};
+}
+
+void mg_limit_release(struct mg_shm *shm, uint32_t worker, uint32_t hold)
+{
+    mg_hold_give_back(shm, worker, hold);
+}
+
+/* --- one cell, without a decision ----------------------------------------------------------- */
+
+static void write_state(struct mg_shm *shm, struct mg_cell_place *place, int64_t free_at_ms,
+                        const int64_t *state)
+{
+    struct mg_cell image = {.free_at_ms = free_at_ms};
+    memcpy(image.state, state, sizeof image.state);
+    mg_cells_write(shm, place, &image, 0, 0);
+}
+
+bool mg_limit_correct(struct mg_shm *shm, const struct mg_limit *limit,
+                      const struct mg_limit_answer *answer, int64_t now_ms, int64_t units)
+{
+    struct mg_limit_rule rule = limit->rule;
+    if (answer->cell.hash[0] == 0 || !answer->charged ||
+        !mg_limit_record_is(shm, limit->record, limit->id)) {
+        return false;
+    }
+    if (answer->overflow) {
+        rule.quota *= MG_LIMIT_OVERFLOW_FACTOR;
+        rule.burst *= MG_LIMIT_OVERFLOW_FACTOR;
+    }
+    const struct mg_cell_ask ask = {.key = answer->cell, .record = limit->record, .peek = true};
+    struct mg_cell_place place;
+    mg_cells_lock(shm, &ask, 1, now_ms, &place);
+    bool counts = place.cell && !place.fresh;
+    if (counts) {
+        struct mg_limit_view view;
+        mg_limit_look(&rule, place.cell->state, now_ms, 0, &view);
+        counts = mg_limit_amend(&rule, view.state, answer->charged_in, units);
+        if (counts) {
+            place.overflow = answer->overflow;
+            place.network = place.cell->network;
+            write_state(shm, &place, mg_limit_free_at(&rule, view.state), view.state);
         }
     }
+    mg_cells_unlock(shm, &place, 1);
+    return counts;
 }
 
-/* --- token bucket: tokens x w, time --------------------------------------------------------- */
-
-static void bucket_look(const struct mg_limit_rule *rule, bool is_new, int64_t now, int64_t cost,
-                        struct mg_limit_view *view)
+bool mg_limit_raise(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
+                    uint8_t network, int64_t now_ms, int64_t used)
 {
-    int64_t *tokens = &view->state[0], *time = &view->state[1];
-    const int64_t full = rule->burst * rule->window_ms;
-    if (is_new || *tokens >= full) {
-        *tokens = full;
-    } else if (now > *time) {
-        /* no more than it takes to fill: the product stays small after a long silence */
-        const int64_t elapsed = smaller(now - *time, divide_up(full - *tokens, rule->quota));
-        *tokens = smaller(full, *tokens + elapsed * rule->quota);
+    if (limit->rule.algorithm == MG_LIMIT_CONCURRENCY || !mg_limit_renew(shm, limit, now_ms)) {
+        return false;
     }
-    *time = is_new ? now : larger(*time, now);
-    view->ok = *tokens >= cost * rule->window_ms;
-    view->retry_ms = divide_up(cost * rule->window_ms - *tokens, rule->quota);
+    const struct mg_cell_ask ask = {
+        .key = key, .record = limit->record, .network = network, .own_or_none = true};
+    struct mg_cell_place place;
+    mg_cells_lock(shm, &ask, 1, now_ms, &place);
+    if (place.cell) {
+        struct mg_limit_view view;
+        const int64_t *state = place.fresh ? NULL : place.cell->state;
+        mg_limit_look(&limit->rule, state, now_ms, 0, &view);
+        const int64_t known = mg_limit_used(&limit->rule, view.state, now_ms);
+        if (used > known) {
+            mg_limit_add_up_to_full(&limit->rule, view.state, now_ms, used - known);
+            write_state(shm, &place, mg_limit_free_at(&limit->rule, view.state), view.state);
+        }
+    }
+    mg_cells_unlock(shm, &place, 1);
+    return place.cell != NULL;
 }
 
-/* --- all ------------------------------------------------------------------------------------ */
+/* --- bans ----------------------------------------------------------------------------------- */
 
-static bool is_small(int64_t number)
+int mg_limit_ban_open(struct mg_shm *shm, struct mg_limit_ban *ban, mg_str identity, mg_str name,
+                      int64_t now_ms)
 {
-    return number > -(INT64_C(1) << 60) && number < INT64_C(1) << 60;
+    if (mg_ban_rule_check(&ban->rule) || ban->max_keys < 1) {
+        return MG_EINVALID;
+    }
+    copy_name(ban->name, name);
+    ban->id = mg_shm_key_with(shm, mg_shm_key(shm, identity), MG_STR("ban"));
+    const struct mg_limit_opening opening = {
+        .id = ban->id, .family = ban->id, .name = name, .max_keys = ban->max_keys};
+    const int record = mg_limit_record_open(shm, &opening, now_ms);
+    ban->record = record < 0 ? 0 : (uint32_t)record;
+    return record < 0 ? record : 0;
 }
 
-static bool is_small_product(int64_t a, int64_t b)
+struct mg_cell_key mg_limit_ban_key(const struct mg_shm *shm, const struct mg_limit_ban *ban,
+                                    mg_str key)
 {
-    int64_t product;
-    return !__builtin_mul_overflow(a, b, &product) && is_small(product);
+    return mg_shm_key_with(shm, ban->id, key);
 }
 
-/* Could the state have come from here? What a wild write left in shared memory must cost its key
- * some requests, not every worker its life. */
-static bool is_sound(const struct mg_limit_rule *rule, const int64_t *state)
+bool mg_limit_ban_lift(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
+                       int64_t now_ms)
 {
-    switch (rule->algorithm) {
-    case MG_LIMIT_SLIDING_WINDOW:
-        return state[1] >= 0 && state[2] >= 0 && is_small_product(state[0], rule->window_ms) &&
-               is_small_product(state[1], rule->window_ms) &&
-               is_small_product(state[2], rule->window_ms);
-    case MG_LIMIT_CONCURRENCY:
-        return state[0] >= 0 && is_small(state[0]);
-    default:
-        return is_small(state[0]) && is_small(state[1]);
+    const struct mg_cell_ask ask = {.key = key, .record = ban->record, .peek = true};
+    struct mg_cell_place place;
+    mg_cells_lock(shm, &ask, 1, now_ms, &place);
+    bool lifted = false;
+    if (place.cell && !place.fresh) {
+        struct mg_ban_state state;
+        mg_ban_state_read(&ban->rule, place.cell->state, &state);
+        lifted = mg_ban_left_ms(&state, now_ms) > 0;
+        mg_cells_empty(shm, &place);
     }
+    mg_cells_unlock(shm, &place, 1);
+    return lifted;
 }
 
-void mg_limit_look(const struct mg_limit_rule *rule, const int64_t *state, int64_t now_ms,
-                   int64_t cost, struct mg_limit_view *view)
+bool mg_limit_ban_until(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
+                        uint8_t network, int64_t now_ms, const struct mg_ban_state *state)
 {
-    *view = (struct mg_limit_view){.ok = false};
-    state = state && is_sound(rule, state) ? state : NULL;
-    if (state) {
-        memcpy(view->state, state, sizeof view->state);
+    const struct mg_cell_ask ask = {
+        .key = key, .record = ban->record, .network = network, .own_or_none = true};
+    struct mg_cell_place place;
+    mg_cells_lock(shm, &ask, 1, now_ms, &place);
+    if (place.cell) {
+        struct mg_ban_state known = {0};
+        if (!place.fresh) {
+            mg_ban_state_read(&ban->rule, place.cell->state, &known);
+        }
+        if (mg_ban_left_ms(state, now_ms) > mg_ban_left_ms(&known, now_ms)) {
+            write_state(shm, &place, mg_ban_free_at(&ban->rule, state), state->words);
+        }
     }
-    view->too_big = cost > (is_bucket(rule) ? rule->burst : rule->quota);
-    switch (rule->algorithm) {
-    case MG_LIMIT_FIXED_WINDOW:
-        fixed_look(rule, !state, now_ms, cost, view);
-        break;
-    case MG_LIMIT_SLIDING_WINDOW:
-        sliding_look(rule, !state, now_ms, cost, view);
-        break;
-    case MG_LIMIT_CONCURRENCY:
-        view->ok = view->state[0] + cost <= rule->quota;
-        view->retry_ms = MG_LIMIT_CONCURRENCY_RETRY_MS;
-        break;
-    default:
-        bucket_look(rule, !state, now_ms, cost, view);
-        break;
-    }
-    if (view->ok || view->too_big) {
-        view->retry_ms = 0;
-    }
-}
-
-void mg_limit_charge(const struct mg_limit_rule *rule, struct mg_limit_view *view, int64_t cost)
-{
-    switch (rule->algorithm) {
-    case MG_LIMIT_FIXED_WINDOW:
-    case MG_LIMIT_SLIDING_WINDOW:
-        view->state[1] += cost;
-        break;
-    case MG_LIMIT_CONCURRENCY:
-        view->state[0] += cost;
-        break;
-    default:
-        view->state[0] -= cost * rule->window_ms;
-        break;
-    }
-}
-
-int64_t mg_limit_remaining(const struct mg_limit_rule *rule, const int64_t *state, int64_t now_ms)
-{
-    const int64_t w = rule->window_ms;
-    switch (rule->algorithm) {
-    case MG_LIMIT_FIXED_WINDOW:
-        return larger(0, rule->quota - state[1]);
-    case MG_LIMIT_SLIDING_WINDOW: {
-        const int64_t left = w - smaller(w, sliding_elapsed(rule, state, now_ms));
-        return larger(0, rule->quota * w - state[2] * left - state[1] * w) / w;
-    }
-    case MG_LIMIT_CONCURRENCY:
-        return larger(0, rule->quota - state[0]);
-    default:
-        return state[0] / w;
-    }
-}
-
-int64_t mg_limit_reset_ms(const struct mg_limit_rule *rule, const int64_t *state, int64_t now_ms)
-{
-    const int64_t w = rule->window_ms;
-    switch (rule->algorithm) {
-    case MG_LIMIT_FIXED_WINDOW:
-        return state[0] + w - now_ms;
-    case MG_LIMIT_SLIDING_WINDOW:
-        return w - smaller(w, sliding_elapsed(rule, state, now_ms));
-    case MG_LIMIT_CONCURRENCY:
-        return MG_LIMIT_CONCURRENCY_RETRY_MS;
-    default:
-        return divide_up(rule->burst * w - state[0], rule->quota);
-    }
-}
-
-int64_t mg_limit_free_at(const struct mg_limit_rule *rule, const int64_t *state)
-{
-    const int64_t w = rule->window_ms;
-    switch (rule->algorithm) {
-    case MG_LIMIT_FIXED_WINDOW:
-        return state[0] + w;
-    case MG_LIMIT_SLIDING_WINDOW:
-        return (state[0] + 2) * w;
-    case MG_LIMIT_CONCURRENCY:
-        return state[0] > 0 ? MG_CELL_HELD : 0;
-    default:
-        return state[1] + divide_up(rule->burst * w - state[0], rule->quota);
-    }
+    mg_cells_unlock(shm, &place, 1);
+    return place.cell != NULL;
 }

@@ -23,18 +23,34 @@
 
 struct entry {
     struct mg_limit limit;
-    struct mg_cell_key key;
+    struct mg_cell_key key, former_key;
     bool asked; /* has a key for the coming decision */
-    struct mg_ffi_limit_answer answer;
+    int64_t cost, quota;
+    struct mg_limit_answer found;
+    struct mg_ffi_limit_answer answer; /* the same, as Lua reads it */
 };
 
 struct mg_ffi_limits {
     struct mg_vm *vm;
     struct mg_shm *shm;
     int count;
+    bool has_ban, ban_asked, count_denied;
+    struct mg_limit_ban ban;
+    struct mg_cell_key ban_key;
+    struct mg_ffi_limit_verdict verdict;
     size_t key_length;
     char key[KEY_BYTES];
     struct entry entries[MG_LIMITS_AT_ONCE];
+};
+
+/* What was charged for a request. */
+struct mg_ffi_charges {
+    unsigned count;
+    struct {
+        uint8_t index;
+        int64_t cost;
+        struct mg_limit_answer answer;
+    } of[];
 };
 
 /* --- making --------------------------------------------------------------------------------- */
@@ -74,13 +90,39 @@ MG_FFI_EXPORT int mg_ffi_limits_add(struct mg_ffi_limits *limits,
         (struct entry){.limit = {.rule = {.algorithm = (enum mg_limit_algorithm)rule->algorithm,
                                           .align_first = rule->align_first != 0,
                                           .quota = (int64_t)rule->quota,
+                                          .calendar = (enum mg_calendar)rule->calendar,
                                           .window_ms = (int64_t)rule->window_ms,
-                                          .burst = (int64_t)rule->burst},
+                                          .burst = (int64_t)rule->burst,
+                                          .max_delay_ms = (int64_t)rule->max_delay_ms},
                                  .shadow = rule->shadow != 0,
                                  .max_keys = (uint32_t)rule->max_keys}};
     const int err = mg_limit_open(limits->shm, &entry->limit, mg_str_make(identity, identity_len),
                                   mg_str_make(name, name_len), now_ms(limits));
     return err ? err : limits->count++;
+}
+
+MG_FFI_EXPORT int mg_ffi_limits_ban(struct mg_ffi_limits *limits,
+                                    const struct mg_ffi_ban_rule *rule, const char *identity,
+                                    size_t identity_len, const char *name, size_t name_len)
+{
+    limits->ban = (struct mg_limit_ban){.rule = {.after = (int64_t)rule->after,
+                                                 .within_ms = (int64_t)rule->within_ms,
+                                                 .for_ms = (int64_t)rule->for_ms,
+                                                 .factor_percent = (int64_t)(rule->factor * 100),
+                                                 .max_ms = (int64_t)rule->max_ms,
+                                                 .forget_ms = (int64_t)rule->forget_ms,
+                                                 .extend = rule->extend != 0},
+                                        .max_keys = (uint32_t)rule->max_keys};
+    const int err =
+        mg_limit_ban_open(limits->shm, &limits->ban, mg_str_make(identity, identity_len),
+                          mg_str_make(name, name_len), now_ms(limits));
+    limits->has_ban = err == 0;
+    return err;
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_count_denied(struct mg_ffi_limits *limits)
+{
+    limits->count_denied = true;
 }
 
 MG_FFI_EXPORT const struct mg_ffi_limit_answer *mg_ffi_limits_answer(
@@ -172,12 +214,40 @@ MG_FFI_EXPORT void mg_ffi_limits_address(struct mg_ffi_limits *limits, int tag, 
     add_part(limits, tag, count > 0 ? mg_str_make((const char *)bytes, count) : req->client_ip);
 }
 
-MG_FFI_EXPORT void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index)
+MG_FFI_EXPORT void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index, double cost,
+                                     double quota)
 {
     struct entry *entry = &limits->entries[index];
-    entry->key =
-        mg_limit_key(limits->shm, &entry->limit, mg_str_make(limits->key, limits->key_length));
+    const mg_str key = mg_str_make(limits->key, limits->key_length);
+    entry->key = mg_limit_key(limits->shm, &entry->limit, key);
+    entry->former_key = entry->limit.former.until_ms > 0
+                            ? mg_limit_former_key(limits->shm, &entry->limit, key, now_ms(limits))
+                            : (struct mg_cell_key){.hash = {0, 0}};
+    entry->cost = (int64_t)cost;
+    entry->quota = (int64_t)quota;
     entry->asked = true;
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits)
+{
+    limits->ban_key =
+        mg_limit_ban_key(limits->shm, &limits->ban, mg_str_make(limits->key, limits->key_length));
+    limits->ban_asked = limits->has_ban;
+}
+
+/* Of what network the client is: v4 /16, v6 /48, hashed into a class. */
+static uint8_t network_of(const struct mg_ffi_limits *limits, mg_str ip)
+{
+    uint8_t bytes[16];
+    const ptrdiff_t dot = mg_str_find(ip, '.', 0);
+    const ptrdiff_t second = dot < 0 ? -1 : mg_str_find(ip, '.', (size_t)dot + 1);
+    if (second > 0 && mg_str_find(ip, ':', 0) < 0) { /* its first half, as it is written */
+        ip = mg_str_slice(ip, 0, (size_t)second);
+    } else {
+        const unsigned count = address_bytes(ip, 16, 48, bytes);
+        ip = count > 0 ? mg_str_make((const char *)bytes, count) : ip;
+    }
+    return (uint8_t)mg_shm_key(limits->shm, ip).hash[1];
 }
 
 /* --- the decision --------------------------------------------------------------------------- */
@@ -212,11 +282,24 @@ static void count_decision(struct mg_ffi_limits *limits, bool admitted, int over
     }
 }
 
-MG_FFI_EXPORT int mg_ffi_limits_take(struct mg_ffi_limits *limits, struct mg_req *req)
+static void show_answer(struct entry *entry)
 {
-    struct mg_limit_ask asks[MG_LIMITS_AT_ONCE];
-    struct mg_limit_answer answers[MG_LIMITS_AT_ONCE];
-    struct entry *entries[MG_LIMITS_AT_ONCE];
+    const struct mg_limit_answer *found = &entry->found;
+    entry->answer = (struct mg_ffi_limit_answer){.asked = 1,
+                                                 .ok = found->ok,
+                                                 .too_big = found->too_big,
+                                                 .overflow = found->overflow,
+                                                 .quota = (double)found->quota,
+                                                 .remaining = (double)found->remaining,
+                                                 .reset_ms = (double)found->reset_ms,
+                                                 .retry_ms = (double)found->retry_ms,
+                                                 .delay_ms = (double)found->delay_ms};
+}
+
+/* Fills in what is asked of the limits that were given a key; how many. */
+static unsigned collect(struct mg_ffi_limits *limits, struct mg_limit_ask *asks,
+                        struct entry **entries)
+{
     unsigned count = 0;
     for (int i = 0; i < limits->count; i++) {
         struct entry *entry = &limits->entries[i];
@@ -224,33 +307,112 @@ MG_FFI_EXPORT int mg_ffi_limits_take(struct mg_ffi_limits *limits, struct mg_req
         if (entry->asked) {
             entry->asked = false;
             entries[count] = entry;
-            asks[count++] =
-                (struct mg_limit_ask){.limit = &entry->limit, .key = entry->key, .cost = 1};
+            asks[count++] = (struct mg_limit_ask){.limit = &entry->limit,
+                                                  .key = entry->key,
+                                                  .former_key = entry->former_key,
+                                                  .cost = entry->cost,
+                                                  .has_quota = entry->quota >= 0,
+                                                  .quota = entry->quota};
         }
     }
-    if (count == 0) {
-        return 1;
-    }
-    const bool admitted = mg_limits_take(limits->shm, limits->vm->options.worker, now_ms(limits),
-                                         asks, count, answers);
+    return count;
+}
+
+static void take_answers(struct mg_ffi_limits *limits, struct mg_req *req,
+                         const struct mg_limit_answer *answers, struct entry **entries,
+                         unsigned count)
+{
     int overflows = 0, shadow_denials = 0;
     for (unsigned i = 0; i < count; i++) {
-        const struct mg_limit_answer *answer = &answers[i];
-        entries[i]->answer = (struct mg_ffi_limit_answer){.asked = 1,
-                                                          .ok = answer->ok,
-                                                          .too_big = answer->too_big,
-                                                          .overflow = answer->overflow,
-                                                          .remaining = (double)answer->remaining,
-                                                          .reset_ms = (double)answer->reset_ms,
-                                                          .retry_ms = (double)answer->retry_ms};
-        overflows += answer->overflow;
-        shadow_denials += entries[i]->limit.shadow && !answer->ok;
-        if (answer->hold != 0) {
-            keep(limits, req, answer->hold);
+        entries[i]->found = answers[i];
+        show_answer(entries[i]);
+        overflows += answers[i].overflow;
+        shadow_denials += entries[i]->limit.shadow && !answers[i].ok;
+        if (answers[i].hold != 0) {
+            keep(limits, req, answers[i].hold);
         }
     }
-    count_decision(limits, admitted, overflows, shadow_denials);
-    return admitted;
+    count_decision(limits, limits->verdict.admitted, overflows, shadow_denials);
+}
+
+static void take_ban(struct mg_ffi_limits *limits, struct entry **entries, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        entries[i]->answer.asked = 0;
+        entries[i]->found.charged = false;
+    }
+    count_decision(limits, false, 0, 0);
+}
+
+MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ffi_limits *limits,
+                                                                    struct mg_req *req)
+{
+    struct mg_limit_ask asks[MG_LIMITS_AT_ONCE];
+    struct mg_limit_answer answers[MG_LIMITS_AT_ONCE];
+    struct entry *entries[MG_LIMITS_AT_ONCE];
+    const unsigned count = collect(limits, asks, entries);
+    const bool ban_asked = limits->ban_asked;
+    limits->ban_asked = false;
+    limits->verdict = (struct mg_ffi_limit_verdict){.admitted = 1};
+    if (count == 0) {
+        return &limits->verdict;
+    }
+    const struct mg_limit_request request = {.worker = limits->vm->options.worker,
+                                             .now_ms = now_ms(limits),
+                                             .network = network_of(limits, req->client_ip),
+                                             .count_denied = limits->count_denied,
+                                             .asks = asks,
+                                             .count = count,
+                                             .ban = ban_asked ? &limits->ban : NULL,
+                                             .ban_key = limits->ban_key};
+    const struct mg_limit_verdict verdict = mg_limits_take(limits->shm, &request, answers);
+    limits->verdict = (struct mg_ffi_limit_verdict){.admitted = verdict.admitted,
+                                                    .banned = verdict.banned,
+                                                    .ban_began = verdict.ban_began,
+                                                    .ban_ms = (double)verdict.ban_ms,
+                                                    .delay_ms = (double)verdict.delay_ms};
+    if (verdict.banned) {
+        take_ban(limits, entries, count);
+    } else {
+        take_answers(limits, req, answers, entries, count);
+    }
+    return &limits->verdict;
+}
+
+/* --- corrections ---------------------------------------------------------------------------- */
+
+MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits,
+                                                           struct mg_req *req)
+{
+    struct mg_ffi_charges *charges = mg_arena_alloc(
+        &req->arena, sizeof *charges + (size_t)limits->count * sizeof charges->of[0]);
+    charges->count = 0;
+    for (int i = 0; i < limits->count; i++) {
+        const struct entry *entry = &limits->entries[i];
+        if (entry->answer.asked && entry->found.charged && entry->found.hold == 0) {
+            charges->of[charges->count].index = (uint8_t)i;
+            charges->of[charges->count].cost = entry->cost;
+            charges->of[charges->count].answer = entry->found;
+            charges->count++;
+        }
+    }
+    return charges->count > 0 ? charges : NULL;
+}
+
+MG_FFI_EXPORT int mg_ffi_limits_correct(struct mg_ffi_limits *limits,
+                                        struct mg_ffi_charges *charges, double cost)
+{
+    int lost = 0;
+    for (unsigned i = 0; i < charges->count; i++) {
+        const int64_t units = (int64_t)cost - charges->of[i].cost;
+        const struct entry *entry = &limits->entries[charges->of[i].index];
+        if (units != 0) {
+            lost += !mg_limit_correct(limits->shm, &entry->limit, &charges->of[i].answer,
+                                      now_ms(limits), units);
+        }
+        charges->of[i].cost = (int64_t)cost;
+    }
+    return lost;
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_missing(struct mg_ffi_limits *limits)
@@ -297,10 +459,12 @@ MG_FFI_EXPORT int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req
     const struct entry *entry = &limits->entries[index];
     int length = snprintf(text, sizeof text,
                           "{\"name\":\"%s\",\"decision\":\"%.*s\",\"quota\":%lld,"
-                          "\"remaining\":%.0f,\"cost\":1,\"store\":\"local\","
+                          "\"remaining\":%.0f,\"cost\":%lld,\"store\":\"local\","
                           "\"key_hash\":\"%016llx\"",
-                          entry->limit.name, (int)len, decision, (long long)entry->limit.rule.quota,
-                          entry->answer.remaining, (unsigned long long)entry->key.hash[1]);
+                          entry->limit.name, (int)len, decision,
+                          (long long)(entry->quota >= 0 ? entry->quota : entry->limit.rule.quota),
+                          entry->answer.remaining, (long long)entry->cost,
+                          (unsigned long long)entry->key.hash[1]);
     length += list_shadows(limits, text + length, sizeof text - (size_t)length);
     req->note_limit = mg_arena_format(&req->arena, "%.*s}", length, text);
     return 1;

@@ -274,15 +274,29 @@ int mg_ffi_up_head_timeout(struct mg_req *req, double ms, int outcome);
  * They count in the memory that all workers share. */
 struct mg_ffi_limits;
 struct mg_ffi_limit_rule {
-    int algorithm; /* 0 fixed-window, 1 sliding-window, 2 token-bucket, 3 gcra, 4 concurrency */
+    int algorithm; /* 0 fixed-window, 1 sliding-window, 2 token-bucket, 3 gcra, 4 concurrency, 5
+                    * leaky-bucket */
     int align_first, shadow;
-    double quota, window_ms, burst, max_keys;
+    int calendar; /* 0 none, 1 month, 2 year: the window of a fixed-window */
+    double quota, window_ms, burst, max_delay_ms, max_keys;
+};
+struct mg_ffi_ban_rule {
+    int extend;
+    double after, within_ms, for_ms, factor, max_ms, forget_ms, max_keys;
 };
 /* Right after a decision. */
 struct mg_ffi_limit_answer {
     int asked; /* took part: the others are of an earlier decision */
     int ok, too_big, overflow;
-    double remaining, reset_ms, retry_ms;
+    double quota; /* in force; ten times the rule's in an overflow cell */
+    double remaining, reset_ms, retry_ms, delay_ms;
+};
+struct mg_ffi_limit_verdict {
+    int admitted;
+    int banned;    /* it was banned before: no limit was looked at */
+    int ban_began; /* with this denial */
+    double ban_ms; /* time left of the ban */
+    double delay_ms;
 };
 struct mg_ffi_limits *mg_ffi_limits_new(struct mg_vm *vm); /* NULL: there is no shared memory */
 void mg_ffi_limits_free(struct mg_ffi_limits *limits);
@@ -291,17 +305,34 @@ int mg_ffi_limits_add(struct mg_ffi_limits *limits, const struct mg_ffi_limit_ru
                       const char *identity, size_t identity_len, const char *name, size_t name_len);
 const struct mg_ffi_limit_answer *mg_ffi_limits_answer(const struct mg_ffi_limits *limits,
                                                        int index);
+/* Bans keys that are denied too often; as mg_ffi_limits_add. Once for a set. */
+int mg_ffi_limits_ban(struct mg_ffi_limits *limits, const struct mg_ffi_ban_rule *rule,
+                      const char *identity, size_t identity_len, const char *name, size_t name_len);
+/* Denied requests are charged too, up to the quota. */
+void mg_ffi_limits_count_denied(struct mg_ffi_limits *limits);
 /* The key of the request: begin, its parts in order, then use it for one limit or more. A tag keeps
- * parts of different meaning apart. */
+ * parts of different meaning apart; 1 or more. */
 void mg_ffi_limits_key(struct mg_ffi_limits *limits);
 void mg_ffi_limits_text(struct mg_ffi_limits *limits, int tag, const char *text, size_t len);
 /* The client's address under prefixes of so many bits; as text where it is no IP address. */
 void mg_ffi_limits_address(struct mg_ffi_limits *limits, int tag, struct mg_req *req, int ipv4_bits,
                            int ipv6_bits);
-void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index);
+/* cost: units, 0 = checked only. quota: of this request, 0 denies; negative: the rule's. */
+void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index, double cost, double quota);
+/* The key that was made is the ban's. */
+void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits);
 /* Decides on the limits that were given a key since the last decision, and charges all or none.
- * 1 admitted, 0 denied. What is held is given back when the request ends. */
-int mg_ffi_limits_take(struct mg_ffi_limits *limits, struct mg_req *req);
+ * What is held is given back when the request ends. Valid until the set decides again. */
+const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ffi_limits *limits,
+                                                      struct mg_req *req);
+/* What the last decision charged, to be corrected when the request's true cost is known; memory of
+ * the request. NULL: nothing was charged. */
+struct mg_ffi_charges;
+struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits, struct mg_req *req);
+/* The cost was `cost` units, not what was charged: 0 gives all back. Later calls start from there.
+ * Returns how many charges could not be corrected: their window has passed. */
+int mg_ffi_limits_correct(struct mg_ffi_limits *limits, struct mg_ffi_charges *charges,
+                          double cost);
 /* Leaves the note for the access log: of that limit, with shadow limits that would have denied. */
 int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
                        const char *decision, size_t len);

@@ -21,10 +21,11 @@ local M = {}
 local Policy = {}
 Policy.__index = Policy
 
--- What makes the counters of a limit its own (policies.md 2.2): not its quota or burst.
+-- What makes the counters of a limit its own: not its quota or burst. The core adds algorithm and
+-- window, and seeds the counters of an edited limit from those before.
 local function identity_of(limit, scope)
-    return table.concat({ scope, limit.name, limit.algorithm, ('%d'):format(limit.window),
-        parts.text(limit.key), limit.shadow and 'shadow' or '' }, '\n')
+    return table.concat({ scope, limit.name, parts.text(limit.key),
+        limit.shadow and 'shadow' or '' }, '\n')
 end
 
 local function open(set, limit, scope)
@@ -113,7 +114,7 @@ function Policy:ask(req, object)
         local group = self.groups[i]
         if key.build(self.set, req, object, group.parts, self.prefixes, self.missing) then
             for k = 1, #group.limits do
-                C.mg_ffi_limits_use(self.set, group.limits[k].index)
+                C.mg_ffi_limits_use(self.set, group.limits[k].index, 1, -1)
             end
         elseif self.missing == 'deny' and not group.shadow then
             return false
@@ -170,7 +171,7 @@ function Policy:decide(req, object)
     if not self:ask(req, object) then
         return 'no key'
     end
-    local admitted = C.mg_ffi_limits_take(self.set, req) == 1
+    local admitted = C.mg_ffi_limits_take(self.set, req).admitted == 1
     local shown = pick(self.judged, admitted)
     if shown then
         local decision = decision_of(self, admitted)

@@ -193,8 +193,9 @@ for _, field in ipairs({
             description = 'but no more than this' } },
     } } },
     { max_keys = { type = 'integer', default = 65536, between = { 1024, 16777216 },
-        description = 'keys that each limit counts at a time, 64 bytes of shared memory each; more'
-            .. ' keys share one counter with ten times the quota' } },
+        description = 'keys that each limit counts at a time, 64 bytes of shared memory each; a'
+            .. ' sixteenth of them for one network; more keys share a counter with ten times the'
+            .. ' quota' } },
     { store = { type = 'string', default = 'local', one_of = { 'local', 'redis' },
         not_supported_yet = { redis = REDIS }, description = 'where is counted' } },
     { redis = { type = 'any', not_supported_yet = REDIS } },

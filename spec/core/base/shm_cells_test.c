@@ -5,6 +5,8 @@
  */
 #include "base/shm_cells.h"
 
+#include "base/shm_limits.h"
+
 #include "base/shm.h"
 #include "base/shm_region.h"
 #include "support/workers.h"
@@ -35,8 +37,9 @@ static int teardown(void **state)
 
 static uint32_t open_limit(struct mg_shm *shm, uint32_t max_keys)
 {
-    const int record =
-        mg_limit_record_open(shm, mg_shm_key(shm, MG_STR("l")), MG_STR("l"), max_keys, NOW);
+    const struct mg_limit_opening opening = {
+        .id = mg_shm_key(shm, MG_STR("l")), .name = MG_STR("l"), .max_keys = max_keys};
+    const int record = mg_limit_record_open(shm, &opening, NOW);
     assert_true(record >= 0);
     return (uint32_t)record;
 }
@@ -45,7 +48,9 @@ static struct mg_cell_ask ask_of(struct mg_shm *shm, unsigned key)
 {
     char text[32];
     snprintf(text, sizeof text, "key %u", key);
-    return (struct mg_cell_ask){.key = mg_shm_key(shm, mg_str_from(text)), .record = 0};
+    return (struct mg_cell_ask){.key = mg_shm_key(shm, mg_str_from(text)),
+                                .record = 0,
+                                .network = (uint8_t)(key % MG_NETWORKS)};
 }
 
 /* Writes state[0] = value for the key. */

@@ -59,8 +59,8 @@ static int take_address(struct bench *bench, const char *ip, int ipv4_bits, int 
     bench->req->client_ip = mg_str_from(ip);
     mg_ffi_limits_key(bench->limits);
     mg_ffi_limits_address(bench->limits, 1, bench->req, ipv4_bits, ipv6_bits);
-    mg_ffi_limits_use(bench->limits, 0);
-    return mg_ffi_limits_take(bench->limits, bench->req);
+    mg_ffi_limits_use(bench->limits, 0, 1, -1);
+    return mg_ffi_limits_take(bench->limits, bench->req)->admitted;
 }
 
 static void addresses_of_one_network_share_a_key(void **state)
@@ -86,8 +86,8 @@ static int take_parts(struct bench *bench, const char *first, const char *second
     mg_ffi_limits_key(bench->limits);
     mg_ffi_limits_text(bench->limits, 1, first, strlen(first));
     mg_ffi_limits_text(bench->limits, 2, second, strlen(second));
-    mg_ffi_limits_use(bench->limits, 0);
-    return mg_ffi_limits_take(bench->limits, bench->req);
+    mg_ffi_limits_use(bench->limits, 0, 1, -1);
+    return mg_ffi_limits_take(bench->limits, bench->req)->admitted;
 }
 
 static void parts_of_a_key_do_not_run_together(void **state)
@@ -114,8 +114,8 @@ static void a_tag_keeps_parts_of_other_meaning_apart(void **state)
     for (int tag = 0; tag < 3; tag++) {
         mg_ffi_limits_key(bench->limits);
         mg_ffi_limits_text(bench->limits, tag, KEY("same"));
-        mg_ffi_limits_use(bench->limits, 0);
-        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
+        mg_ffi_limits_use(bench->limits, 0, 1, -1);
+        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 1);
     }
 }
 
@@ -131,8 +131,8 @@ static void many_long_parts_still_make_different_keys(void **state)
             part[0] = i == changed ? 'q' : 'p';
             mg_ffi_limits_text(bench->limits, 1, part, sizeof part);
         }
-        mg_ffi_limits_use(bench->limits, 0);
-        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
+        mg_ffi_limits_use(bench->limits, 0, 1, -1);
+        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 1);
     }
 }
 
@@ -143,16 +143,17 @@ static void only_limits_with_a_key_take_part(void **state)
     assert_int_equal(add(bench, 2, 1, "burst"), 1);
     for (int i = 0; i < 5; i++) {
         mg_ffi_limits_key(bench->limits);
-        mg_ffi_limits_use(bench->limits, 0);
-        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
+        mg_ffi_limits_use(bench->limits, 0, 1, -1);
+        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 1);
         assert_int_equal(mg_ffi_limits_answer(bench->limits, 0)->remaining, 4 - i);
         assert_int_equal(mg_ffi_limits_answer(bench->limits, 1)->asked, 0);
     }
-    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1); /* nobody was asked */
+    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted,
+                     1); /* nobody was asked */
     mg_ffi_limits_key(bench->limits);
-    mg_ffi_limits_use(bench->limits, 0);
-    mg_ffi_limits_use(bench->limits, 1);
-    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 0);
+    mg_ffi_limits_use(bench->limits, 0, 1, -1);
+    mg_ffi_limits_use(bench->limits, 1, 1, -1);
+    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 0);
     assert_int_equal(mg_ffi_limits_answer(bench->limits, 0)->ok, 0);
     assert_true(mg_ffi_limits_answer(bench->limits, 0)->retry_ms > 0);
     assert_int_equal(mg_ffi_limits_answer(bench->limits, 1)->ok, 1);
@@ -166,13 +167,13 @@ static void a_concurrency_slot_is_held_until_the_request_ends(void **state)
     struct bench *bench = *state;
     assert_int_equal(add(bench, 4, 1, "inflight"), 0);
     mg_ffi_limits_key(bench->limits);
-    mg_ffi_limits_use(bench->limits, 0);
-    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
-    mg_ffi_limits_use(bench->limits, 0);
-    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 0);
+    mg_ffi_limits_use(bench->limits, 0, 1, -1);
+    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 1);
+    mg_ffi_limits_use(bench->limits, 0, 1, -1);
+    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 0);
     mg_arena_reset(&bench->req->arena);
-    mg_ffi_limits_use(bench->limits, 0);
-    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
+    mg_ffi_limits_use(bench->limits, 0, 1, -1);
+    assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 1);
 }
 
 static void a_field_shows_a_whole_number(void **state)
@@ -203,9 +204,9 @@ static void the_note_names_the_limit_and_the_shadows_that_would_deny(void **stat
     for (int i = 0; i < 2; i++) {
         mg_ffi_limits_key(bench->limits);
         for (int k = 0; k < 3; k++) {
-            mg_ffi_limits_use(bench->limits, k);
+            mg_ffi_limits_use(bench->limits, k, 1, -1);
         }
-        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req), 1);
+        assert_int_equal(mg_ffi_limits_take(bench->limits, bench->req)->admitted, 1);
     }
     mg_ffi_limits_note(bench->limits, bench->req, 0, KEY("allowed"));
     char note[256];
@@ -222,7 +223,7 @@ static void the_note_names_the_limit_and_the_shadows_that_would_deny(void **stat
 static void bad_rules_and_too_many_limits_are_refused(void **state)
 {
     struct bench *bench = *state;
-    assert_true(add(bench, 5, 1, "unknown") < 0);
+    assert_true(add(bench, 6, 1, "unknown") < 0);
     assert_true(add(bench, 0, 0, "zero") < 0);
     for (int i = 0; i < 16; i++) {
         char name[16];
