@@ -359,8 +359,9 @@ static bool lock_own(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigne
     return complete;
 }
 
-/* Some key has no place: all is locked anew together with the shards of the classes' overflow cells,
- * for locks are taken in order only. A key that lost its place meanwhile gets the embedded one. */
+/* Some key has no place: all is locked anew together with the shards of the classes' overflow
+ * cells, for locks are taken in order only. A key that lost its place meanwhile gets the embedded
+ * one. */
 static void lock_with_overflow(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
                                int64_t now_ms, struct mg_cell_place *places)
 {

@@ -29,9 +29,9 @@ struct mg_limit_opening {
     size_t rule_bytes; /* at most MG_LIMIT_RULE_BYTES */
 };
 
-/* Finds or makes the record of the limit with that id; its index, or MG_EFULL. It is the current one
- * of its family then; what was current before is its former one for that one's window_ms. A record
- * that nobody has used for an hour, and has no cell, may be given to another. */
+/* Finds or makes the record of the limit with that id; its index, or MG_EFULL. It is the current
+ * one of its family then; what was current before is its former one for that one's window_ms. A
+ * record that nobody has used for an hour, and has no cell, may be given to another. */
 int mg_limit_record_open(struct mg_shm *shm, const struct mg_limit_opening *opening,
                          int64_t now_ms);
 /* Does that record still belong to the limit? */

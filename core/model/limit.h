@@ -120,9 +120,9 @@ struct mg_limit_verdict {
     int64_t delay_ms; /* the largest of the limits; 0 where denied */
 };
 
-/* Looks at the ban and at all limits and charges all, or none. A shadow limit that would deny is not
- * charged. Cannot fail: a concurrency limit whose worker can hold no more, and a limit that can have
- * no record, are not ok. */
+/* Looks at the ban and at all limits and charges all, or none. A shadow limit that would deny is
+ * not charged. Cannot fail: a concurrency limit whose worker can hold no more, and a limit that can
+ * have no record, are not ok. */
 struct mg_limit_verdict mg_limits_take(struct mg_shm *shm, const struct mg_limit_request *request,
                                        struct mg_limit_answer *answers);
 /* The admitted request has ended. */

@@ -83,8 +83,8 @@ int64_t mg_limit_used(const struct mg_limit_rule *rule, const int64_t *state, in
 /* Adds units, but no more than until Q (buckets: B) are used. For states brought to now. */
 void mg_limit_add_up_to_full(const struct mg_limit_rule *rule, int64_t *state, int64_t now_ms,
                              int64_t units);
-/* Charges a denial: the count (window: of the present one; bucket: what is taken) rises by the cost,
- * at most to Q or B, so that who does not pause stays out. Not for concurrency. */
+/* Charges a denial: the count (window: of the present one; bucket: what is taken) rises by the
+ * cost, at most to Q or B, so that who does not pause stays out. Not for concurrency. */
 void mg_limit_charge_denied(const struct mg_limit_rule *rule, int64_t *state, int64_t cost);
 /* Where a charge went: the window's start or the bucket's number; 0 where it needs none. */
 int64_t mg_limit_charged_in(const struct mg_limit_rule *rule, const int64_t *state);

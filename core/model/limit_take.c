@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The decision over a ban and several limits as one step: all their cells are locked, all are looked
- * at, and only then are all charged, or none. Nothing in between allocates, waits or calls the
- * system.
+ * The decision over a ban and several limits as one step: all their cells are locked, all are
+ * looked at, and only then are all charged, or none. Nothing in between allocates, waits or calls
+ * the system.
  */
 #include "base/shm.h"
 #include "model/limit.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/limit: what an entry adds to the bare decision: bans, costs, edits, networks, corrections. */
+/* model/limit: what an entry adds to the bare decision: bans, costs, edits, networks,
+ * corrections. */
 #include "model/limit.h"
 
 #include "base/shm.h"

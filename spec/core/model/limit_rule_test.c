@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * model/limit_rule: the arithmetic alone. The reference keeps every charge ever made and computes from
- * that history, without the two counters, caps and short cuts of the real thing.
+ * model/limit_rule: the arithmetic alone. The reference keeps every charge ever made and computes
+ * from that history, without the two counters, caps and short cuts of the real thing.
  */
 #include "model/limit_rule.h"
 
