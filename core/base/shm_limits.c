@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#define LONGEST_WINDOW_MS (INT64_C(366) * 86400000)
 #define NETWORK_SHARE 16 /* a class of networks may have this part of a limit's keys */
 
 /* As in shm_cells.c: a kill falls between two instructions, nobody looks without the lock. */
@@ -79,7 +80,7 @@ static void become_current(struct mg_shm *shm, struct mg_limit_record *record, i
         before->is_current = 0;
     }
     record->former = 0;
-    if (before && before->window_ms > 0) {
+    if (before && before->window_ms > 0 && before->window_ms <= LONGEST_WINDOW_MS) {
         record->former_id = before->id;
         record->former_until_ms = now_ms + before->window_ms;
         record->former = (uint32_t)(before - mg_region_limit(shm, 0)) + 1;

@@ -33,6 +33,7 @@ static const int64_t begin_ms = INT64_C(1700000000000);
 struct work {
     struct mg_shm *shm;
     struct mg_limit limits[LIMITS];
+    struct mg_limit_ban ban;
     struct mg_breaker breaker;
     struct mg_shm_head head;       /* to be written over the region's, last */
     uint64_t cells[LIMITS * KEYS]; /* offsets of cells in use */
@@ -68,6 +69,20 @@ static void open_limits(struct work *work)
     }
 }
 
+static void open_ban(struct work *work)
+{
+    work->ban = (struct mg_limit_ban){.rule = {.after = 1,
+                                               .within_ms = 1000,
+                                               .for_ms = 10,
+                                               .factor_percent = 200,
+                                               .max_ms = 100,
+                                               .forget_ms = 100},
+                                      .max_keys = 64};
+    const int err =
+        mg_limit_ban_open(work->shm, &work->ban, MG_STR("ban"), MG_STR("ban"), work->now_ms);
+    mg_require(err == 0 || err == MG_EFULL);
+}
+
 static void open_breaker(struct work *work, bool by_count)
 {
     work->breaker = (struct mg_breaker){.rule = {.by_count = by_count,
@@ -97,7 +112,19 @@ static void take(struct work *work, unsigned which, unsigned key, uint32_t worke
     const struct mg_limit_ask ask = {
         .limit = limit, .key = mg_limit_key(work->shm, limit, key_of(key)), .cost = 1};
     struct mg_limit_answer answer;
-    const bool admitted = mg_limits_take(work->shm, worker, work->now_ms, &ask, 1, &answer);
+    const struct mg_limit_request request = {
+        .worker = worker,
+        .now_ms = work->now_ms,
+        .network = (uint8_t)key,
+        .asks = &ask,
+        .count = 1,
+        .ban = &work->ban,
+        .ban_key = mg_limit_ban_key(work->shm, &work->ban, key_of(key))};
+    const struct mg_limit_verdict verdict = mg_limits_take(work->shm, &request, &answer);
+    if (verdict.banned) {
+        return;
+    }
+    const bool admitted = verdict.admitted;
     mg_require(admitted == answer.ok && (answer.hold == 0 || admitted));
     if (answer.hold != 0 && worker == 1 && work->hold_count < HOLDS) {
         work->holds[work->hold_count++] = answer.hold;
@@ -109,6 +136,7 @@ static void fill(struct work *work)
     memset(work->shm->head->keys, 7, sizeof work->shm->head->keys); /* the same places each time */
     mg_shm_tick(work->shm, 1000, begin_ms);
     open_limits(work);
+    open_ban(work);
     open_breaker(work, false);
     for (unsigned i = 0; i < LIMITS * KEYS; i++) {
         struct mg_cell_place place;
