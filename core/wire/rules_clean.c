@@ -80,22 +80,25 @@ static bool is_identity(const struct cleaning *cleaning, mg_str name)
     return false;
 }
 
-/* A name with '_' that stands for a field of the gateway's own or of a plugin. */
-static bool is_alias(const struct cleaning *cleaning, mg_str name)
+/* Does the name with '_' read as '-' have an id in never_alias? None of those is that long. */
+static bool is_alias_of_known(mg_str name)
 {
     char folded[64];
-    if (mg_str_find(name, '_', 0) < 0) {
-        return false;
-    }
     if (name.len > sizeof folded) {
-        return is_identity(cleaning, name);
+        return false;
     }
     for (size_t i = 0; i < name.len; i++) {
         folded[i] = name.ptr[i] == '_' ? '-' : name.ptr[i];
     }
-    const enum mg_header_id id = mg_header_id_of(mg_str_make(folded, name.len));
-    return (never_alias >> id & 1) || is_proxy_family(name) || is_identity(cleaning, name) ||
-           mg_str_field_equal(cleaning->trust->request_id_name, name);
+    return never_alias >> mg_header_id_of(mg_str_make(folded, name.len)) & 1;
+}
+
+/* A name with '_' that stands for a field of the gateway's own or of a plugin. */
+static bool is_alias(const struct cleaning *cleaning, mg_str name)
+{
+    return mg_str_find(name, '_', 0) >= 0 &&
+           (is_alias_of_known(name) || is_proxy_family(name) || is_identity(cleaning, name) ||
+            mg_str_field_equal(cleaning->trust->request_id_name, name));
 }
 
 static bool is_request_id_name(const struct cleaning *cleaning, const struct mg_header *field)

@@ -181,6 +181,17 @@ static void a_long_alias_of_an_identity_field_is_dropped(void **state)
     assert_int_equal(mg_rules_clean_request(headers, &trust), 1);
 }
 
+static void a_long_alias_of_a_forwarding_field_is_dropped(void **state)
+{
+    struct mg_headers *headers = table(state);
+    char alias[101];
+    memset(alias, 'x', 100);
+    memcpy(alias, "X_Forwarded_", 12);
+    alias[100] = '\0';
+    add(headers, alias, "v");
+    assert_int_equal(mg_rules_clean_request(headers, &trusted), 1);
+}
+
 static void only_a_well_formed_request_id_is_kept(void **state)
 {
     struct mg_headers *headers = table(state);
@@ -225,6 +236,7 @@ int main(void)
         TEST(a_trusted_peer_keeps_its_fields),
         TEST(m09_underscore_aliases_of_our_fields_are_dropped_from_everybody),
         TEST(a_long_alias_of_an_identity_field_is_dropped),
+        TEST(a_long_alias_of_a_forwarding_field_is_dropped),
         TEST(only_a_well_formed_request_id_is_kept),
         TEST(request_ids_have_1_to_64_harmless_characters),
     };
