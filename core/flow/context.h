@@ -13,6 +13,7 @@
 #include "net/listen.h"
 #include "net/pool.h"
 #include "script/generation.h"
+#include "wire/chunk.h"
 
 struct mg_client;
 struct mg_exchange;
@@ -65,6 +66,8 @@ struct mg_server {
     void *finished_context;
 };
 
+/* Counts which limit a refused chunk was over, if any. */
+void mg_server_count_chunk_limit(const struct mg_server *server, const struct mg_chunk *chunk);
 /* For clients and exchanges: fires on_drained when nothing is left. */
 void mg_server_check_drained(struct mg_server *server);
 

@@ -79,7 +79,8 @@ struct mg_exchange {
     bool no_body;    /* HEAD, 204, 304 */
     bool in_done;    /* the upstream's body is complete */
     bool filtering;  /* body_filter round in progress (maybe waiting) */
-    bool filter_off; /* read-only chain: its output is ignored */
+    bool filtered_part;   /* body_filter has seen octets of the upstream's */
+    bool filter_off;      /* read-only chain: its output is ignored */
     struct mg_buf hold;   /* whole answers, and filtered octets held with the head */
     struct mg_buf waited; /* octets whose body_filter round waits */
     mg_str round;         /* octets of the present body_filter round, as they came */

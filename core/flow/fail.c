@@ -136,6 +136,8 @@ void mg_fail_with(struct mg_exchange *x, uint16_t status, enum mg_outcome outcom
     }
     if (x->answered_locally) { /* a filter of our own answer failed */
         x->phases &= MG_PHASE_BIT(MG_PHASE_LOG);
+    } else if (x->filtered_part) { /* filters that collect must not add that to this answer */
+        x->phases &= ~MG_PHASE_BIT(MG_PHASE_BODY_FILTER);
     }
     mg_buf_clear(&x->hold);
     req->want_whole_body = false;

@@ -166,6 +166,11 @@ static void filtered(struct mg_exchange *x, int verdict)
         mg_finish(x);
         return;
     }
+    if (req->chunk_over) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_RESPONSE_BUFFER, 1);
+        mg_fail(x, MG_ERESPONSE_TOO_LARGE);
+        return;
+    }
     if (verdict == MG_VERDICT_FAILED) {
         mg_fail_with(x, req->status >= 500 ? req->status : 500, req->outcome);
         return;
@@ -187,6 +192,7 @@ static void filter(struct mg_exchange *x, mg_str octets, bool last)
     req->chunk = x->round = octets;
     req->chunk_last = x->round_last = last;
     mg_buf_clear(&req->filter_out);
+    x->filtered_part = true;
     x->filtering = true;
     x->waiting = true;
     const enum mg_verdict verdict = mg_hook_run(req, MG_PHASE_BODY_FILTER);

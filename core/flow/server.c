@@ -49,6 +49,7 @@ int mg_server_listen(struct mg_server *server, int fd, bool is_unix, uint32_t in
     const int err =
         mg_listener_open(&slot->listener, server->parts.loop, fd, is_unix, on_accept, slot);
     if (!err) {
+        mg_listener_count(slot->listener, server->parts.stats);
         server->listener_count++;
     }
     return err;

@@ -122,7 +122,10 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
         group->upstream ? group->upstream->settings : req->config->gateway.upstream_defaults;
     const struct mg_upstream_limits *limits = &x->settings.limits;
     if (group->inflight >= limits->requests || group->inflight >= limits->connections) {
-        mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_MAX_REQUESTS, 1);
+        mg_stats_add(x->server->parts.stats,
+                     group->inflight >= limits->requests ? MG_STAT_UPSTREAM_MAX_REQUESTS
+                                                         : MG_STAT_UPSTREAM_MAX_CONNECTIONS,
+                     1);
         return MG_EFULL;
     }
     if (x->tried == 0) {

@@ -22,6 +22,23 @@ void mg_upstream_init(struct mg_upstream *upstream, struct mg_server *server,
     mg_buf_init(&upstream->in, 2 * MG_READ_BYTES);
 }
 
+static void count(const struct mg_upstream *upstream, enum mg_stat which)
+{
+    mg_stats_add(upstream->server->parts.stats, which, 1);
+}
+
+/* The connection is this attempt's no longer: to be closed, or put into the pool. */
+static struct mg_io *give_connection(struct mg_upstream *upstream)
+{
+    struct mg_stats *stats = upstream->server->parts.stats;
+    struct mg_io *io = upstream->io;
+    upstream->io = NULL;
+    mg_stats_add(stats, MG_STAT_UPSTREAM_BYTES_IN, mg_io_bytes_in(io) - upstream->in_before);
+    mg_stats_add(stats, MG_STAT_UPSTREAM_BYTES_OUT, mg_io_bytes_out(io) - upstream->out_before);
+    mg_stats_drop(stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
+    return io;
+}
+
 static void drop_connection(struct mg_upstream *upstream)
 {
     mg_deadline_cancel(&upstream->deadline);
@@ -29,9 +46,7 @@ static void drop_connection(struct mg_upstream *upstream)
         mg_dial_cancel(&upstream->dial);
     }
     if (upstream->io) {
-        mg_io_close(upstream->io);
-        upstream->io = NULL;
-        mg_stats_drop(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
+        mg_io_close(give_connection(upstream));
     }
     mg_buf_deinit(&upstream->in);
 }
@@ -53,6 +68,8 @@ static void on_timeout(struct mg_deadline *deadline)
             deadline, on_timeout, now_ms(upstream));
         return;
     }
+    count(upstream, mg_io_queued(upstream->io) > 0 ? MG_STAT_UPSTREAM_WRITE_TIMEOUT
+                                                   : MG_STAT_UPSTREAM_READ_TIMEOUT);
     fail(upstream, MG_ETIMEOUT);
 }
 
@@ -86,6 +103,7 @@ static mg_str feed_chunked(struct mg_upstream *upstream, mg_str bytes)
     mg_str octets = {0};
     const int err = mg_chunk_next(&upstream->chunk, bytes, &used, &octets);
     if (err) {
+        mg_server_count_chunk_limit(upstream->server, &upstream->chunk);
         body_failed(upstream, err);
         return mg_str_make(NULL, 0);
     }
@@ -153,6 +171,7 @@ static mg_str begin_body(struct mg_upstream *upstream, struct mg_response_head *
 static int check_interim(struct mg_upstream *upstream, const struct mg_response_head *head)
 {
     if (++upstream->interims > upstream->limits->interim_responses) {
+        count(upstream, MG_STAT_INTERIM_RESPONSES);
         return MG_ERESPONSE_TOO_LARGE;
     }
     const bool switching = head->status == 101;
@@ -201,6 +220,7 @@ static mg_str feed_head(struct mg_upstream *upstream, mg_str bytes)
     }
     if (err) {
         const bool large = err == MG_EHEAD_TOO_LARGE || err == MG_ELINE_TOO_LONG;
+        mg_stats_add(upstream->server->parts.stats, MG_STAT_RESPONSE_HEADER_BYTES, large);
         fail(upstream, large ? MG_ERESPONSE_TOO_LARGE : MG_EBAD_RESPONSE);
         return mg_str_make(NULL, 0);
     }
@@ -294,11 +314,12 @@ static void use_connection(struct mg_upstream *upstream, struct mg_io *io, bool 
     upstream->io = io;
     upstream->reused = reused;
     upstream->state = MG_UPSTREAM_READY;
+    upstream->in_before = mg_io_bytes_in(io);
+    upstream->out_before = mg_io_bytes_out(io);
     mg_io_set_handler(io, &io_handler, upstream);
     mg_io_read_start(io);
-    mg_stats_add(upstream->server->parts.stats,
-                 reused ? MG_STAT_UPSTREAM_REUSES : MG_STAT_UPSTREAM_CONNECTS, 1);
-    mg_stats_add(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
+    count(upstream, reused ? MG_STAT_UPSTREAM_REUSES : MG_STAT_UPSTREAM_CONNECTS);
+    count(upstream, MG_STAT_UPSTREAM_CONNECTIONS);
     upstream->user->on_ready(upstream);
 }
 
@@ -306,6 +327,8 @@ static void on_dialled(struct mg_dial *dial, int status, struct mg_io *io)
 {
     struct mg_upstream *upstream = MG_CONTAINER(dial, struct mg_upstream, dial);
     if (status != 0) {
+        mg_stats_add(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECT_TIMEOUT,
+                     status == MG_ETIMEOUT);
         fail(upstream, status);
         return;
     }
@@ -420,13 +443,10 @@ void mg_upstream_end(struct mg_upstream *upstream, bool request_complete, uint32
 {
     if (upstream->state == MG_UPSTREAM_DONE && upstream->keep_alive && request_complete &&
         upstream->io && !upstream->ended && mg_io_queued(upstream->io) == 0 && keepalive > 0) {
-        struct mg_io *io = upstream->io;
-        upstream->io = NULL;
         mg_deadline_cancel(&upstream->deadline);
         mg_buf_deinit(&upstream->in);
         upstream->state = MG_UPSTREAM_OFF;
-        mg_stats_drop(upstream->server->parts.stats, MG_STAT_UPSTREAM_CONNECTIONS, 1);
-        mg_pool_put(upstream->origin, io, keepalive, keepalive_idle);
+        mg_pool_put(upstream->origin, give_connection(upstream), keepalive, keepalive_idle);
         return;
     }
     drop_connection(upstream);

@@ -8,7 +8,6 @@
 #pragma once
 
 #include "flow/context.h"
-#include "wire/chunk.h"
 
 enum mg_upstream_state {
     MG_UPSTREAM_OFF,
@@ -54,8 +53,8 @@ struct mg_upstream {
     enum mg_method method;
     uint64_t read_timeout, write_timeout; /* ms */
     uint64_t remaining;
-    uint64_t bytes_at_start;   /* of the connection, to know whether an answer had begun */
-    uint64_t sent_at_deadline; /* bytes the system had taken, to see progress */
+    uint64_t in_before, out_before; /* bytes that the connection had carried, for statistics */
+    uint64_t sent_at_deadline;      /* bytes the system had taken, to see progress */
     enum mg_framing framing;
     uint32_t interims;
     bool reused, paused, feeding, keep_alive, ended, want_tunnel;

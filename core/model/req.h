@@ -134,6 +134,7 @@ struct mg_req {
     bool chunk_last;
     struct mg_buf filter_out;
     bool want_whole_body; /* a filter collects: hold the head until the end */
+    bool chunk_over;      /* it collected too much: what it took away cannot be sent on */
 
     /* why it ended */
     enum mg_outcome outcome;

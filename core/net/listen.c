@@ -10,6 +10,8 @@
 #define _GNU_SOURCE /* accept4; NOLINT(bugprone-reserved-identifier): the C library's own switch */
 #include "net/listen.h"
 
+#include "base/stats.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -234,6 +236,7 @@ struct mg_listener {
     uv_poll_t poll;
     struct mg_loop *loop;
     struct mg_deadline resume;
+    struct mg_stats *stats; /* NULL: nobody counts */
     mg_accept_fn *on_accept;
     void *context;
     int fd;
@@ -320,8 +323,14 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             sockaddr->sa_family = listener->is_unix ? AF_UNIX : sockaddr->sa_family;
             mg_address_set(&peer, sockaddr);
             listener->on_accept(listener->context, fd, &peer);
-        } else if (!survive(listener, errno)) {
-            return;
+        } else {
+            const int err = errno;
+            if (listener->stats && err != EAGAIN && err != EINTR) {
+                mg_stats_add(listener->stats, MG_STAT_ACCEPT_ERRORS, 1);
+            }
+            if (!survive(listener, err)) {
+                return;
+            }
         }
     }
 }
@@ -348,6 +357,11 @@ int mg_listener_open(struct mg_listener **out, struct mg_loop *loop, int fd, boo
     mg_require(uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0);
     *out = listener;
     return 0;
+}
+
+void mg_listener_count(struct mg_listener *listener, struct mg_stats *stats)
+{
+    listener->stats = stats;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -37,6 +37,7 @@ MG_NODISCARD int mg_listen_probe(const struct mg_listen_address *address, char *
 /* The port an fd is bound to (port 0 was asked for), 0 for unix. */
 uint16_t mg_listen_port(int fd);
 
+struct mg_stats;
 struct mg_listener; /* one accepting fd of a worker */
 
 /* fd of an accepted, non-blocking connection; the callback owns it. */
@@ -46,6 +47,9 @@ typedef void mg_accept_fn(void *context, int fd, const struct mg_address *peer);
  * to refuse one), tried again after 100 ms. */
 MG_NODISCARD int mg_listener_open(struct mg_listener **out, struct mg_loop *loop, int fd,
                                   bool is_unix, mg_accept_fn *on_accept, void *context);
+/* accept calls that fail are counted there from now on (accept_errors); stats outlives the
+ * listener. */
+void mg_listener_count(struct mg_listener *listener, struct mg_stats *stats);
 /* Stops accepting, at once; allowed in on_accept. Closes the fd and frees itself on the loop's next
  * turn. */
 void mg_listener_close(struct mg_listener *listener);

@@ -222,9 +222,19 @@ static void on_end(void *context, int status)
     close_idle(context);
 }
 
+/* Closed by a limit. */
+static void retire_idle(struct idle *idle, enum mg_stat limit)
+{
+    struct mg_stats *stats = idle->origin->pool->stats;
+    if (stats) {
+        mg_stats_add(stats, limit, 1);
+    }
+    close_idle(idle);
+}
+
 static void on_idle_over(struct mg_deadline *deadline)
 {
-    close_idle(MG_CONTAINER(deadline, struct idle, deadline));
+    retire_idle(MG_CONTAINER(deadline, struct idle, deadline), MG_STAT_UPSTREAM_KEEPALIVE_IDLE);
 }
 
 static const struct mg_io_handler idle_handler = {.on_data = on_data, .on_end = on_end};
@@ -276,7 +286,7 @@ void mg_pool_put(struct mg_origin *origin, struct mg_io *io, uint32_t max_idle, 
     mg_deadline_arm(idle_class(origin, idle_ms), &idle->deadline, on_idle_over,
                     mg_loop_now_ms(origin->pool->loop));
     while (origin->idle_count > max_idle) {
-        close_idle(MG_CONTAINER(origin->idle.prev, struct idle, link));
+        retire_idle(MG_CONTAINER(origin->idle.prev, struct idle, link), MG_STAT_UPSTREAM_KEEPALIVE);
     }
 }
 

@@ -102,3 +102,11 @@ MG_FFI_EXPORT int mg_ffi_chunk_hold(struct mg_req *req)
     req->want_whole_body = true;
     return 1;
 }
+
+MG_FFI_EXPORT int mg_ffi_chunk_over(struct mg_req *req, const char *plugin, size_t len)
+{
+    req->chunk_over = true;
+    req->ended_by = mg_arena_copy_str(&req->arena, mg_str_make(plugin, len));
+    req->ended_in = MG_PHASE_BODY_FILTER;
+    return 1;
+}

@@ -222,6 +222,8 @@ const char *mg_ffi_status_reason(int status); /* "" for an unknown one */
 int mg_ffi_chunk_set(struct mg_req *req, const char *chunk, size_t len);
 int mg_ffi_chunk_last(struct mg_req *req, int last);
 int mg_ffi_chunk_hold(struct mg_req *req); /* the head waits for the end of the body */
+/* The body is larger than a plugin may collect: the request ends with that, whatever it does. */
+int mg_ffi_chunk_over(struct mg_req *req, const char *plugin, size_t len);
 
 /* The node. Each writes to out (room bytes) and returns the length, 0 on failure. */
 int mg_ffi_node_hostname(char *out, size_t room);

@@ -42,6 +42,8 @@ function M.whole(req, object)
     local chunk = base.text(req, C.MG_FFI_CHUNK)
     own.size = own.size + #chunk
     if base.over(own.size, C.mg_ffi_req_measure(req, C.MG_FFI_RESPONSE_BUFFER)) then
+        local name = runtime.plugin() or 'core'
+        C.mg_ffi_chunk_over(req, name, #name)
         base.raise('the response body is larger than limits.response_buffer')
     end
     own[#own + 1] = chunk

@@ -26,7 +26,17 @@ function M.connect(place, o)
     if not fd then
         return nil, err
     end
-    return setmetatable({ fd = fd, timeout = timeout, origin = o.origin, kept = '' }, Connection)
+    local connection = M.adopt(fd, timeout)
+    connection.origin = o.origin
+    return connection
+end
+
+--- A connection from a descriptor, such as one that was accepted.
+-- @tparam number fd
+-- @tparam[opt] number timeout seconds of each wait
+-- @treturn Connection
+function M.adopt(fd, timeout)
+    return setmetatable({ fd = fd, timeout = timeout or DEFAULT_TIMEOUT, kept = '' }, Connection)
 end
 
 function Connection:deadline()
@@ -38,6 +48,12 @@ function Connection:close()
         posix.close(self.fd)
         self.fd = nil
     end
+end
+
+--- Ends it with a reset.
+function Connection:reset()
+    posix.reset(self.fd)
+    self.fd = nil
 end
 
 --- @treturn boolean
@@ -64,7 +80,10 @@ function Connection:fill()
     return true
 end
 
-local function take(self, count)
+--- Takes so many bytes.
+-- @treturn string|nil
+-- @treturn string what went wrong
+function Connection:take(count)
     while #self.kept < count do
         local ok, err = self:fill()
         if not ok then
@@ -76,7 +95,10 @@ local function take(self, count)
     return bytes
 end
 
-local function take_until(self, mark)
+--- Takes all up to and with the mark.
+-- @treturn string|nil
+-- @treturn string what went wrong
+function Connection:take_until(mark)
     local at
     repeat
         at = self.kept:find(mark, 1, true)
@@ -87,11 +109,13 @@ local function take_until(self, mark)
             end
         end
     until at
-    return take(self, at + #mark - 1)
+    return self:take(at + #mark - 1)
 end
 
--- All until the peer's end.
-local function take_rest(self)
+--- Takes all until the peer's end.
+-- @treturn string|nil
+-- @treturn string what went wrong: not an orderly end
+function Connection:take_rest()
     local ok, err
     repeat
         ok, err = self:fill()
@@ -99,19 +123,19 @@ local function take_rest(self)
     if err ~= 'closed' then
         return nil, err
     end
-    return take(self, #self.kept)
+    return self:take(#self.kept)
 end
 
 local function take_chunks(self)
     local parts = {}
     while true do
-        local line, err = take_until(self, '\r\n')
+        local line, err = self:take_until('\r\n')
         local size = line and tonumber(line:match('^%x+'), 16)
         if not size then
             return nil, err or 'bad chunk'
         end
         local data
-        data, err = take(self, size + 2)
+        data, err = self:take(size + 2)
         if not data then
             return nil, err
         elseif size == 0 then
@@ -136,7 +160,7 @@ end
 -- @treturn table|nil { status =, headers =, body = }
 -- @treturn string what went wrong
 function Connection:response(method)
-    local head, err = take_until(self, '\r\n\r\n')
+    local head, err = self:take_until('\r\n\r\n')
     if not head then
         return nil, err
     end
@@ -149,9 +173,9 @@ function Connection:response(method)
     elseif headers['transfer-encoding'] then
         res.body, err = take_chunks(self)
     elseif headers['content-length'] then
-        res.body, err = take(self, tonumber(headers['content-length']))
+        res.body, err = self:take(tonumber(headers['content-length']))
     else
-        res.body, err = take_rest(self)
+        res.body, err = self:take_rest()
     end
     if not res.body then
         return nil, err

@@ -309,6 +309,11 @@ function leaf.mg_ffi_chunk_last(r, last)
     return 1
 end
 
+function leaf.mg_ffi_chunk_over(r, plugin)
+    r.over = plugin
+    return 1
+end
+
 function leaf.mg_ffi_chunk_hold(r)
     r.held_back = true
     return 1
