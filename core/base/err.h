@@ -42,6 +42,8 @@
     X(CHUNK, 31, "bad chunk")                                                                      \
     X(TRAILER, 32, "bad trailer")                                                                  \
     X(LOOP, 33, "request loop")                                                                    \
+    X(HEAD_TIMEOUT, 34, "head not complete in time")                                               \
+    X(BODY_TIMEOUT, 35, "body not complete in time")                                               \
     X(BAD_RESPONSE, 40, "upstream sent a malformed answer")                                        \
     X(RESPONSE_TOO_LARGE, 41, "upstream answer too large")                                         \
     X(SHORT_BODY, 42, "body ended early")                                                          \

@@ -111,6 +111,7 @@ void mg_attempt_continue(struct mg_exchange *x)
     x->continue_sent = true;
     const mg_str line = MG_STR("HTTP/1.1 100 Continue\r\n\r\n");
     mg_client_write(x->client, &line, 1);
+    mg_client_ask_body(x->client);
 }
 
 /* --- sending --- */
@@ -289,6 +290,16 @@ static void on_interim(struct mg_upstream *upstream, struct mg_response_head *he
     }
 }
 
+/* The answer begins while the client still owes octets of its body. Where none has been sent, none
+ * will be (hardening.md, 2); in any case the upstream must go on answering in time. */
+static void expect_answer_alone(struct mg_exchange *x)
+{
+    if (x->kept_sent == 0 && !x->body_streaming) {
+        x->body_discarded = true;
+        mg_upstream_await(&x->upstream);
+    }
+}
+
 static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
 {
     struct mg_exchange *x = exchange_of(upstream);
@@ -296,6 +307,9 @@ static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
     present_try(x)->ttfb_us = (uint32_t)(now_us(x) - x->try_started_us);
     mg_deadline_cancel(&x->probe_deadline);
     x->req.upstream_head_us = now_us(x);
+    if (!x->tail_out) {
+        expect_answer_alone(x);
+    }
     if (head->status == 101) {
         mg_tunnel_begin(x, head);
         return;
@@ -318,7 +332,7 @@ static void on_drain(struct mg_upstream *upstream)
     struct mg_exchange *x = exchange_of(upstream);
     if (x->state == MG_EXCHANGE_TUNNEL) {
         mg_tunnel_upstream_drained(x);
-    } else if (x->tail_out) {
+    } else if (x->tail_out || x->body_discarded) {
         mg_upstream_await(upstream);
     } else if (x->client && x->body_due) {
         mg_client_resume(x->client);

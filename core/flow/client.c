@@ -91,7 +91,7 @@ static void on_header_timeout(struct mg_deadline *deadline)
     struct mg_client *client = MG_CONTAINER(deadline, struct mg_client, read_deadline);
     mg_stats_add(client->server->parts.stats, MG_STAT_HEADER_TIMEOUT, 1);
     client->state = MG_CLIENT_BUSY;
-    client->server->user->on_head(client, MG_ETIMEOUT, mg_str_make(NULL, 0));
+    client->server->user->on_head(client, MG_EHEAD_TIMEOUT, mg_str_make(NULL, 0));
 }
 
 static void count(struct mg_client *client, enum mg_stat which)
@@ -99,8 +99,11 @@ static void count(struct mg_client *client, enum mg_stat which)
     mg_stats_add(client->server->parts.stats, which, 1);
 }
 
-static void count_head_limit(struct mg_client *client)
+static void count_head_limit(struct mg_client *client, int err)
 {
+    if (err == MG_ELINE_TOO_LONG) {
+        count(client, MG_STAT_REQUEST_LINE);
+    }
     switch (client->scan.limit) {
     case MG_HTTP1_LIMIT_BYTES:
         count(client, MG_STAT_HEADER_BYTES);
@@ -113,23 +116,6 @@ static void count_head_limit(struct mg_client *client)
         break;
     case MG_HTTP1_LIMIT_COUNT:
         count(client, MG_STAT_HEADER_COUNT);
-        break;
-    default:
-        break;
-    }
-}
-
-static void count_chunk_limit(struct mg_client *client)
-{
-    switch (client->chunk->limit) {
-    case MG_CHUNK_LIMIT_LINE:
-        count(client, MG_STAT_CHUNK_LINE);
-        break;
-    case MG_CHUNK_LIMIT_EXTENSIONS:
-        count(client, MG_STAT_CHUNK_EXTENSIONS);
-        break;
-    case MG_CHUNK_LIMIT_TRAILERS:
-        count(client, MG_STAT_TRAILERS);
         break;
     default:
         break;
@@ -149,7 +135,7 @@ static void on_body_timeout(struct mg_deadline *deadline)
 {
     struct mg_client *client = MG_CONTAINER(deadline, struct mg_client, read_deadline);
     mg_stats_add(client->server->parts.stats, MG_STAT_BODY_TIMEOUT, 1);
-    body_error(client, MG_ETIMEOUT);
+    body_error(client, MG_EBODY_TIMEOUT);
 }
 
 /* Which limit of the body's total time and least rate is broken, or MG_STAT_COUNT; time in which we
@@ -221,7 +207,7 @@ static mg_str feed_head(struct mg_client *client, mg_str bytes)
     if (err) {
         client->broken_body = true;
         mg_buf_clear(&client->in);
-        count_head_limit(client);
+        count_head_limit(client, err);
         deliver_head(client, err, mg_str_make(NULL, 0));
         return mg_str_make(NULL, 0);
     }
@@ -239,7 +225,7 @@ static int take_body(struct mg_client *client, mg_str bytes, size_t *used, mg_st
     if (client->framing == MG_FRAMING_CHUNKED) {
         const int err = mg_chunk_next(client->chunk, bytes, used, octets);
         if (err) {
-            count_chunk_limit(client);
+            mg_server_count_chunk_limit(client->server, client->chunk);
         }
         *last = !err && client->chunk->done;
         return err;
@@ -253,8 +239,20 @@ static int take_body(struct mg_client *client, mg_str bytes, size_t *used, mg_st
     return 0;
 }
 
+/* The body is due from now on. */
+static void start_body_time(struct mg_client *client)
+{
+    client->unasked = false;
+    client->body_started_ms = now_ms(client);
+    client->paused_since_ms = client->body_started_ms;
+    client->body_paused_ms = 0;
+}
+
 static mg_str feed_body(struct mg_client *client, mg_str bytes)
 {
+    if (client->unasked) {
+        start_body_time(client);
+    }
     size_t used = 0;
     mg_str octets = {0};
     bool last = false;
@@ -265,6 +263,7 @@ static mg_str feed_body(struct mg_client *client, mg_str bytes)
     }
     client->body_bytes += octets.len;
     if (client->limits->request_body > 0 && client->body_bytes > client->limits->request_body) {
+        count(client, MG_STAT_REQUEST_BODY);
         body_error(client, MG_EBODY_TOO_LARGE);
         return mg_str_make(NULL, 0);
     }
@@ -300,13 +299,13 @@ static void feed(struct mg_client *client, mg_str bytes)
 /* After bytes of a body arrived: is it fast enough, and when must the next ones be here? */
 static void watch_body(struct mg_client *client)
 {
-    if (client->state != MG_CLIENT_BODY || client->paused) {
+    if (client->state != MG_CLIENT_BODY || client->paused || client->unasked) {
         return;
     }
     const enum mg_stat broken = broken_body_limit(client);
     if (broken != MG_STAT_COUNT) {
         mg_stats_add(client->server->parts.stats, broken, 1);
-        body_error(client, MG_ETIMEOUT);
+        body_error(client, MG_EBODY_TIMEOUT);
         return;
     }
     arm(client, &client->read_deadline, client->limits->body_timeout, on_body_timeout);
@@ -412,14 +411,30 @@ void mg_client_expect_body(struct mg_client *client, enum mg_framing framing, ui
     client->framing = framing;
     client->body_remaining = length;
     client->body_bytes = 0;
-    client->body_paused_ms = 0;
-    client->body_started_ms = now_ms(client);
+    start_body_time(client);
     if (framing == MG_FRAMING_CHUNKED) {
         client->chunk = mg_arena_alloc(arena, sizeof *client->chunk);
         mg_chunk_init(client->chunk, &limits->chunk);
     }
     client->state = MG_CLIENT_BODY;
     arm(client, &client->read_deadline, limits->body_timeout, on_body_timeout);
+}
+
+void mg_client_await_continue(struct mg_client *client)
+{
+    client->unasked = true;
+    mg_deadline_cancel(&client->read_deadline);
+}
+
+void mg_client_ask_body(struct mg_client *client)
+{
+    if (!client->unasked || client->state != MG_CLIENT_BODY) {
+        return;
+    }
+    start_body_time(client);
+    if (!client->paused) {
+        arm(client, &client->read_deadline, client->limits->body_timeout, on_body_timeout);
+    }
 }
 
 void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limits)
@@ -451,7 +466,7 @@ void mg_client_resume(struct mg_client *client)
     }
     client->paused = false;
     client->body_paused_ms += now_ms(client) - client->paused_since_ms;
-    if (client->state == MG_CLIENT_BODY) {
+    if (client->state == MG_CLIENT_BODY && !client->unasked) {
         arm(client, &client->read_deadline, client->limits->body_timeout, on_body_timeout);
     }
     if (client->in.len < MG_HIGH_WATER) {

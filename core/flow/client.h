@@ -10,7 +10,6 @@
 #pragma once
 
 #include "flow/context.h"
-#include "wire/chunk.h"
 
 enum mg_client_state {
     MG_CLIENT_IDLE,
@@ -37,7 +36,8 @@ struct mg_client {
     struct mg_http1_scan scan;
     enum mg_client_state state;
     bool feeding, paused, broken_body;
-    uint64_t send_timeout;     /* ms, of the present request */
+    bool unasked;          /* the client waits for 100 Continue: the body's time does not run yet */
+    uint64_t send_timeout; /* ms, of the present request */
     uint64_t sent_at_deadline; /* bytes the system had taken, to see progress of a slow reader */
     /* the body being read */
     enum mg_framing framing;
@@ -52,11 +52,12 @@ struct mg_client {
 
 struct mg_client_user {
     /* status 0: a whole head, borrowed until the return. Else what is wrong with it (scan error,
-     * MG_ETIMEOUT): answer and close. */
+     * MG_EHEAD_TIMEOUT): answer and close. */
     void (*on_head)(struct mg_client *client, int status, mg_str head);
     /* Octets of the body, borrowed; last = the body is complete (octets may be empty then). */
     void (*on_body)(struct mg_client *client, mg_str octets, bool last);
-    /* The body is refused or stalled: MG_ECHUNK, MG_ETRAILER, MG_EBODY_TOO_LARGE, MG_ETIMEOUT. */
+    /* The body is refused or stalled: MG_ECHUNK, MG_ETRAILER, MG_EBODY_TOO_LARGE,
+     * MG_EBODY_TIMEOUT. */
     void (*on_body_error)(struct mg_client *client, int status);
     /* Raw bytes of a tunnel. */
     void (*on_raw)(struct mg_client *client, mg_str bytes);
@@ -73,6 +74,10 @@ void mg_client_accept(struct mg_server_listener *listener, int fd, const struct 
  * length of 0: on_body is not called. chunk_arena: where the decoder lives. */
 void mg_client_expect_body(struct mg_client *client, enum mg_framing framing, uint64_t length,
                            const struct mg_limits *limits, struct mg_arena *arena);
+/* The client of the body just expected waits for 100 Continue: its time runs only from
+ * mg_client_ask_body, or from the first octet that comes all the same. */
+void mg_client_await_continue(struct mg_client *client);
+void mg_client_ask_body(struct mg_client *client);
 /* The route's limits, once it is known; they stay valid until the answer is out. */
 void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limits);
 /* Back-pressure on the body. */

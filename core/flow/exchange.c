@@ -117,6 +117,8 @@ static void after_access(struct mg_exchange *x, int verdict)
         mg_finish(x);
     } else if (verdict == MG_VERDICT_EXIT || verdict == MG_VERDICT_FAILED) {
         mg_respond_local(x);
+    } else if (x->body_error) { /* the handlers did not mind, but half a body is never sent on */
+        mg_fail(x, x->body_error);
     } else {
         begin_upstream(x);
     }
@@ -226,6 +228,7 @@ static void route_request(struct mg_exchange *x)
     const uint64_t body =
         req->head.framing == MG_FRAMING_LENGTH ? req->head.content_length : req->body_bytes_in;
     if (limits->request_body > 0 && body > limits->request_body) {
+        mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_BODY, 1);
         mg_fail(x, MG_EBODY_TOO_LARGE);
         return;
     }
@@ -260,6 +263,8 @@ static void after_rewrite(struct mg_exchange *x, int verdict)
         mg_finish(x);
     } else if (verdict == MG_VERDICT_EXIT || verdict == MG_VERDICT_FAILED) {
         mg_respond_local(x);
+    } else if (x->body_error) {
+        mg_fail(x, x->body_error);
     } else {
         route_request(x);
     }
@@ -345,6 +350,9 @@ static void on_head(struct mg_client *client, int status, mg_str head)
     x->continue_sent = !req->head.expect_continue || !x->body_due;
     mg_client_expect_body(client, req->head.framing, req->head.content_length,
                           &req->config->gateway.limits, &req->arena);
+    if (!x->continue_sent) {
+        mg_client_await_continue(client);
+    }
     run_rewrite(x);
 }
 
@@ -402,7 +410,7 @@ static int read_body(struct mg_req *req)
         req->body = mg_buf_view(&x->kept);
         return 0;
     }
-    if (!x->client || x->state > MG_EXCHANGE_ACCESS || x->doomed_status) {
+    if (!x->client || x->state > MG_EXCHANGE_ACCESS || x->doomed_status || x->body_error) {
         return MG_ECLOSED;
     }
     req->body_state = MG_BODY_READING;
@@ -430,8 +438,13 @@ static void on_body_error(struct mg_client *client, int status)
     if (x->body_discarded) {
         return;
     }
+    if (x->req.up_status != 0) { /* the answer came early: the client may well have given up */
+        x->body_discarded = true;
+        mg_upstream_await(&x->upstream);
+        return;
+    }
     if (x->req.body_state == MG_BODY_READING) { /* the handler that waits decides */
-        x->body_due = false;
+        x->body_error = status;
         x->body_discarded = true;
         mg_exchange_body_lost(x, status);
         return;

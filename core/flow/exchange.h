@@ -55,6 +55,7 @@ struct mg_exchange {
     bool body_streaming;   /* not kept any more: passes straight through */
     bool body_discarded;   /* the rest is read and dropped */
     bool continue_sent;    /* 100 Continue is out or not needed */
+    int body_error;        /* why it will never be whole; 0 = it may be */
     uint64_t bytes_before; /* client->bytes_out when the request began */
 
     /* upstream */

@@ -27,6 +27,12 @@ static bool client_answer(int error, struct answer *out)
     case MG_ECODING:
         *out = (struct answer){501, MG_OUTCOME_BAD_REQUEST};
         return true;
+    case MG_EHEAD_TIMEOUT:
+        *out = (struct answer){408, MG_OUTCOME_HEADER_TIMEOUT};
+        return true;
+    case MG_EBODY_TIMEOUT:
+        *out = (struct answer){408, MG_OUTCOME_BODY_TIMEOUT};
+        return true;
     case MG_EEXPECT:
         *out = (struct answer){417, MG_OUTCOME_BAD_REQUEST};
         return true;
@@ -48,13 +54,6 @@ static bool client_answer(int error, struct answer *out)
 
 static struct answer timeout_answer(const struct mg_exchange *x)
 {
-    if (x->state == MG_EXCHANGE_REWRITE && x->upstream.state == MG_UPSTREAM_OFF) {
-        const bool in_body = x->body_due;
-        return (struct answer){408, in_body ? MG_OUTCOME_BODY_TIMEOUT : MG_OUTCOME_HEADER_TIMEOUT};
-    }
-    if (x->body_due && x->head_out && !x->tail_out) {
-        return (struct answer){408, MG_OUTCOME_BODY_TIMEOUT};
-    }
     if (x->upstream.state == MG_UPSTREAM_DIALLING || !x->head_out) {
         return (struct answer){504, MG_OUTCOME_UPSTREAM_CONNECT_TIMEOUT};
     }
@@ -155,27 +154,14 @@ enum mg_outcome mg_fail_outcome(const struct mg_exchange *x, int error)
     return client_answer(error, &answer) ? answer.outcome : upstream_answer(x, error).outcome;
 }
 
-static void count_limit(const struct mg_exchange *x, int error)
-{
-    if (error == MG_EBODY_TOO_LARGE) {
-        mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_BODY, 1);
-    } else if (error == MG_ELINE_TOO_LONG) {
-        mg_stats_add(x->server->parts.stats, MG_STAT_REQUEST_LINE, 1);
-    }
-}
-
 void mg_fail(struct mg_exchange *x, int error)
 {
     struct answer answer;
-    count_limit(x, error);
     if (client_answer(error, &answer)) {
         x->close = true;
         mg_stats_reject(x->server->parts.stats, error);
     } else {
         answer = upstream_answer(x, error);
-        if (answer.status == 408) {
-            x->close = true;
-        }
     }
     mg_fail_with(x, answer.status, answer.outcome);
 }
