@@ -47,6 +47,18 @@ static const char *wall_text(int64_t wall_ms, char text[32])
     return text;
 }
 
+/* "head_too_large", or NULL: a client's messages are refused for codes 20 to 39 of base/err.h. */
+static const char *refusal_word(unsigned number, char word[32])
+{
+    const char *name = number >= 20 && number < 40 ? mg_err_name(MG_ERR_BASE - (int)number) : NULL;
+    size_t i = 0;
+    for (; name && name[i] && i < 31; i++) {
+        word[i] = mg_char_lower(name[i]);
+    }
+    word[i] = '\0';
+    return name ? word : NULL;
+}
+
 /* --- text -------------------------------------------------------------------------------- */
 
 static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -104,6 +116,14 @@ static void put_counters(const struct mg_stats *total, struct mg_buf *out)
         if (total->outcome[i] > 0) {
             put(out, "%-10s %12" PRIu64 "  %s\n", label, total->outcome[i],
                 mg_outcome_word((enum mg_outcome)i));
+            label = "";
+        }
+    }
+    label = "refused";
+    for (unsigned i = 0; i < MG_STATS_REJECTS; i++) {
+        if (total->reject[i] > 0) {
+            put(out, "%-10s %12" PRIu64 "  %s\n", label, total->reject[i],
+                mg_err_text(MG_ERR_BASE - (int)i));
             label = "";
         }
     }
@@ -191,6 +211,15 @@ static void json_counters(const struct mg_stats *total, struct mg_json_out *json
     mg_json_out_open(json, '{');
     for (unsigned i = 0; i < MG_OUTCOME_COUNT && i < MG_STATS_OUTCOMES; i++) {
         mg_json_out_number_field(json, mg_outcome_word((enum mg_outcome)i), total->outcome[i]);
+    }
+    mg_json_out_close(json, '}');
+    mg_json_out_key(json, MG_STR("refused"));
+    mg_json_out_open(json, '{');
+    for (unsigned i = 0; i < MG_STATS_REJECTS; i++) {
+        char word[32];
+        if (refusal_word(i, word)) {
+            mg_json_out_number_field(json, word, total->reject[i]);
+        }
     }
     mg_json_out_close(json, '}');
 }

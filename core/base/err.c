@@ -21,6 +21,19 @@ const char *mg_err_text(int err)
     }
 }
 
+const char *mg_err_name(int err)
+{
+    switch (err) {
+#define MG_ERR_CASE(name, number, text)                                                            \
+    case MG_E##name:                                                                               \
+        return #name;
+        MG_ERR_MAP(MG_ERR_CASE)
+#undef MG_ERR_CASE
+    default:
+        return NULL;
+    }
+}
+
 void mg_require_failed(const char *condition, const char *file, int line)
 {
     fprintf(stderr, "moongate: bug: %s is false at %s:%d\n", condition, file, line);

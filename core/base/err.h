@@ -17,7 +17,8 @@
 
 #define MG_ERR_BASE (-20000)
 
-/* name, number below the base, text */
+/* name, number below the base, text. From 20 on: why a client's message is refused; from 40 on:
+ * what an upstream did. */
 #define MG_ERR_MAP(X)                                                                              \
     X(NO_MEMORY, 1, "out of memory or over a cap")                                                 \
     X(AGAIN, 2, "more bytes are needed")                                                           \
@@ -60,6 +61,8 @@ enum mg_err {
 
 /* Text of one of our codes, or strerror's text of a system code. Static, never NULL. */
 const char *mg_err_text(int err);
+/* Name of one of our codes, "HEAD_TOO_LARGE", or NULL. Static. */
+const char *mg_err_name(int err);
 
 /* A bug if false: always on, fatal, prints the place. Never on a peer's bytes. */
 #define mg_require(condition)                                                                      \

@@ -201,8 +201,24 @@ static int on_headers_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-/* False unless the head is well-formed and ends where its bytes end. */
-static bool collect_fields(mg_str head, llhttp_type_t type, struct mg_headers *headers)
+/* Much of what the rules judge is refused by llhttp already; it is counted as what it is. */
+static int error_of(llhttp_errno_t found)
+{
+    switch (found) {
+    case HPE_INVALID_CONTENT_LENGTH:
+    case HPE_UNEXPECTED_CONTENT_LENGTH:
+    case HPE_INVALID_TRANSFER_ENCODING:
+        return MG_EFRAMING;
+    case HPE_INVALID_URL:
+        return MG_ETARGET;
+    default:
+        return MG_ESYNTAX;
+    }
+}
+
+/* 0 if the head is well-formed and ends where its bytes end; else MG_ESYNTAX, MG_EFRAMING,
+ * MG_ETARGET. */
+static int collect_fields(mg_str head, llhttp_type_t type, struct mg_headers *headers)
 {
     static const llhttp_settings_t settings = {
         .on_header_field = on_header_field,
@@ -213,8 +229,11 @@ static bool collect_fields(mg_str head, llhttp_type_t type, struct mg_headers *h
     llhttp_t parser;
     llhttp_init(&parser, type, &settings);
     parser.data = &collect;
-    return llhttp_execute(&parser, head.ptr, head.len) == HPE_PAUSED && collect.complete &&
-           llhttp_get_error_pos(&parser) == collect.end;
+    const llhttp_errno_t found = llhttp_execute(&parser, head.ptr, head.len);
+    if (found != HPE_PAUSED || !collect.complete) {
+        return error_of(found);
+    }
+    return llhttp_get_error_pos(&parser) == collect.end ? 0 : MG_ESYNTAX;
 }
 
 int mg_http1_parse_request(struct mg_arena *arena, mg_str head, struct mg_request_head *out)
@@ -225,7 +244,7 @@ int mg_http1_parse_request(struct mg_arena *arena, mg_str head, struct mg_reques
     if (err) {
         return err;
     }
-    return collect_fields(head, HTTP_REQUEST, &out->headers) ? 0 : MG_ESYNTAX;
+    return collect_fields(head, HTTP_REQUEST, &out->headers);
 }
 
 int mg_http1_parse_response(struct mg_arena *arena, mg_str head, struct mg_response_head *out)
@@ -236,5 +255,5 @@ int mg_http1_parse_response(struct mg_arena *arena, mg_str head, struct mg_respo
     if (err) {
         return err;
     }
-    return collect_fields(head, HTTP_RESPONSE, &out->headers) ? 0 : MG_EBAD_RESPONSE;
+    return collect_fields(head, HTTP_RESPONSE, &out->headers) ? MG_EBAD_RESPONSE : 0;
 }

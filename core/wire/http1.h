@@ -106,7 +106,8 @@ struct mg_response_head {
 };
 
 /* head: one complete head as mg_http1_scan delimited it (without the scan's skipped bytes at its
- * start), in memory that lives as long as the arena. MG_ESYNTAX, MG_EVERSION, MG_EMETHOD. */
+ * start), in memory that lives as long as the arena. MG_ESYNTAX, MG_EVERSION, MG_EMETHOD,
+ * MG_EFRAMING, MG_ETARGET. */
 MG_NODISCARD int mg_http1_parse_request(struct mg_arena *arena, mg_str head,
                                         struct mg_request_head *out);
 /* MG_EBAD_RESPONSE. */

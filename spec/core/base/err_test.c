@@ -34,6 +34,17 @@ static void codes_are_distinct_and_outside_the_range_of_the_system(void **state)
     }
 }
 
+static void each_code_has_a_name(void **state)
+{
+    (void)state;
+    assert_string_equal(mg_err_name(MG_EHEAD_TOO_LARGE), "HEAD_TOO_LARGE");
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        assert_non_null(mg_err_name(all[i]));
+    }
+    assert_null(mg_err_name(0));
+    assert_null(mg_err_name(-ENOENT));
+}
+
 static void each_code_has_a_text(void **state)
 {
     (void)state;
@@ -78,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_are_distinct_and_outside_the_range_of_the_system),
+        cmocka_unit_test(each_code_has_a_name),
         cmocka_unit_test(each_code_has_a_text),
         cmocka_unit_test(a_false_requirement_ends_the_process_and_says_where),
     };

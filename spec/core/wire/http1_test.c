@@ -234,9 +234,9 @@ static void m01_parser_errors_are_refused(void **state)
 {
     (void)state;
     REQUEST("GET / HTTP/1.1\r\nHost a\r\n\r\n", MG_ESYNTAX);
-    REQUEST("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", MG_ESYNTAX);
+    REQUEST("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", MG_EFRAMING);
     REQUEST("GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-            MG_ESYNTAX);
+            MG_EFRAMING);
     RESPONSE("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", MG_EBAD_RESPONSE);
 }
 
