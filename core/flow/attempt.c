@@ -144,9 +144,7 @@ static struct mg_write_framing request_framing(const struct mg_exchange *x)
         (req->body_replaced || req->head.framing != MG_FRAMING_NONE)) {
         return (struct mg_write_framing){.kind = MG_FRAMING_LENGTH, .length = req->body.len};
     }
-    return (struct mg_write_framing){.kind = req->head.framing,
-                                     .length = req->head.content_length,
-                                     .omit = req->head.framing == MG_FRAMING_NONE};
+    return (struct mg_write_framing){.kind = req->head.framing, .length = req->head.content_length};
 }
 
 static int build_head(struct mg_exchange *x, struct mg_write_framing framing)

@@ -37,7 +37,7 @@ uint32_t mg_rules_clean_request(struct mg_headers *headers, const struct mg_rule
 struct mg_rules_forward {
     mg_str peer_ip; /* appended to X-Forwarded-For */
     mg_str proto;   /* "http" or "https" */
-    mg_str host;    /* with the port unless it is the scheme's */
+    mg_str host;    /* with the port unless it is the scheme's; empty = no X-Forwarded-Host */
     uint16_t port;  /* server port the client used */
     mg_str path;    /* canonical path as received, for X-Forwarded-Path */
     mg_str prefix;  /* stripped prefix, empty = no X-Forwarded-Prefix */

@@ -53,8 +53,10 @@ void mg_rules_add_forwarding(struct mg_headers *headers, const struct mg_rules_f
     append_peer(headers, forward->peer_ip);
     add_unless_there(headers, MG_HEADER_X_FORWARDED_PROTO, MG_STR("X-Forwarded-Proto"),
                      forward->proto);
-    add_unless_there(headers, MG_HEADER_X_FORWARDED_HOST, MG_STR("X-Forwarded-Host"),
-                     forward->host);
+    if (forward->host.len > 0) { /* HTTP/1.0 may send none */
+        add_unless_there(headers, MG_HEADER_X_FORWARDED_HOST, MG_STR("X-Forwarded-Host"),
+                         forward->host);
+    }
     if (!mg_headers_known(headers, MG_HEADER_X_FORWARDED_PORT)) {
         mg_headers_add_known(headers, MG_HEADER_X_FORWARDED_PORT, MG_STR("X-Forwarded-Port"),
                              port_text(headers->arena, forward->port));
