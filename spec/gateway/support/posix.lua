@@ -58,6 +58,7 @@ local MSG_NOSIGNAL = 16384
 local O_CLOEXEC = 524288
 local POLLIN, POLLOUT = 1, 4
 local EINTR, EAGAIN, EINPROGRESS = 4, 11, 115
+local IPPROTO_TCP, TCP_NODELAY = 6, 1
 local WNOHANG = 1
 local CLOCK_MONOTONIC = 1
 local RLIMIT_NOFILE = 7
@@ -367,6 +368,11 @@ end
 function M.reset(fd)
     C.setsockopt(fd, SOL_SOCKET, SO_LINGER, ffi.new('int[2]', 1, 0), 8)
     C.close(fd)
+end
+
+--- Sends what is given at once, however little it is.
+function M.no_delay(fd)
+    C.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ffi.new('int[1]', 1), 4)
 end
 
 function M.shutdown_write(fd)
