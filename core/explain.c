@@ -169,6 +169,12 @@ static int find_route(struct gather *gather, char *message, size_t bytes)
                                          .path = result->uri.path,
                                          .headers = &gather->headers};
     result->has_match = mg_router_match(result->config, &question, &result->match);
+    if (result->match.undecided) {
+        snprintf(message, bytes,
+                 "the gateway would answer 400: a regex of route '%.*s' reaches the match limit",
+                 MG_STR_ARG(result->match.undecided->name));
+        return MG_ETARGET;
+    }
     mg_router_explain(result->config, &question, false, on_entry, gather);
     if (!result->has_match || !result->match.route->service) {
         result->sent_path = result->uri.path;

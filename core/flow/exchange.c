@@ -215,10 +215,24 @@ static void on_total_timeout(struct mg_deadline *deadline)
     mg_fail_with(x, 504, MG_OUTCOME_DEADLINE);
 }
 
+/* Nobody knows whether the route takes it: the next one may have fewer checks. */
+static void refuse_undecided(struct mg_exchange *x)
+{
+    const struct mg_route *route = x->req.match.undecided;
+    mg_log_write(x->server->parts.log, MG_LOG_WARN, "core",
+                 "a regex of route '%.*s' reached limits.regex_match_limit: request refused",
+                 MG_STR_ARG(route->name.len ? route->name : route->id));
+    mg_fail(x, MG_ETARGET);
+}
+
 static void route_request(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
     if (!find_route(x)) {
+        if (req->match.undecided) {
+            refuse_undecided(x);
+            return;
+        }
         mg_req_problem(req, 404, "no Route matched with those values");
         req->outcome = MG_OUTCOME_NO_ROUTE;
         mg_respond_local(x);

@@ -31,10 +31,12 @@ struct mg_match {
     size_t matched;                   /* bytes of the path that the prefix or regex took */
     struct mg_regex_match captures;   /* count 0 unless a regex matched */
     const struct mg_regex *regex;
-    mg_str host; /* the route's host pattern that matched, empty if none */
+    mg_str host;                      /* the route's host pattern that matched, empty if none */
+    const struct mg_route *undecided; /* one whose regex reached limits.regex_match_limit */
 };
 
-/* false: no route. */
+/* false: no route, or undecided: then the request must be refused, since another route may have
+ * fewer checks. */
 bool mg_router_match(const struct mg_config *config, const struct mg_question *question,
                      struct mg_match *match);
 

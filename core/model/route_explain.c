@@ -77,7 +77,7 @@ static const struct mg_route_path *find_path(const struct mg_route_entry *entry,
     }
     struct mg_match match;
     if (entry->regexes) {
-        *matches = mg_route_regex_match(entry, path, &match);
+        *matches = mg_route_regex_match(entry, path, &match) > 0;
         return *matches ? match.path : entry->paths[0];
     }
     for (uint32_t i = 0; i < entry->path_count; i++) {
@@ -105,8 +105,8 @@ static bool explain_entry(const struct mg_route_entry *entry, const struct mg_qu
         add_choice(reason, route->hosts, route->host_count);
         return true;
     }
-    const struct mg_route_header *header = mg_route_header_missing(entry, question->headers);
-    if (header) {
+    const struct mg_route_header *header;
+    if (mg_route_headers_match(entry, question->headers, &header) == 0) {
         explain_header(reason, header, question->headers);
         return true;
     }

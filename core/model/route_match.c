@@ -3,6 +3,10 @@
  * Finding the entry of the lowest rank that matches. All entries whose host and prefix fit stand
  * in the lists on the way down at most a few trees; each list is read only up to the best rank so
  * far. Regexes come in a second pass, when most of them are already beaten.
+ *
+ * Whether an entry matches is an int: 1, 0, or negative where a regex reached its match limit. Then
+ * nobody knows, and going on to the next entry would let whoever writes such a path choose a route
+ * with fewer checks: so it is taken as the entry of its rank, and the search ends undecided.
  */
 #include "model/route_table.h"
 
@@ -62,108 +66,126 @@ int mg_route_host_find(const struct mg_route_entry *entry, const struct mg_quest
     return -1;
 }
 
-static bool value_matches(const struct mg_route_header *wanted, mg_str value, uint32_t limit)
+static int value_matches(const struct mg_route_header *wanted, mg_str value, uint32_t limit)
 {
+    int result = 0;
     for (uint32_t i = 0; i < wanted->value_count; i++) {
-        if (wanted->regexes[i]) {
-            struct mg_regex_match match;
-            if (mg_regex_exec(wanted->regexes[i], value, 0, limit, &match) > 0) {
-                return true;
-            }
-        } else if (mg_str_iequal(wanted->values[i], value)) {
-            return true;
+        struct mg_regex_match match;
+        const int one = wanted->regexes[i]
+                            ? mg_regex_exec(wanted->regexes[i], value, 0, limit, &match)
+                            : mg_str_iequal(wanted->values[i], value);
+        if (one > 0) {
+            return 1;
         }
+        result = one < 0 ? one : result;
     }
-    return false;
+    return result;
 }
 
-static bool header_matches(const struct mg_route_header *wanted, const struct mg_headers *headers,
-                           uint32_t limit)
+/* Any field with the name, any of its values. */
+static int header_matches(const struct mg_route_header *wanted, const struct mg_headers *headers,
+                          uint32_t limit)
 {
     const struct mg_header *field = headers ? mg_headers_find(headers, wanted->name, 0) : NULL;
+    int result = 0;
     while (field) {
-        if (value_matches(wanted, field->value, limit)) {
-            return true;
+        const int one = value_matches(wanted, field->value, limit);
+        if (one > 0) {
+            return 1;
         }
+        result = one < 0 ? one : result;
         field = mg_headers_find(headers, wanted->name, (uint32_t)(field - headers->items) + 1);
     }
-    return false;
+    return result;
 }
 
-const struct mg_route_header *mg_route_header_missing(const struct mg_route_entry *entry,
-                                                      const struct mg_headers *headers)
+int mg_route_headers_match(const struct mg_route_entry *entry, const struct mg_headers *headers,
+                           const struct mg_route_header **missing)
 {
+    int result = 1;
+    *missing = NULL;
     for (uint32_t i = 0; i < entry->route->header_count; i++) {
-        if (!header_matches(&entry->route->headers[i], headers, entry->regex_limit)) {
-            return &entry->route->headers[i];
+        const int one = header_matches(&entry->route->headers[i], headers, entry->regex_limit);
+        if (one == 0) {
+            *missing = &entry->route->headers[i];
+            return 0;
         }
+        result = one < 0 ? one : result;
     }
-    return NULL;
+    return result;
 }
 
-bool mg_route_regex_match(const struct mg_route_entry *entry, mg_str path, struct mg_match *match)
+int mg_route_regex_match(const struct mg_route_entry *entry, mg_str path, struct mg_match *match)
 {
     for (uint32_t i = 0; i < entry->path_count; i++) {
         struct mg_regex_match found;
-        if (mg_regex_exec(entry->regexes[i], path, 0, entry->regex_limit, &found) <= 0) {
-            continue; /* no match, or the match limit was reached: not this one */
+        const int one = mg_regex_exec(entry->regexes[i], path, 0, entry->regex_limit, &found);
+        if (one < 0) {
+            return one;
         }
-        const size_t matched = (size_t)(found.at[0].ptr - path.ptr) + found.at[0].len;
-        if (entry->route->strip_path && !mg_route_is_boundary(path, matched)) {
+        const size_t matched = one > 0 ? (size_t)(found.at[0].ptr - path.ptr) + found.at[0].len : 0;
+        if (one == 0 || (entry->route->strip_path && !mg_route_is_boundary(path, matched))) {
             continue;
         }
         match->path = entry->paths[i];
         match->matched = matched;
         match->regex = entry->regexes[i];
         match->captures = found;
-        return true;
+        return 1;
     }
-    return false;
+    return 0;
 }
 
 /* Methods, ports and headers of an entry whose host pattern and prefix are known to match. */
-static bool others_match(const struct mg_route_entry *entry, const struct mg_question *question)
+static int others_match(const struct mg_route_entry *entry, const struct mg_question *question)
 {
     const struct mg_route *route = entry->route;
-    return (route->method_count == 0 || mg_route_method_matches(route, question->method)) &&
-           (!entry->needs_port || mg_route_host_find(entry, question) >= 0) &&
-           (route->header_count == 0 || !mg_route_header_missing(entry, question->headers));
-}
-
-/* The lowest rank of the list below best that matches, else best. */
-static uint32_t try_prefixes(const struct mg_router *router, const struct mg_ranks *ranks,
-                             const struct mg_question *question, bool boundary, uint32_t best)
-{
-    for (uint32_t i = 0; i < ranks->count && ranks->at[i] < best; i++) {
-        const struct mg_route_entry *entry = &router->entries[ranks->at[i]];
-        if ((boundary || !entry->route->strip_path || entry->path_count == 0) &&
-            others_match(entry, question)) {
-            return ranks->at[i];
-        }
+    const struct mg_route_header *missing;
+    if ((route->method_count > 0 && !mg_route_method_matches(route, question->method)) ||
+        (entry->needs_port && mg_route_host_find(entry, question) < 0)) {
+        return 0;
     }
-    return best;
-}
-
-static uint32_t try_regexes(const struct mg_router *router, const struct mg_ranks *ranks,
-                            const struct mg_question *question, uint32_t best,
-                            struct mg_match *match)
-{
-    for (uint32_t i = 0; i < ranks->count && ranks->at[i] < best; i++) {
-        const struct mg_route_entry *entry = &router->entries[ranks->at[i]];
-        if (others_match(entry, question) && mg_route_regex_match(entry, question->path, match)) {
-            return ranks->at[i];
-        }
-    }
-    return best;
+    return route->header_count > 0 ? mg_route_headers_match(entry, question->headers, &missing) : 1;
 }
 
 struct search {
     const struct mg_router *router;
     const struct mg_question *question;
     struct mg_match *match;
-    uint32_t best; /* rank */
-    bool regexes;  /* the second pass */
+    uint32_t best;  /* rank */
+    bool undecided; /* of that rank: a limit was reached */
+    bool regexes;   /* the second pass */
 };
+
+/* Looks in the list for a lower rank than the best. */
+static void try_prefixes(struct search *search, const struct mg_ranks *ranks, bool boundary)
+{
+    for (uint32_t i = 0; i < ranks->count && ranks->at[i] < search->best; i++) {
+        const struct mg_route_entry *entry = &search->router->entries[ranks->at[i]];
+        const bool fits = boundary || !entry->route->strip_path || entry->path_count == 0;
+        const int found = fits ? others_match(entry, search->question) : 0;
+        if (found != 0) {
+            search->best = ranks->at[i];
+            search->undecided = found < 0;
+            return;
+        }
+    }
+}
+
+static void try_regexes(struct search *search, const struct mg_ranks *ranks)
+{
+    for (uint32_t i = 0; i < ranks->count && ranks->at[i] < search->best; i++) {
+        const struct mg_route_entry *entry = &search->router->entries[ranks->at[i]];
+        const int others = others_match(entry, search->question);
+        const int path =
+            others ? mg_route_regex_match(entry, search->question->path, search->match) : 0;
+        if (path != 0) {
+            search->best = ranks->at[i];
+            search->undecided = path < 0 || others < 0;
+            return;
+        }
+    }
+}
 
 static void search_prefixes(struct search *search, const struct mg_route_group *group)
 {
@@ -172,8 +194,7 @@ static void search_prefixes(struct search *search, const struct mg_route_group *
     for (const struct mg_radix_node *node = group->root; node;
          node = mg_radix_next(node, path, &at)) {
         if (node->plain.count > 0) {
-            search->best = try_prefixes(search->router, &node->plain, search->question,
-                                        mg_route_is_boundary(path, at), search->best);
+            try_prefixes(search, &node->plain, mg_route_is_boundary(path, at));
         }
     }
 }
@@ -185,8 +206,7 @@ static void search_regexes(struct search *search, const struct mg_route_group *g
     for (const struct mg_radix_node *node = group->root; node;
          node = mg_radix_next(node, path, &at)) {
         if (node->regex.count > 0) {
-            search->best = try_regexes(search->router, &node->regex, search->question, search->best,
-                                       search->match);
+            try_regexes(search, &node->regex);
         }
     }
 }
@@ -252,6 +272,7 @@ static void fill_match(const struct mg_route_entry *entry, const struct mg_quest
                        struct mg_match *match)
 {
     match->route = entry->route;
+    match->undecided = NULL;
     if (!entry->regexes) {
         match->path = prefix_of(entry, question->path);
         match->matched = entry->prefix_length;
@@ -274,8 +295,9 @@ bool mg_router_match(const struct mg_config *config, const struct mg_question *q
         search.regexes = true;
         search_pass(&search);
     }
-    if (search.best == NONE) {
+    if (search.best == NONE || search.undecided) {
         *match = (struct mg_match){0};
+        match->undecided = search.best == NONE ? NULL : search.router->entries[search.best].route;
         return false;
     }
     fill_match(&search.router->entries[search.best], question, match);

@@ -86,9 +86,10 @@ static inline bool mg_route_is_boundary(mg_str path, size_t matched)
 bool mg_route_method_matches(const struct mg_route *route, mg_str method);
 /* Position of the first of the route's hosts that matches, or -1. */
 int mg_route_host_find(const struct mg_route_entry *entry, const struct mg_question *question);
-/* The first header of the route that does not match, or NULL when all do. */
-const struct mg_route_header *mg_route_header_missing(const struct mg_route_entry *entry,
-                                                      const struct mg_headers *headers);
+/* Do all headers of the route match? 1, 0 with the first that does not, or negative: a regex
+ * reached its match limit. */
+int mg_route_headers_match(const struct mg_route_entry *entry, const struct mg_headers *headers,
+                           const struct mg_route_header **missing);
 /* Runs the regexes of the entry in order: fills path, matched, regex and captures of the first that
- * matches (at a boundary, with strip_path). */
-bool mg_route_regex_match(const struct mg_route_entry *entry, mg_str path, struct mg_match *match);
+ * matches (at a boundary, with strip_path). 1, 0, or negative: one reached its match limit. */
+int mg_route_regex_match(const struct mg_route_entry *entry, mg_str path, struct mg_match *match);

@@ -89,7 +89,8 @@ local LIMITS = {
     { 'lua_memory', 'size', '256MiB', 8 * 1024 * 1024,
         about = "memory of a worker's Lua state; above it the running call fails" },
     { 'regex_match_limit', 'count', 100000, 100, 2 ^ 31 - 1,
-        about = 'steps of one regular expression; above it the match fails' },
+        about = 'steps of one regular expression; above it a match fails, and in a route the'
+            .. ' request is refused' },
 }
 
 local function field(row, with_default)

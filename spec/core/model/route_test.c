@@ -157,16 +157,63 @@ static void a_stripped_regex_ends_at_a_boundary(void **state)
     mg_config_free(config);
 }
 
-static void a_regex_over_its_match_limit_does_not_match(void **state)
+/* A path on which "(a+)+!$" gives up. It has the '!' without which PCRE2 does not even try. */
+#define EVIL "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!b"
+
+static void check_undecided(const struct mg_config *config, const struct mg_question *question,
+                            const struct mg_route *route)
+{
+    struct mg_match match;
+    assert_false(mg_router_match(config, question, &match));
+    assert_null(match.route);
+    assert_ptr_equal(match.undecided, route);
+}
+
+static void a_regex_over_its_match_limit_leaves_the_request_undecided(void **state)
 {
     (void)state;
     struct mg_config *config = new_config();
-    set_paths(config, add(config, "evil"), "~/(a+)+!$");
+    struct mg_route *post = add(config, "post");
+    set_methods(config, post, "POST");
+    set_paths(config, post, "/");
+    struct mg_route *evil = add(config, "evil");
+    set_paths(config, evil, "~/(a+)+!$ ~/aa.*");
     set_paths(config, add(config, "rest"), "/");
     compile(config);
     assert_string_equal(taken_get(config, "h", "/aaa!"), "evil");
-    assert_string_equal(taken_get(config, "h", "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
-                        "rest");
+    assert_string_equal(taken_get(config, "h", "/b"), "rest");
+    struct mg_question question = ask("GET", "h", EVIL);
+    check_undecided(config, &question, evil);
+    question.method = MG_STR("POST"); /* a route that comes before it is sure */
+    assert_string_equal(taken(config, &question), "post");
+    mg_config_free(config);
+}
+
+static void a_header_regex_over_its_limit_leaves_it_undecided_too(void **state)
+{
+    (void)state;
+    struct mg_config *config = new_config();
+    struct mg_route *evil = add(config, "evil");
+    add_header(config, evil, "x-a", "~*^(a+)+!$ right");
+    add_header(config, evil, "x-b", "yes");
+    set_paths(config, evil, "/ ~/regex");
+    set_paths(config, add(config, "rest"), "/");
+    compile(config);
+    struct mg_arena arena;
+    struct mg_headers headers;
+    mg_arena_init(&arena, 256);
+    mg_headers_init(&headers, &arena);
+    mg_headers_add(&headers, MG_STR("X-A"), mg_str_slice(MG_STR(EVIL), 1, 99));
+    struct mg_question question = ask("GET", "h", "/");
+    question.headers = &headers;
+    assert_string_equal(taken(config, &question), "rest"); /* another header decides */
+    mg_headers_add(&headers, MG_STR("X-B"), MG_STR("yes"));
+    check_undecided(config, &question, evil);
+    question.path = MG_STR("/regex");
+    check_undecided(config, &question, evil);
+    mg_headers_add(&headers, MG_STR("X-A"), MG_STR("right")); /* any value is enough */
+    assert_string_equal(taken(config, &question), "evil");
+    mg_arena_deinit(&arena);
     mg_config_free(config);
 }
 
@@ -489,7 +536,8 @@ int main(void)
         cmocka_unit_test(a_prefix_is_plain_text_unless_it_is_stripped),
         cmocka_unit_test(a_regex_is_anchored_as_a_whole),
         cmocka_unit_test(a_stripped_regex_ends_at_a_boundary),
-        cmocka_unit_test(a_regex_over_its_match_limit_does_not_match),
+        cmocka_unit_test(a_regex_over_its_match_limit_leaves_the_request_undecided),
+        cmocka_unit_test(a_header_regex_over_its_limit_leaves_it_undecided_too),
         cmocka_unit_test(hosts_may_have_wildcards_and_ports),
         cmocka_unit_test(headers_match_by_value_or_regex_without_case),
         cmocka_unit_test(routes_of_disabled_services_do_not_exist),
