@@ -238,6 +238,11 @@ static int decode_array_with_array_mt(lua_State *L)
     return set_flag(L, &instance(L)->array_with_mt);
 }
 
+static int decode_refuse_duplicate_names(lua_State *L)
+{
+    return set_flag(L, &instance(L)->refuse_duplicates);
+}
+
 static int json_new(lua_State *L);
 static int safe_new(lua_State *L);
 
@@ -253,6 +258,7 @@ static const luaL_Reg settings[] = {
     {"encode_invalid_numbers", encode_invalid_numbers},
     {"decode_invalid_numbers", decode_invalid_numbers},
     {"decode_array_with_array_mt", decode_array_with_array_mt},
+    {"decode_refuse_duplicate_names", decode_refuse_duplicate_names},
     {NULL, NULL},
 };
 

@@ -12,6 +12,7 @@
  *     encode_max_depth(1000)                  encode_invalid_numbers(false)      also true, "null"
  *     encode_keep_buffer(true)                decode_max_depth(1000)
  *     decode_invalid_numbers(false)           decode_array_with_array_mt(false)
+ *     decode_refuse_duplicate_names(false)    ours: of {"a":1,"a":2} readers take one or the other
  *
  * A setter returns the setting, and only that without an argument. `cjson` raises errors;
  * `cjson.safe` returns nil and the message from encode and decode.

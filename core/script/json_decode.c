@@ -387,6 +387,22 @@ static int read_array(struct reader *r)
     return 0;
 }
 
+/* Puts the value on the stack into the object, under the name below it, which began at a place. */
+static int add_member(struct reader *r, const char *name_at)
+{
+    lua_State *L = r->L;
+    if (r->settings->refuse_duplicates) {
+        lua_pushvalue(L, -2);
+        lua_rawget(L, -4);
+        if (!lua_isnil(L, -1)) {
+            return fail_at(r, "another name", "one that the object has", name_at);
+        }
+        lua_pop(L, 1);
+    }
+    lua_rawset(L, -3);
+    return 0;
+}
+
 static int read_object(struct reader *r)
 {
     lua_State *L = r->L;
@@ -400,6 +416,7 @@ static int read_object(struct reader *r)
         if (r->p == r->end || *r->p != '"') {
             return fail(r, "object key string");
         }
+        const char *name_at = r->p;
         if (read_string(r) < 0) {
             return -1;
         }
@@ -412,7 +429,9 @@ static int read_object(struct reader *r)
         if (read_value(r) < 0) {
             return -1;
         }
-        lua_rawset(L, -3);
+        if (add_member(r, name_at) < 0) {
+            return -1;
+        }
         if (read_separator(r, '}', "comma or object end", &is_last) < 0) {
             return -1;
         }

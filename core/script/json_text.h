@@ -34,6 +34,7 @@ struct mg_json {
     enum mg_json_numbers encode_numbers;
     /* decode */
     bool array_with_mt;
+    bool refuse_duplicates; /* of names in an object */
     int decode_depth;
     enum mg_json_numbers decode_numbers;
 };

@@ -82,6 +82,21 @@ describe('cjson.decode', function()
         assert.equal('[]', cjson.encode(value.a))
     end)
 
+    it('refuses a name that stands twice when told', function()
+        assert.same({ a = 2 }, cjson.decode('{"a":1,"a":2}'))
+        local json = safe.new()
+        json.decode_refuse_duplicate_names(true)
+        assert.same({ a = { b = 1 }, b = 2 }, json.decode('{"a":{"b":1},"b":2}'))
+        for text, at in pairs({ ['{"a":1,"a":2}'] = 8, ['{"a":1, "\\u0061":2}'] = 9,
+            ['[{"a":null,"a":null}]'] = 12, ['{"":1,"":2}'] = 7 }) do
+            local value, err = json.decode(text)
+            assert.is_nil(value)
+            assert.equal('Expected another name but found one that the object has at character '
+                .. at, err)
+        end
+        assert.is_false(safe.new().decode_refuse_duplicate_names())
+    end)
+
     it('gives nil and a reason for what is not text', function()
         local value, err = safe.decode(nil)
         assert.is_nil(value)

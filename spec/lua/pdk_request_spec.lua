@@ -192,6 +192,8 @@ describe('bodies of requests', function()
             failure('text/plain', 'x'))
         assert.same({ 'invalid json body', 'application/json' }, failure('application/json', '{'))
         assert.same({ 'invalid json body', 'application/json' }, failure('application/json', '1'))
+        assert.same({ 'invalid json body', 'application/json' },
+            failure('application/json', '{"a":1,"a":2}'))
         assert.same({ 'multipart bodies are not supported yet', 'multipart/form-data' },
             failure('multipart/form-data; boundary=x', ''))
     end)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Bodies of requests: waiting for one, decoding and encoding it by its media type.
-local cjson = require 'cjson.safe'
+local cjson = require('cjson.safe').new()
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'
 local base = require 'moongate.pdk.base'
@@ -9,6 +9,10 @@ local runtime = require 'moongate.runtime'
 local C = require('moongate.runtime.ffi').C
 
 local M = {}
+
+-- A plugin that checks a body must see what the upstream will take (RFC 8259, 4: which of two
+-- members with one name counts is up to the reader).
+cjson.decode_refuse_duplicate_names(true)
 
 local FORM = 'application/x-www-form-urlencoded'
 local JSON = 'application/json'

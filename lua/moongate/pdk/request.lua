@@ -144,7 +144,7 @@ function M.get_raw_body()
     return body.read(base.request(base.BODY_IN))
 end
 
---- The body, decoded by its type: form or JSON.
+--- The body, decoded by its type: form or JSON. JSON with a name twice in one object is an error.
 -- @tparam[opt] string mime instead of the request's Content-Type
 -- @tparam[opt=100] number max arguments of a form
 -- @treturn table|nil
