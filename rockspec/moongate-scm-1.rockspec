@@ -121,6 +121,7 @@ build = {
         ['moongate.runtime.describe'] = 'lua/moongate/runtime/describe.lua',
         ['moongate.runtime.ffi'] = 'lua/moongate/runtime/ffi.lua',
         ['moongate.runtime.guard'] = 'lua/moongate/runtime/guard.lua',
+        ['moongate.runtime.lint'] = 'lua/moongate/runtime/lint.lua',
         ['moongate.runtime.load'] = 'lua/moongate/runtime/load.lua',
         ['moongate.runtime.loader'] = 'lua/moongate/runtime/loader.lua',
         ['moongate.runtime.log'] = 'lua/moongate/runtime/log.lua',

@@ -7,8 +7,8 @@ local suggest = require 'moongate.schema.suggest'
 
 local M = {}
 
-local UNKNOWN_PLUGIN, NOT_LOADED, BAD_SCHEMA, SAME_SCOPE, REFUSED =
-    'MG1024', 'MG1025', 'MG1026', 'MG1043', 'MG1032'
+local UNKNOWN_PLUGIN, NOT_LOADED, BAD_SCHEMA, SAME_SCOPE, REFUSED, RAW_PATH =
+    'MG1024', 'MG1025', 'MG1026', 'MG1043', 'MG1032', 'MG1054'
 local SCOPES = { 'route', 'service', 'consumer' }
 
 local Plugins = {}
@@ -33,6 +33,18 @@ function Plugins:report_unknown(path, name, err)
     })
 end
 
+-- A rule about the path as sent can be walked around (moongate.runtime.lint).
+function Plugins:warn_of_raw_path(path, name, places)
+    if places and #places > 0 then
+        self.findings:add(path, {
+            severity = 'warning', code = RAW_PATH,
+            message = ('plugin "%s" reads the path as sent, not the one that the gateway routes by')
+                :format(name),
+            hint = table.concat(places, ', '),
+        })
+    end
+end
+
 -- Loads a plugin once. A failure is reported for the first entry, an unknown name for each.
 function Plugins:load(name, path)
     local known = self.loaded[name]
@@ -41,6 +53,7 @@ function Plugins:load(name, path)
         known = { plugin = plugin, err = err }
         self.loaded[name] = known
         if plugin then
+            self:warn_of_raw_path(path, name, plugin.raw_accessors)
             local compiled, mistakes = schema.new(plugin.schema)
             known.schema = compiled
             if not compiled then

@@ -12,6 +12,7 @@
 local boot = require 'moongate.runtime.boot'
 local definition = require 'moongate.runtime.definition'
 local guard = require 'moongate.runtime.guard'
+local lint = require 'moongate.runtime.lint'
 local log = require 'moongate.runtime.log'
 local source = require 'moongate.runtime.source'
 
@@ -273,13 +274,17 @@ local function load(name)
     end
     note_modules(name, place)
     plugin.source = path
+    if not boot.bundle then
+        plugin.raw_accessors = lint.of_plugin(PREFIX .. name, source.loaded)
+    end
     return plugin
 end
 
 --- Loads a plugin, once.
 -- @tparam string name
--- @treturn table|nil { name =, handler =, schema = definition, source = path }; nil and
--- { message =, searched = paths, only where there is no such plugin }
+-- @treturn table|nil { name =, handler =, schema = definition, source = path, raw_accessors = from
+-- disk: lint.of_plugin's list }; nil and { message =, searched = paths, only where there is no such
+-- plugin }
 function M.plugin(name)
     if plugins[name] == nil then
         plugins[name], failures[name] = load(name)
