@@ -53,12 +53,12 @@ return {
     { id = 'SMG-11', text = 'tunnel without a valid 101', pending = true },
 
     { id = 'PTH-01', text = 'bypass by encoding, host case, dot or port' },
-    { id = 'PTH-02', text = 'stripped prefixes', pending = true },
-    { id = 'PTH-03', text = 'raw path in a rule', pending = true },
-    { id = 'PTH-04', text = '# in the target, //x as authority', pending = true },
-    { id = 'PTH-05', text = 'table of encoded bytes', pending = true },
-    { id = 'PTH-06', text = 'arguments and keys that are not seen', pending = true },
-    { id = 'PTH-07', text = 'regular expressions and patterns that run away', pending = true },
+    { id = 'PTH-02', text = 'stripped prefixes' },
+    { id = 'PTH-03', text = 'raw path in a rule' },
+    { id = 'PTH-04', text = '# in the target, //x as authority' },
+    { id = 'PTH-05', text = 'table of encoded bytes' },
+    { id = 'PTH-06', text = 'arguments and keys that are not seen' },
+    { id = 'PTH-07', text = 'regular expressions and patterns that run away' },
 
     { id = 'HDR-01', text = 'Connection cannot strip the gateway\'s fields' },
     { id = 'HDR-02', text = 'forged forwarding and identity fields' },

@@ -72,7 +72,8 @@ describe('a worker', function()
         end
     end)
 
-    it('that hangs is killed by the watchdog, which names the plugin', function()
+    it('PTH-07 that hangs in a Lua pattern is killed by the watchdog, which names the plugin',
+        function()
         local gateway = gateway_with(STUCK, { gateway = '  plugins: { watchdog_ms: 500 }' })
         local pid = gateway:status().workers[1].pid
         local connection = assert(client.connect(gateway.port))

@@ -277,9 +277,9 @@ local plugin = { PRIORITY = 1, VERSION = '0.1.0', config = { url = { type = 'str
     local function say_all()
         for _, text in ipairs(TEXTS) do
             local field = text:gsub('[%z\1-\8\10-\31\127]', '')
-            local res = ask('/talk/' .. escaped(field:gsub('[\9\128-\255\\]', '')) .. '?text='
-                .. escaped(text) .. '&x="<>\\^`', ('User-Agent: %s\r\nReferer: %s\r\nX-Evil: %s\r\n')
-                :format(field, field, field))
+            local path = escaped(field:gsub('[\9\128-\255\\]', ''))
+            local res = ask(('/talk/%s?text=%s&x="<>\\^`'):format(path, escaped(text)),
+                ('User-Agent: %s\r\nReferer: %s\r\nX-Evil: %s\r\n'):format(field, field, field))
             assert.equal(200, res.status)
         end
     end
