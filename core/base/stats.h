@@ -98,6 +98,7 @@
     X(LIMIT_SHADOW_DENIED, "ratelimit_shadow_denied", false, "requests a shadow limit would deny") \
     X(LIMIT_OVERFLOW, "ratelimit_overflow", false, "decisions in an overflow bucket")              \
     X(LIMIT_KEY_MISSING, "ratelimit_key_missing", false, "key parts that resolved to nothing")     \
+    X(POLICY_LUA_ERRORS, "policy_lua_errors", false, "values in Lua that failed")                  \
     X(BREAKER_REJECTED, "breaker_rejected", false, "requests rejected by circuit-breaker")         \
     X(BREAKER_SHADOW_REJECTED, "breaker_shadow_rejected", false, "would have been rejected")       \
     X(BREAKER_TRANSITIONS, "breaker_transitions", false, "changes of a breaker's state")           \

@@ -48,6 +48,16 @@ static void name_plugin(const struct mg_budget_watch *watch, int32_t turn)
     }
 }
 
+/* Has the value that is being computed used up its half of a slice? */
+static bool charge_expression(const struct mg_budget_watch *watch, uint32_t ticks, uint32_t limit)
+{
+    if (*watch->expression == 0 || limit == 0) {
+        return false;
+    }
+    *watch->expression += (int32_t)ticks;
+    return (uint32_t)*watch->expression > (limit > 2 ? limit / 2 : 1);
+}
+
 /* Has the slice or the call used up its time? */
 static bool charge(struct mg_budget *budget, uint32_t ticks)
 {
@@ -71,8 +81,9 @@ static bool charge(struct mg_budget *budget, uint32_t ticks)
         run->total_turn = turn;
         run->total = 1;
     }
-    return limit && (run->slice >= limit ||
-                     (run->total > limit * TOTAL_FACTOR && *watch->phase != MG_PHASE_TIMER));
+    return charge_expression(watch, ticks, limit) ||
+           (limit && (run->slice >= limit ||
+                      (run->total > limit * TOTAL_FACTOR && *watch->phase != MG_PHASE_TIMER)));
 }
 
 static void on_tick(int number, siginfo_t *info, void *context)
@@ -228,6 +239,13 @@ void mg_budget_take_profiler(struct mg_budget *budget, lua_State *L)
 void mg_budget_run_init(struct mg_budget_run *run)
 {
     *run = (struct mg_budget_run){.turn = -1, .total_turn = -1};
+}
+
+void mg_budget_forgive(struct mg_budget *budget)
+{
+    budget->hit = 0;
+    *budget->watch->unwind = MG_UNWIND_NONE;
+    lua_sethook(budget->L, NULL, 0, 0);
 }
 
 bool mg_budget_stopped(struct mg_budget *budget)

@@ -16,7 +16,8 @@
  *     if (mg_budget_end(&budget)) ... stopped: shared->unwind says so ...
  *
  * A turn gets cpu_ms for each slice, counted anew when mg_ffi_shared.turn changes, and ten times
- * that for the whole phase call. Time is measured in ticks: what a tick meets is charged with it.
+ * that for the whole phase call. A value in Lua (mg_ffi_shared.expression) gets half of a slice.
+ * Time is measured in ticks: what a tick meets is charged with it.
  */
 #pragma once
 
@@ -51,7 +52,8 @@ struct mg_budget_watch {
     const volatile int32_t *turn; /* &mg_ffi_shared.turn */
     volatile int32_t *unwind;     /* &mg_ffi_shared.unwind */
     const volatile int32_t *phase;
-    const struct mg_turn *turns; /* replaced only while nothing runs */
+    volatile int32_t *expression; /* &mg_ffi_shared.expression */
+    const struct mg_turn *turns;  /* replaced only while nothing runs */
     uint32_t turn_count;
     struct mg_slot *slot; /* of the heartbeat; the plugin is noted there. May be NULL */
 };
@@ -104,6 +106,8 @@ static inline void mg_budget_begin(struct mg_budget *budget, struct lua_State *L
     budget->armed = 1;
 }
 
+/* What was stopped is over, and what called it goes on in the same slice. */
+void mg_budget_forgive(struct mg_budget *budget);
 /* Whether the limit was reached; the hook is gone when this returns. */
 bool mg_budget_stopped(struct mg_budget *budget);
 static inline bool mg_budget_end(struct mg_budget *budget)

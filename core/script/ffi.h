@@ -38,7 +38,9 @@ struct mg_ffi_shared {
     uint32_t task;   /* the running coroutine ... */
     uint32_t ticket; /* ... and its next wait: the two together name one wait for ever */
     int32_t exiting; /* 1: this generation is retired */
-    int32_t loop_thread;    /* 1: on the loop; 0: modules are being loaded, nothing may wait */
+    int32_t loop_thread; /* 1: on the loop; 0: modules are being loaded, nothing may wait */
+    /* a value in Lua is being computed: 1 and the ticks it has used; 0: no */
+    int32_t expression;
     struct mg_req *request; /* in that slot */
     struct mg_vm *vm;
 };
@@ -60,6 +62,12 @@ double mg_ffi_sched_now(struct mg_vm *vm);
 double mg_ffi_sched_monotonic_ms(struct mg_vm *vm);
 /* Takes the real time anew (ngx.update_time). */
 void mg_ffi_sched_update_time(struct mg_vm *vm);
+
+/* The running code was stopped inside a value in Lua (lua/moongate/expression.lua), which had used
+ * its part of the CPU limit: the rest of the slice goes on. */
+void mg_ffi_expression_forgive(struct mg_vm *vm);
+/* A value in Lua failed: counts it. */
+void mg_ffi_expression_failed(struct mg_vm *vm);
 
 /* ---- end of runtime ------------------------------------------------------------------------ */
 

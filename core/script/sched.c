@@ -340,6 +340,7 @@ enum mg_run mg_sched_run(struct mg_task *task, int arguments)
     task->state = MG_TASK_RUNNING;
     task->began = false;
     describe(task);
+    vm->shared->expression = 0;
     if (vm->budget) {
         mg_budget_begin(vm->budget, task->co, &vm->watch, &task->run);
     }

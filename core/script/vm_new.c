@@ -105,6 +105,7 @@ static void init_shared(struct mg_vm *vm)
         .turn = &vm->shared->turn,
         .unwind = &vm->shared->unwind,
         .phase = &vm->shared->phase,
+        .expression = &vm->shared->expression,
         .turns = vm->turns,
         .turn_count = vm->turn_count,
         .slot = vm->options.slot,

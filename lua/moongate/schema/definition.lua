@@ -6,6 +6,7 @@
 -- Beside the language of Kong there are, for our own schemas:
 --   types duration (milliseconds from "10s"), bytes (from "64KiB"), percent, secret, any
 --   also = {false, 'auto'}      literal values that are taken besides what the type says
+--   lua = true                  the text `lua:` and an expression is taken too, and stays a text
 --   not_supported_yet           true, or a reason: the field may not be set; or a map of
 --                               value -> true or reason, or a function of the value that gives
 --                               one: these values may not
@@ -22,7 +23,7 @@ end
 local COMMON = set([[
     type required default description examples reference auto unique unique_across_ws on_delete
     abstract immutable err encrypted referenceable transient deprecation eq ne one_of not_one_of
-    custom_validator func indexed legacy hidden also not_supported_yet]])
+    custom_validator func indexed legacy hidden also lua not_supported_yet]])
 
 local LENGTHS = 'len_eq len_min len_max '
 local TEXT = set(LENGTHS .. [[uuid is_regex starts_with not_match match_none match match_all

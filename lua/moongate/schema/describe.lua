@@ -101,7 +101,7 @@ function M.expected(def)
     if def.also then
         words = words .. ', or ' .. join(def.also):gsub(', ', ' or ')
     end
-    return words
+    return def.lua and words .. ', or `lua:` and an expression' or words
 end
 
 --- What was found: `the text "ten"`.

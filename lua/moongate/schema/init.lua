@@ -14,6 +14,7 @@
 local cjson = require 'cjson'
 local checks = require 'moongate.schema.checks'
 local definition = require 'moongate.schema.definition'
+local expression = require 'moongate.schema.expression'
 local types = require 'moongate.schema.types'
 local validators = require 'moongate.schema.validators'
 local Walk = require 'moongate.schema.walk'
@@ -171,6 +172,11 @@ end
 
 local READERS = { array = 'read_list', set = 'read_list', map = 'read_map', record = 'read_record' }
 
+local function check_expression(walk, value)
+    local ok, message = expression.check(value)
+    return not ok and walk:fail('not a Lua expression: ' .. message, { code = REFUSED }) or nil
+end
+
 -- A value that is not nil, of any type. Returns what to use, or nil and its error.
 function Schema:read_value(walk, def, value, container, key)
     local source = walk:source_of(container, key)
@@ -187,6 +193,8 @@ function Schema:read_value(walk, def, value, container, key)
         err = walk:fail(later(def, value), { code = LATER })
     elseif is_listed(def.also, value) then
         result = value
+    elseif def.lua and expression.is(value) then
+        result, err = value, check_expression(walk, value)
     else
         result, err = self:read_typed(walk, def, value)
     end
