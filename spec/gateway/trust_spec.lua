@@ -186,6 +186,29 @@ describe('of a peer', function()
         assert.is_nil(res.headers.connection)
     end)
 
+    it('HDR-01 nor in an interim answer, nor in one that opens a tunnel', function()
+        local fields = 'X-Mine: EVIL\r\nKeep-Alive: EVIL\r\nX-Kept: yes\r\n\r\n'
+        answer = 'HTTP/1.1 103 Early Hints\r\nConnection: x-mine\r\n' .. fields
+            .. 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
+        local connection = assert(client.connect(stranger.port, { origin = origin }))
+        assert(connection:send('GET /strip/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'))
+        repeat until not connection:fill()
+        connection:close()
+        assert.matches('^HTTP/1%.1 103 .*X%-Kept: yes.*HTTP/1%.1 200 OK', connection.kept)
+        assert.is_nil(connection.kept:find('EVIL', 1, true), connection.kept)
+        answer = 'HTTP/1.1 101 Switching Protocols\r\n'
+            .. 'Connection: Upgrade, X-Mine, X-Request-ID\r\nUpgrade: websocket\r\n'
+            .. 'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n' .. fields -- RFC 6455, 1.3
+        local res = ask(stranger.port, '/strip/x',
+            'Connection: Upgrade, X-Role\r\nX-Role: EVIL\r\nUpgrade: websocket\r\n'
+            .. 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n')
+        assert.equal(101, res.status)
+        assert.is_nil(res.head:find('EVIL', 1, true), res.head)
+        assert.equal('upgrade', res.headers.connection:lower())
+        assert.matches('^%x+$', res.headers['x-request-id'])
+        assert.is_nil(origin.requests[2].head:find('EVIL', 1, true))
+    end)
+
     -- HDR-02 -------------------------------------------------------------------------------------
 
     local FORGED = { 'Forwarded', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host',

@@ -78,7 +78,8 @@ return common.entity('routes', {
     { strip_path = { type = 'boolean', default = true, required = true,
         description = 'leave the part that matched out of the path for the upstream' } },
     { preserve_host = { type = 'boolean', default = false, required = true,
-        description = "send the client's Host instead of the service's" } },
+        description = "send the client's Host (lower case, without a final dot and the default"
+            .. " port) instead of the service's" } },
     { regex_priority = { type = 'integer', default = 0, between = { -2 ^ 31, 2 ^ 31 - 1 },
         description = 'among regular expressions, the highest is tried first' } },
     { path_handling = { type = 'string', default = 'v0', one_of = { 'v0', 'v1' },
