@@ -27,6 +27,13 @@ function(link_core target layer)
     endif()
 endfunction()
 
+# Clients and an upstream that send random exchanges through a gateway (spec/exchanges/main.c).
+file(GLOB exchange_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/spec/exchanges/*.c")
+add_executable(exchanges ${exchange_sources})
+target_link_libraries(exchanges PRIVATE moongate_flags moongate_core)
+moongate_link_plain(exchanges)
+add_dependencies(tests exchanges)
+
 foreach(source ${test_sources})
     cmake_path(GET source STEM LAST_ONLY module)
     string(REGEX REPLACE "_test$" "" module "${module}")
