@@ -7,9 +7,9 @@ local PACKAGE_OF = {
     curl = 'curl', nginx = 'nginx-light', node = 'nodejs', prlimit = 'util-linux',
     strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
 }
--- Of coreutils and dash, and this binary under other names.
+-- Of coreutils, findutils and dash, and this binary under other names.
 local ESSENTIAL = {}
-for name in ('cat cp env kill ln ls mkdir mkfifo mv pwd rm sh sha256sum sleep stat true')
+for name in ('cat cp env find kill ln ls mkdir mkfifo mv pwd rm sh sha256sum sleep stat true')
     :gmatch('%S+') do
     ESSENTIAL[name] = true
 end

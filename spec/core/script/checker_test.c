@@ -143,7 +143,7 @@ static void a_missing_file_is_one_sentence(void **state)
     char folder[PROJECT_PATH];
     project_make(folder);
     assert_int_equal(check(folder, NULL, false), MG_EINVALID);
-    assert_reported("moongate.yml: No such file or directory\n");
+    assert_reported("moongate.yml: the configuration cannot be read: No such file or directory");
     project_remove(folder);
 }
 
