@@ -4,14 +4,14 @@
 -- origin that keeps what it gets. The route, what a plugin sees, the limiter's key, the access log
 -- and the bytes at the origin are of one request, or it is refused and no byte goes on.
 --
--- MOONGATE_ENCODINGS: how many, 10,000 if not set. MOONGATE_SEED repeats a run.
+-- MOONGATE_SOAK_ENCODINGS: how many, 10,000 if not set. MOONGATE_SEED repeats a run.
 local client = require 'spec.gateway.support.client'
 local encodings = require 'spec.gateway.support.encodings'
 local origins = require 'spec.gateway.support.origin'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 
-local COUNT = tonumber(os.getenv('MOONGATE_ENCODINGS')) or 10000
+local COUNT = tonumber(os.getenv('MOONGATE_SOAK_ENCODINGS')) or 10000
 local SEED = tonumber(os.getenv('MOONGATE_SEED')) or os.time() % 1000000
 local PIPELINED = 10 -- requests on a connection; the last one is refused
 local QUOTA = 1000000
@@ -140,7 +140,7 @@ describe('PTH-01', function()
         local values = { ORIGIN = origin.port, PORT = process.free_port(), DIR = folder }
         gateway = process.gateway(CONFIG:gsub('%u%u%u+', values), { folder = folder })
         math.randomseed(SEED)
-        io.stdout:write(('MOONGATE_SEED=%d MOONGATE_ENCODINGS=%d\n'):format(SEED, COUNT))
+        io.stdout:write(('MOONGATE_SEED=%d MOONGATE_SOAK_ENCODINGS=%d\n'):format(SEED, COUNT))
     end)
 
     teardown(function()
