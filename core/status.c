@@ -2,8 +2,10 @@
 /* Status as text and as JSON. */
 #include "status.h"
 
+#include "base/shm_words.h"
 #include "json_out.h"
 #include "model/outcome.h"
+#include "net/redis_breaker.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -129,6 +131,26 @@ static void put_counters(const struct mg_stats *total, struct mg_buf *out)
     }
 }
 
+/* "redis      main: closed, ok 12, timeout 3" */
+static void put_stores(struct mg_master *master, struct mg_buf *out)
+{
+    for (uint32_t i = 0; i < MG_STORES; i++) {
+        const struct mg_store_record *store = mg_store_record(master->shm, i);
+        if (!store) {
+            continue;
+        }
+        put(out, "%-10s %.*s: %s", "redis", MG_STORE_NAME, store->name,
+            mg_redis_breaker_state(store));
+        for (unsigned k = 0; k < MG_REDIS_RESULT_COUNT; k++) {
+            if (store->results[k] > 0) {
+                put(out, ", %s %" PRIu64, mg_redis_result_word((enum mg_redis_result)k),
+                    store->results[k]);
+            }
+        }
+        put(out, "\n");
+    }
+}
+
 static void put_reload(const struct mg_reload *reload, struct mg_buf *out)
 {
     char when[32];
@@ -160,6 +182,7 @@ void mg_status_text(struct mg_master *master, uint64_t now_ms, struct mg_buf *ou
     put_workers(master, out);
     mg_shm_stats_sum(master->shm, &total);
     put_counters(&total, out);
+    put_stores(master, out);
     put_reload(&master->reload, out);
 }
 
@@ -224,6 +247,45 @@ static void json_counters(const struct mg_stats *total, struct mg_json_out *json
     mg_json_out_close(json, '}');
 }
 
+static void json_store(const struct mg_store_record *store, struct mg_json_out *json)
+{
+    const enum mg_redis_result reason = mg_redis_breaker_reason(store);
+    mg_json_out_open(json, '{');
+    mg_json_out_text_field(json, "name",
+                           mg_str_make(store->name, strnlen(store->name, sizeof store->name)));
+    mg_json_out_text_field(json, "state", mg_str_from(mg_redis_breaker_state(store)));
+    mg_json_out_number_field(json, "opened", store->opened);
+    mg_json_out_key(json, MG_STR("last_failure"));
+    if (reason == MG_REDIS_OK) {
+        mg_json_out_null(json);
+    } else {
+        mg_json_out_text(json, mg_str_from(mg_redis_result_word(reason)));
+    }
+    mg_json_out_key(json, MG_STR("results"));
+    mg_json_out_open(json, '{');
+    for (unsigned k = 0; k < MG_REDIS_RESULT_COUNT; k++) {
+        if (store->results[k] > 0) {
+            mg_json_out_number_field(json, mg_redis_result_word((enum mg_redis_result)k),
+                                     store->results[k]);
+        }
+    }
+    mg_json_out_close(json, '}');
+    mg_json_out_close(json, '}');
+}
+
+static void json_stores(struct mg_master *master, struct mg_json_out *json)
+{
+    mg_json_out_key(json, MG_STR("stores"));
+    mg_json_out_open(json, '[');
+    for (uint32_t i = 0; i < MG_STORES; i++) {
+        const struct mg_store_record *store = mg_store_record(master->shm, i);
+        if (store) {
+            json_store(store, json);
+        }
+    }
+    mg_json_out_close(json, ']');
+}
+
 static void json_reload(const struct mg_reload *reload, struct mg_json_out *json)
 {
     char when[32];
@@ -253,6 +315,7 @@ static void json_running(struct mg_master *master, uint64_t now_ms, struct mg_js
     json_listeners(master, json);
     json_workers(master, now_ms, json);
     json_counters(&total, json);
+    json_stores(master, json);
     json_reload(&master->reload, json);
 }
 

@@ -14,6 +14,7 @@
 #include "model/req.h"
 #include "net/dns.h"
 #include "net/pool.h"
+#include "net/redis.h"
 #include "net/sink.h"
 #include "script/checker.h"
 #include "script/export.h"
@@ -53,6 +54,7 @@ struct mg_test {
     struct mg_dns *dns;
     struct mg_pool *pool;
     struct mg_sinks *sinks;
+    struct mg_redis_set *redis;
     struct mg_environment environment;
     char *lua_path, *plugins_path, *ffi_header;
     struct mg_server server;
@@ -474,11 +476,15 @@ static int open_parts(struct mg_test *test, const char *name)
     }
     err = err ? err : mg_pool_open(&test->pool, &test->loop, test->dns);
     err = err ? err : open_sockets(test, name);
+    const struct mg_redis_parts redis_parts = {
+        .loop = &test->loop, .dns = test->dns, .log = test->log};
+    test->redis = mg_redis_set_open(&redis_parts);
     test->environment = (struct mg_environment){.loop = &test->loop,
                                                 .log = test->log,
                                                 .pool = test->pool,
                                                 .dns = test->dns,
                                                 .sinks = test->sinks,
+                                                .redis = test->redis,
                                                 .lua_path = test->lua_path,
                                                 .plugins_path = test->plugins_path,
                                                 .ffi_header = test->ffi_header,
@@ -524,6 +530,7 @@ static void close_loop(struct mg_test *test)
         test->current = NULL;
     }
     mg_sinks_close(test->sinks, SINKS_MS);
+    mg_redis_set_close(test->redis);
     if (test->pool) {
         mg_pool_close(test->pool);
     }

@@ -13,6 +13,7 @@
 #include "net/dns.h"
 #include "net/loop.h"
 #include "net/pool.h"
+#include "net/redis.h"
 #include "net/sink.h"
 #include "script/budget.h"
 #include "script/generation.h"
@@ -52,6 +53,7 @@ struct worker {
     uv_poll_t channel_poll;
     struct mg_deadline slow, too_late;
     struct mg_sinks *sinks;
+    struct mg_redis_set *redis;
 
     struct mg_generation *current, *next;
     struct old_generation old[OLD_GENERATIONS];
@@ -450,12 +452,19 @@ static int open_parts(struct worker *worker)
         mg_log_write(parts->log, MG_LOG_ERROR, "worker", "cannot start: %s", mg_err_text(err));
         return err;
     }
+    const struct mg_redis_parts redis_parts = {.loop = &worker->loop,
+                                               .dns = worker->dns,
+                                               .shm = parts->shm,
+                                               .stats = mg_shm_stats(parts->shm, parts->index),
+                                               .log = parts->log};
+    worker->redis = mg_redis_set_open(&redis_parts);
     worker->environment = (struct mg_environment){.loop = &worker->loop,
                                                   .log = parts->log,
                                                   .shm = parts->shm,
                                                   .pool = worker->pool,
                                                   .dns = worker->dns,
                                                   .sinks = worker->sinks,
+                                                  .redis = worker->redis,
                                                   .lua_path = parts->paths->lua,
                                                   .plugins_path = parts->paths->plugins,
                                                   .ffi_header = parts->paths->ffi_header,
@@ -489,6 +498,9 @@ static void close_parts(struct worker *worker)
         mg_server_close(&worker->server);
     }
     close_generations(worker);
+    if (worker->redis) {
+        mg_redis_set_close(worker->redis);
+    }
     if (worker->pool) {
         mg_pool_close(worker->pool);
     }

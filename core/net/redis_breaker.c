@@ -177,8 +177,15 @@ void mg_redis_breaker_count(struct mg_redis_breaker *breaker, enum mg_redis_resu
     mg_word_add(&breaker->record->results[result], 1);
 }
 
-enum mg_redis_result mg_redis_breaker_reason(const struct mg_redis_breaker *breaker)
+enum mg_redis_result mg_redis_breaker_reason(const struct mg_store_record *record)
 {
-    const uint64_t reason = mg_word_load(&breaker->record->reason);
+    const uint64_t reason = mg_word_load(&record->reason);
     return reason < MG_REDIS_RESULT_COUNT ? (enum mg_redis_result)reason : MG_REDIS_OTHER;
+}
+
+const char *mg_redis_breaker_state(const struct mg_store_record *record)
+{
+    static const char *const words[] = {"closed", "open", "probing"};
+    const enum state state = unpack(mg_word_load(&record->state)).state;
+    return words[state <= PROBING ? state : OPEN];
 }

@@ -50,5 +50,7 @@ void mg_redis_breaker_probed(struct mg_redis_breaker *breaker, uint64_t now_ms, 
                              bool success, enum mg_redis_result reason);
 /* Counts an operation in the store's record. */
 void mg_redis_breaker_count(struct mg_redis_breaker *breaker, enum mg_redis_result result);
-/* Why it failed last. */
-enum mg_redis_result mg_redis_breaker_reason(const struct mg_redis_breaker *breaker);
+/* Why it failed last; OK when it never did. */
+enum mg_redis_result mg_redis_breaker_reason(const struct mg_store_record *record);
+/* "closed", "open" or "probing"; static. */
+const char *mg_redis_breaker_state(const struct mg_store_record *record);

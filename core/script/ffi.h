@@ -453,6 +453,67 @@ const char *mg_ffi_err_text(int err); /* of base/err.h; static */
 
 /* ---- end of HTTP client -------------------------------------------------------------------- */
 
+/* ---- Redis --------------------------------------------------------------------------------- */
+
+/* Commands to Redis (script/api_redis.c). An instance, a script and a batch are Lua's: give each
+ * back once. */
+struct mg_redis;
+struct mg_redis_script;
+struct mg_ffi_redis_batch; /* commands that are sent together, and their replies */
+struct mg_ffi_redis_node {
+    struct mg_ffi_str host; /* or unix:/path */
+    int port;
+};
+struct mg_ffi_redis_options {
+    struct mg_ffi_str name, username, password, master, sentinel_username, sentinel_password;
+    const struct mg_ffi_redis_node *nodes;
+    int topology; /* 0 single, 1 sentinel, 2 cluster */
+    int node_count, database, connections, max_pending, failures;
+    double timeout_ms, connect_timeout_ms, within_ms, open_ms, max_ms;
+};
+/* The instance with these options, shared with whoever has the same; it begins to connect. NULL
+ * where nothing can wait. */
+struct mg_redis *mg_ffi_redis_hold(struct mg_vm *vm, const struct mg_ffi_redis_options *options);
+void mg_ffi_redis_release(struct mg_redis *redis);
+struct mg_redis_script *mg_ffi_redis_script(struct mg_vm *vm, const char *source, size_t len);
+void mg_ffi_redis_script_release(struct mg_redis_script *script);
+struct mg_ffi_redis_batch *mg_ffi_redis_batch(struct mg_vm *vm, struct mg_redis *redis,
+                                              int commands);
+/* Cancels what was not answered. */
+void mg_ffi_redis_free(struct mg_ffi_redis_batch *batch);
+/* The next word of the command that is being written (copied); then the command ends. script may be
+ * NULL; of its words the first key_count are keys. 0: more commands than were said. */
+void mg_ffi_redis_word(struct mg_ffi_redis_batch *batch, const char *text, size_t len);
+int mg_ffi_redis_command(struct mg_ffi_redis_batch *batch, struct mg_redis_script *script,
+                         int key_count);
+/* Sends all. 0: call sched.wait(), until all are over; else there is nothing to wait for.
+ * timeout_ms of each, 0: the instance's. */
+int mg_ffi_redis_start(struct mg_ffi_redis_batch *batch, double timeout_ms);
+/* What became of a command: enum mg_redis_result, 0 = a reply that is no error. */
+int mg_ffi_redis_result(const struct mg_ffi_redis_batch *batch, int command);
+const char *mg_ffi_redis_word_of(int result); /* "timeout"; static */
+/* The same of the text of an error reply. */
+const char *mg_ffi_redis_class(const char *text, size_t len);
+/* A node of its reply, in the order of the wire; an array is followed by its elements. text lives
+ * as long as the batch. 0: there is no such node. */
+enum {
+    MG_FFI_REDIS_NIL = 0,
+    MG_FFI_REDIS_INTEGER,
+    MG_FFI_REDIS_STRING,
+    MG_FFI_REDIS_STATUS,
+    MG_FFI_REDIS_ERROR,
+    MG_FFI_REDIS_ARRAY
+};
+struct mg_ffi_redis_value {
+    int type;
+    double number; /* of an integer; elements of an array */
+    struct mg_ffi_str text;
+};
+int mg_ffi_redis_value(const struct mg_ffi_redis_batch *batch, int command, int node,
+                       struct mg_ffi_redis_value *out);
+
+/* ---- end of Redis -------------------------------------------------------------------------- */
+
 /* ---- test harness (core/test_gateway.c) ---------------------------------------------------- */
 
 /* A gateway under test on a loop of its own, for `moongate test` only: called from the tests'

@@ -193,6 +193,7 @@ static struct mg_vm *make_vm(struct build *build)
         .pool = environment->pool,
         .shm = environment->shm,
         .sinks = environment->sinks,
+        .redis = environment->redis,
         .worker = environment->worker,
         .workers = environment->workers,
     };

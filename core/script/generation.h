@@ -21,6 +21,7 @@ struct mg_shm;
 struct mg_pool;
 struct mg_dns;
 struct mg_sinks;
+struct mg_redis_set;
 
 /* What a generation's Lua may reach; outlives it. */
 struct mg_environment {
@@ -29,12 +30,13 @@ struct mg_environment {
     struct mg_shm *shm;
     struct mg_pool *pool; /* for moongate.http */
     struct mg_dns *dns;
-    struct mg_sinks *sinks;   /* for access logs; NULL: entries of access-log are refused */
-    const char *lua_path;     /* folder of lua/moongate */
-    const char *plugins_path; /* folder of the plugins we ship */
-    const char *ffi_header;   /* path of core/script/ffi.h */
-    uint32_t worker, workers; /* index and number */
-    bool compiler_off;        /* tests: no JIT, no profiler */
+    struct mg_sinks *sinks;     /* for access logs; NULL: entries of access-log are refused */
+    struct mg_redis_set *redis; /* for moongate.redis; NULL: it fails */
+    const char *lua_path;       /* folder of lua/moongate */
+    const char *plugins_path;   /* folder of the plugins we ship */
+    const char *ffi_header;     /* path of core/script/ffi.h */
+    uint32_t worker, workers;   /* index and number */
+    bool compiler_off;          /* tests: no JIT, no profiler */
     /* of generation.c: made with the first build, gone with the loop */
     struct mg_builder *builder;
 };

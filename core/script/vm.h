@@ -19,6 +19,7 @@ struct mg_config;
 struct mg_ffi_shared;
 struct mg_loop;
 struct mg_pool;
+struct mg_redis_set;
 struct mg_shm;
 struct mg_sinks;
 struct mg_stats;
@@ -47,10 +48,11 @@ struct mg_vm_options {
     struct mg_log *log;                 /* may be NULL */
     mg_vm_log_fn *on_log;               /* takes the lines instead; may be NULL */
     void *log_context;
-    struct mg_shm *shm;     /* for limiters and breakers; may be NULL */
-    struct mg_sinks *sinks; /* for access logs; may be NULL */
-    struct mg_slot *slot;   /* heartbeat; may be NULL */
-    struct mg_stats *stats; /* may be NULL */
+    struct mg_shm *shm;         /* for limiters and breakers; may be NULL */
+    struct mg_sinks *sinks;     /* for access logs; may be NULL */
+    struct mg_redis_set *redis; /* for moongate.redis; may be NULL */
+    struct mg_slot *slot;       /* heartbeat; may be NULL */
+    struct mg_stats *stats;     /* may be NULL */
     uint32_t worker, workers;
 };
 

@@ -93,7 +93,7 @@ end
 --- Adds a finding.
 -- @tparam table path array of keys and indexes from 1
 -- @tparam table f severity ('error'), code, message, at_key, shown (number of path parts that are
--- named), line, column, length, and the fields above
+-- named), line, column, length, is_secret (its line is not shown), and the fields above
 function M:add(path, f)
     local place = f.code .. M.path_text(path)
     if f.severity == nil and not f.line and self.seen[place] then
@@ -103,7 +103,7 @@ function M:add(path, f)
     local finding = {
         file = self.file, severity = f.severity or 'error', code = f.code, message = f.message,
         fixed = f.fixed, expected = f.expected, found = f.found, hint = f.hint,
-        suggestion = f.suggestion, suggestion_line = f.suggestion_line,
+        suggestion = f.suggestion, suggestion_line = f.suggestion_line, is_secret = f.is_secret,
         path = M.path_text({ unpack(path, 1, f.shown or #path) }),
         line = f.line, column = f.column, length = f.length,
     }
@@ -163,6 +163,7 @@ function M:add_schema_errors(path, flat)
         self:add(full, {
             code = error.code, message = sentence(error), fixed = error.message,
             expected = error.expected, found = error.found, suggestion = suggestion,
+            is_secret = error.is_secret,
             hint = not suggestion and hint_of(error) or nil,
             at_key = is_key or error.at_key or error.code == LATER,
             shown = is_key and #full - 1 or nil,

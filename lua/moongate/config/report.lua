@@ -72,7 +72,7 @@ local function head_text(finding, color)
 end
 
 local function add_source(lines, finding, source, color)
-    local line = finding.line and source and source[finding.line]
+    local line = finding.line and source and not finding.is_secret and source[finding.line]
     if not line then
         local help = help_text(finding)
         if help ~= '' then

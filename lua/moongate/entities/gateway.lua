@@ -9,6 +9,7 @@
 local address = require 'moongate.schema.address'
 local common = require 'moongate.entities.common'
 local limits = require 'moongate.entities.limits'
+local redis = require 'moongate.entities.redis'
 local typedefs = require 'moongate.typedefs'
 
 local LEVELS = { 'debug', 'info', 'notice', 'warn', 'error', 'err', 'crit', 'alert', 'emerg' }
@@ -190,7 +191,12 @@ return {
                 { trailers = later('passing trailers on', 'fields behind a body to pass on') },
             }) },
         }) },
-        { redis = later('Redis', 'connections by name') },
+        { redis = {
+            type = 'map', default = {}, keys = typedefs.policy_name,
+            values = { type = 'record', fields = redis.fields('50ms'),
+                entity_checks = redis.checks },
+            description = 'connections by name, for plugins and policies',
+        } },
         { dns = record({
             { timeout = about('for one try', ms('2s', 1, 60000)) },
             { tries = about('questions before giving up', count(2, 1, 10)) },

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The plugin development kit: this table becomes the globals `moongate` and `kong`
 -- (plugin-interface.md, sections 6 and 7). One file a noun; a function that needs what is not built
--- yet (databases, Redis, metrics, TLS) is absent.
+-- yet (databases, metrics, TLS) is absent.
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'
 local runtime = require 'moongate.runtime'
@@ -27,6 +27,7 @@ local M = {
     vault = require 'moongate.pdk.vault',
     configuration = require 'moongate.pdk.configuration',
     http = require 'moongate.http',
+    redis = require 'moongate.redis',
 }
 
 M.service.request = require 'moongate.pdk.service_request'

@@ -296,6 +296,13 @@ function M.plugin(name)
     return plugins[name]
 end
 
+--- Where the files of a loaded plugin lie.
+-- @tparam string name
+-- @treturn string|nil folder; nil for a plugin of one file, '' in a bundle
+function M.folder(name)
+    return places[name]
+end
+
 --- Names of the plugins that lie in plugins.path and among our own, for suggestions.
 -- @treturn table sorted array
 function M.names()

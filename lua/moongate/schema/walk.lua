@@ -106,6 +106,7 @@ function Walk:refuse(def, value, message, code, plain)
         finding.word, finding.choices = value, def.one_of
     end
     self:fail(def.err or message, finding)
+    finding.is_secret = is_secret or nil
     if source or is_secret then
         finding.message = mask(finding.message, value, source or '***')
     end

@@ -49,7 +49,7 @@ static void failures_in_a_row_open_it(void **state)
         assert_false(fail_at(f, 10000 + i * 5000));
     }
     assert_true(fail_at(f, 40000));
-    assert_int_equal(mg_redis_breaker_reason(&f->other), MG_REDIS_TIMEOUT);
+    assert_int_equal(mg_redis_breaker_reason(&f->record), MG_REDIS_TIMEOUT);
     assert_int_equal(f->record.opened, 1);
     assert_false(fail_at(f, 40000)); /* it is open */
 }
@@ -100,7 +100,7 @@ static void a_probe_that_fails_doubles_the_time(void **state)
         mg_redis_breaker_probed(&f->breaker, now_ms, MIDDLE, false, MG_REDIS_AUTH);
         assert_in_range(mg_redis_breaker_probe_at(&f->breaker) - now_ms, 1800, 2200);
     }
-    assert_int_equal(mg_redis_breaker_reason(&f->other), MG_REDIS_AUTH);
+    assert_int_equal(mg_redis_breaker_reason(&f->record), MG_REDIS_AUTH);
 }
 
 static void the_probe_of_a_dead_worker_is_taken_over(void **state)

@@ -1,0 +1,173 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Real Redis servers for specs, each in a folder of its own, and a plain client to look into them.
+-- process.stop_all() ends them.
+--
+--     local redis = require 'spec.gateway.support.redis'
+--     local server = redis.server()                       -- server.port, server.socket
+--     assert.equal('OK', server:ask('SET', 'key', 'value'))
+--     server:signal('STOP')
+--     server:count('commandstats', 'cmdstat_evalsha:calls')
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+
+local M = {}
+
+-- ---- a plain client ----------------------------------------------------------------------------
+
+local function command_text(words)
+    local parts = { ('*%d\r\n'):format(#words) }
+    for _, word in ipairs(words) do
+        word = tostring(word)
+        parts[#parts + 1] = ('$%d\r\n%s\r\n'):format(#word, word)
+    end
+    return table.concat(parts)
+end
+
+local Client = {}
+Client.__index = Client
+
+--- A connection.
+-- @tparam number|string place port of 127.0.0.1, or path of a unix socket
+-- @treturn Client|nil
+function M.connect(place, seconds)
+    local deadline = posix.now() + (seconds or process.deadline)
+    local fd, err = posix.connect(place, deadline)
+    if not fd then
+        return nil, err
+    end
+    return setmetatable({ fd = fd, kept = '' }, Client)
+end
+
+function Client:close()
+    posix.close(self.fd)
+end
+
+local function take(self, length)
+    while #self.kept < length do
+        local bytes = posix.read(self.fd, posix.now() + process.deadline)
+        if not bytes or bytes == '' then
+            error('redis does not answer', 0)
+        end
+        self.kept = self.kept .. bytes
+    end
+    local bytes = self.kept:sub(1, length)
+    self.kept = self.kept:sub(length + 1)
+    return bytes
+end
+
+local function take_line(self)
+    local at = self.kept:find('\r\n', 1, true)
+    while not at do
+        self.kept = take(self, #self.kept + 1) .. self.kept
+        at = self.kept:find('\r\n', 1, true)
+    end
+    return take(self, at + 1):sub(1, -3)
+end
+
+--- Reads one reply: text, number, false for null, a list; an error reply as { error = text }.
+function Client:read()
+    local line = take_line(self)
+    local kind, rest = line:sub(1, 1), line:sub(2)
+    if kind == '+' then
+        return rest
+    elseif kind == ':' then
+        return tonumber(rest)
+    elseif kind == '-' then
+        return { error = rest }
+    end
+    local length = tonumber(rest)
+    if length < 0 then
+        return false
+    elseif kind == '$' then
+        return (take(self, length + 2):sub(1, -3))
+    end
+    local list = {}
+    for i = 1, length do
+        list[i] = self:read()
+    end
+    return list
+end
+
+--- Sends a command and reads its reply.
+function Client:ask(...)
+    assert(posix.send(self.fd, command_text({ ... }), posix.now() + process.deadline))
+    return self:read()
+end
+
+-- ---- servers -----------------------------------------------------------------------------------
+
+local Server = {}
+Server.__index = Server
+
+local function argv_of(server)
+    local argv = { 'redis-server', '--port', tostring(server.port), '--bind', '127.0.0.1',
+        '--unixsocket', server.socket, '--dir', server.folder, '--save', '', '--appendonly', 'no',
+        '--loglevel', 'warning' }
+    for _, argument in ipairs(server.arguments) do
+        argv[#argv + 1] = argument
+    end
+    return argv
+end
+
+--- Starts it (again) in its place and waits until it takes connections.
+function Server:start()
+    os.remove(self.socket)
+    self.process = process.start(argv_of(self))
+    local deadline = posix.now() + process.deadline
+    local connection
+    repeat
+        connection = M.connect(self.port, 1)
+        if not connection and self.process:wait(0.02) then
+            break
+        end
+    until connection or posix.now() > deadline
+    assert(connection, 'redis-server did not start: ' .. self.process.out .. self.process.err)
+    connection:close()
+    return self
+end
+
+--- Sends a signal by its name.
+function Server:signal(name)
+    self.process:signal(name)
+end
+
+--- Kills it.
+function Server:kill()
+    posix.kill(self.process.pid, posix.signals.KILL)
+    assert(self.process:wait(), 'redis-server does not end')
+    self.process:stop()
+end
+
+--- Asks on a connection of its own, logged in where the server has a password.
+function Server:ask(...)
+    local connection = assert(M.connect(self.socket))
+    if self.login then
+        local answer = connection:ask('AUTH', unpack(self.login))
+        assert(answer == 'OK', type(answer) == 'table' and answer.error or answer)
+    end
+    local reply = connection:ask(...)
+    connection:close()
+    return reply
+end
+
+--- A number of INFO: the one behind NAME= or NAME:.
+function Server:count(section, name)
+    local info = self:ask('INFO', section)
+    local plain = name:gsub('%p', '%%%0')
+    return tonumber(info:match(plain .. '[=:](%d+)')) or 0
+end
+
+--- Starts a server on a free port and a unix socket.
+-- @tparam[opt] table o arguments (of redis-server), login (user and password for `ask`), port
+-- @treturn Server port, socket, folder, pid
+function M.server(o)
+    o = o or {}
+    local folder = process.folder()
+    local server = setmetatable({ folder = folder, socket = folder .. '/redis.sock',
+        port = o.port or process.free_port(), arguments = o.arguments or {}, login = o.login },
+        Server)
+    return server:start()
+end
+
+return M
