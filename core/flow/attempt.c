@@ -57,6 +57,7 @@ static void try_upstream(struct mg_exchange *x)
         .read_timeout = req->up.read_timeout,
         .write_timeout = req->up.write_timeout,
         .fresh = x->fresh,
+        .once = x->body_due || !mg_method_is_idempotent(mg_method_of(req->up.method)),
         .want_tunnel = x->upgrade.len > 0,
     };
     mg_upstream_start(&x->upstream, &ask);
@@ -342,26 +343,28 @@ static void on_batch_end(struct mg_upstream *upstream)
     mg_respond_flush(exchange_of(upstream));
 }
 
-/* May the request be sent once more? Never after a byte of the answer; a method that is not
- * idempotent only when nothing of it was sent; one that was sent and not answered in time never. */
-static bool may_repeat(struct mg_exchange *x, int status)
+/* A kept connection on which the upstream had hung up, or had said something, before it could see
+ * the request: that counts as no try. */
+static bool was_stale(const struct mg_exchange *x, int status)
 {
     const struct mg_upstream *upstream = &x->upstream;
-    if (upstream->response_begun || x->body_streaming) {
-        return false;
-    }
-    if (!upstream->request_sent) {
-        return x->retries_left > 0;
-    }
-    if (status == MG_ETIMEOUT || !mg_method_is_idempotent(mg_method_of(x->req.up.method))) {
-        return false;
-    }
-    return upstream->reused; /* it died before it saw the request: does not count as a try */
+    return upstream->reused && status != MG_ETIMEOUT &&
+           (!upstream->request_sent || mg_method_is_idempotent(mg_method_of(x->req.up.method)));
 }
 
-static void repeat(struct mg_exchange *x)
+/* May the request be sent once more? Never after a byte of the answer; after a byte of the request
+ * only on a kept connection that was stale, and when the method is idempotent. */
+static bool may_repeat(const struct mg_exchange *x, int status)
 {
-    if (x->upstream.request_sent) {
+    if (x->upstream.response_begun || x->body_streaming) {
+        return false;
+    }
+    return was_stale(x, status) || (!x->upstream.request_sent && x->retries_left > 0);
+}
+
+static void repeat(struct mg_exchange *x, int status)
+{
+    if (was_stale(x, status)) {
         x->fresh = true;
         x->tried = 0; /* the host itself may be well */
     } else {
@@ -383,7 +386,7 @@ static void on_fail(struct mg_upstream *upstream, int status)
     }
     present_try(x)->outcome = mg_fail_outcome(x, status);
     if (x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x, status)) {
-        repeat(x);
+        repeat(x, status);
         return;
     }
     mg_fail(x, status);

@@ -257,6 +257,10 @@ static void feed(struct mg_upstream *upstream, mg_str bytes)
 static void on_data(void *context, mg_str bytes)
 {
     struct mg_upstream *upstream = context;
+    if (!upstream->response_begun && upstream->taken_turn == upstream->server->parts.loop->turn) {
+        fail(upstream, MG_EBAD_RESPONSE); /* it came before the request was sent (R05) */
+        return;
+    }
     upstream->response_begun = true;
     if (upstream->state != MG_UPSTREAM_DONE && mg_deadline_armed(&upstream->deadline)) {
         arm(upstream, upstream->read_timeout);
@@ -332,6 +336,11 @@ static void on_dialled(struct mg_dial *dial, int status, struct mg_io *io)
         fail(upstream, status);
         return;
     }
+    if (mg_io_look(io) > 0) { /* it speaks before it was asked (R05) */
+        mg_io_close(io);
+        fail(upstream, MG_EBAD_RESPONSE);
+        return;
+    }
     use_connection(upstream, io, false);
 }
 
@@ -353,8 +362,9 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
     upstream->read_timeout = ask->read_timeout;
     upstream->write_timeout = ask->write_timeout;
     upstream->want_tunnel = ask->want_tunnel;
-    struct mg_io *idle = ask->fresh ? NULL : mg_pool_take(ask->origin);
+    struct mg_io *idle = ask->fresh ? NULL : mg_pool_take(ask->origin, ask->once);
     if (idle) {
+        upstream->taken_turn = ask->once ? 0 : server->parts.loop->turn;
         use_connection(upstream, idle, true);
         return true;
     }
@@ -373,8 +383,9 @@ int mg_upstream_write(struct mg_upstream *upstream, const mg_str *parts, size_t 
     if (!upstream->io) {
         return MG_ECLOSED;
     }
-    upstream->request_sent = true;
+    const uint64_t before = mg_io_bytes_out(upstream->io);
     const int err = mg_io_write(upstream->io, parts, count);
+    upstream->request_sent = upstream->request_sent || mg_io_bytes_out(upstream->io) > before;
     const size_t queued = err ? 0 : mg_io_queued(upstream->io);
     if (queued > 0 && !mg_deadline_armed(&upstream->deadline)) {
         upstream->sent_at_deadline = mg_io_bytes_out(upstream->io) - queued;

@@ -58,6 +58,7 @@ struct mg_upstream {
     enum mg_framing framing;
     uint32_t interims;
     bool reused, paused, feeding, keep_alive, ended, want_tunnel;
+    uint64_t taken_turn; /* of the loop, when the connection was reused without a look at it */
     bool response_begun; /* a byte of the answer arrived */
     bool request_sent;   /* a byte of the request was written */
 };
@@ -69,7 +70,8 @@ struct mg_upstream_ask {
     enum mg_method method;
     uint64_t connect_timeout, read_timeout, write_timeout; /* ms, 0 = none */
     bool fresh;                                            /* do not take an idle connection */
-    bool want_tunnel;                                      /* a 101 is welcome */
+    bool once; /* the request cannot be repeated: look at an idle connection before using it */
+    bool want_tunnel; /* a 101 is welcome */
 };
 
 /* Sets server and user once; the rest is cleared. */

@@ -257,6 +257,20 @@ bool mg_io_is_reusable(const struct mg_io *io)
     return !(io->flags & (ENDED | SHUTDOWN | CLOSING)) && !io->queue && !io->write_error;
 }
 
+int mg_io_look(const struct mg_io *io)
+{
+    char byte;
+    int fd = -1;
+    if (io->flags & (ENDED | CLOSING) || uv_fileno(&io->uv.handle, &fd)) {
+        return MG_ECLOSED;
+    }
+    const ssize_t count = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (count < 0) {
+        return errno == EAGAIN ? 0 : -errno;
+    }
+    return count > 0 ? 1 : MG_ECLOSED;
+}
+
 void mg_io_set_read_size(struct mg_io *io, size_t bytes)
 {
     io->read_bytes = bytes < MG_READ_BYTES ? (uint32_t)bytes : MG_READ_BYTES;

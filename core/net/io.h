@@ -70,6 +70,9 @@ void mg_io_read_stop(struct mg_io *io);
 bool mg_io_is_reading(const struct mg_io *io);
 /* Whether the stream can serve another exchange: open, no end seen, nothing queued. */
 bool mg_io_is_reusable(const struct mg_io *io);
+/* What waits to be read, without reading it (one system call): 0 nothing, 1 bytes, MG_ECLOSED the
+ * peer's end, or a negative code. */
+MG_NODISCARD int mg_io_look(const struct mg_io *io);
 /* Most bytes taken by one read: 64 KiB at first, up to MG_READ_BYTES while the other side takes
  * every write at once. */
 void mg_io_set_read_size(struct mg_io *io, size_t bytes);

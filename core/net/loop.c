@@ -48,6 +48,7 @@ static void on_prepare(uv_prepare_t *prepare)
     }
     set_timer(loop);
     loop->turn++;
+    loop->events_before = loop->events;
     loop->awake = false;
 }
 

@@ -40,6 +40,7 @@ struct mg_loop {
     uint64_t timer_ms;      /* what the timer is set to, MG_DEADLINE_NEVER = stopped */
     uint64_t turn;          /* counts polls */
     uint64_t events;        /* counts callbacks, see mg_loop_wake */
+    uint64_t events_before; /* this turn */
     bool awake;             /* the time of this turn has been taken */
     struct mg_link closers; /* struct mg_loop_closer: what mg_loop_close has to end itself */
     struct mg_link flushes; /* struct mg_loop_flush: what is to be done before the next poll */
@@ -99,6 +100,12 @@ static inline void mg_loop_wake(struct mg_loop *loop)
             *(volatile uint32_t *)loop->waiting = 0;
         }
     }
+}
+
+/* Callbacks since the last poll. */
+static inline uint64_t mg_loop_events_of_turn(const struct mg_loop *loop)
+{
+    return loop->events - loop->events_before;
 }
 
 static inline uint64_t mg_loop_now_ms(const struct mg_loop *loop)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define BUCKETS 256
+#define EVENT_US 100 /* more than the loop takes for an event, as a rule */
 
 struct idle {
     struct mg_link link; /* in origin->idle, or in pool->spare */
@@ -36,6 +37,8 @@ struct mg_origin {
     struct mg_link bucket;
     struct mg_pool *pool; /* NULL: the pool has been closed */
     struct mg_link idle;  /* used last first */
+    struct mg_link warm;  /* the same, of this turn: not polled since */
+    uint64_t warm_turn;   /* of the loop */
     struct mg_link dials;
     struct mg_deadline_class *idle_class; /* of the length that was used last */
     uint32_t references;
@@ -89,6 +92,7 @@ static struct mg_origin *new_origin(struct mg_pool *pool, mg_str name)
     origin->name_bytes = name.len;
     memcpy(origin->name, name.ptr, name.len);
     mg_link_init(&origin->idle);
+    mg_link_init(&origin->warm);
     mg_link_init(&origin->dials);
     mg_link_init(&origin->bucket);
     mg_list_push(bucket_of(pool, name), &origin->bucket);
@@ -261,11 +265,51 @@ static struct mg_deadline_class *idle_class(struct mg_origin *origin, uint64_t i
     return origin->idle_class;
 }
 
-struct mg_io *mg_pool_take(struct mg_origin *origin)
+/* The loop has polled since they went idle: they are in front of the others from now on. */
+static void cool_down(struct mg_origin *origin)
 {
-    return mg_list_empty(&origin->idle)
-               ? NULL
-               : unlink_idle(MG_CONTAINER(origin->idle.next, struct idle, link));
+    struct mg_link *warm = &origin->warm;
+    if (origin->warm_turn == origin->pool->loop->turn || mg_list_empty(warm)) {
+        return;
+    }
+    struct mg_link *first = warm->next, *last = warm->prev;
+    mg_link_remove(warm);
+    first->prev = &origin->idle;
+    last->next = origin->idle.next;
+    origin->idle.next->prev = last;
+    origin->idle.next = first;
+}
+
+/* Whether an idle connection may still be believed to be silent because the last poll said so: not
+ * when something, such as a plugin, has held this turn up. */
+static bool was_polled_lately(const struct mg_loop *loop)
+{
+    const uint64_t usual_us = EVENT_US * (1 + mg_loop_events_of_turn(loop));
+    return mg_clock_precise_us(&loop->clock) - loop->clock.now_us <= usual_us;
+}
+
+/* The one to take, or NULL. One of this turn only where there is no other. */
+static struct idle *first_idle(struct mg_origin *origin, bool *is_warm)
+{
+    cool_down(origin);
+    *is_warm = mg_list_empty(&origin->idle);
+    struct mg_link *list = *is_warm ? &origin->warm : &origin->idle;
+    return mg_list_empty(list) ? NULL : MG_CONTAINER(list->next, struct idle, link);
+}
+
+struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain)
+{
+    bool is_warm;
+    if (origin->idle_count == 0) {
+        return NULL;
+    }
+    struct idle *idle = first_idle(origin, &is_warm);
+    const bool trusted = !certain && was_polled_lately(origin->pool->loop);
+    while (idle && (is_warm || !trusted) && mg_io_look(idle->io) != 0) {
+        close_idle(idle);
+        idle = first_idle(origin, &is_warm);
+    }
+    return idle ? unlink_idle(idle) : NULL;
 }
 
 void mg_pool_put(struct mg_origin *origin, struct mg_io *io, uint32_t max_idle, uint64_t idle_ms)
@@ -281,12 +325,15 @@ void mg_pool_put(struct mg_origin *origin, struct mg_io *io, uint32_t max_idle, 
     mg_io_set_handler(io, &idle_handler, idle);
     mg_io_set_read_size(io, MG_IO_READ_BYTES);
     mg_io_read_start(io);
-    mg_list_push(&origin->idle, &idle->link);
+    cool_down(origin);
+    origin->warm_turn = origin->pool->loop->turn;
+    mg_list_push(&origin->warm, &idle->link);
     count_idle(origin, 1);
     mg_deadline_arm(idle_class(origin, idle_ms), &idle->deadline, on_idle_over,
                     mg_loop_now_ms(origin->pool->loop));
     while (origin->idle_count > max_idle) {
-        retire_idle(MG_CONTAINER(origin->idle.prev, struct idle, link), MG_STAT_UPSTREAM_KEEPALIVE);
+        struct mg_link *list = mg_list_empty(&origin->idle) ? &origin->warm : &origin->idle;
+        retire_idle(MG_CONTAINER(list->prev, struct idle, link), MG_STAT_UPSTREAM_KEEPALIVE);
     }
 }
 
@@ -361,6 +408,8 @@ static void detach(struct mg_origin *origin)
 {
     mg_origin_hold(origin);
     mg_link_remove(&origin->bucket);
+    origin->warm_turn--; /* all of them are closed */
+    cool_down(origin);
     while (!mg_list_empty(&origin->idle)) {
         close_idle(MG_CONTAINER(origin->idle.next, struct idle, link));
     }

@@ -5,7 +5,7 @@
  * once), and dialling new ones. Origins outlive generations.
  *
  *     struct mg_origin *origin = mg_pool_origin(pool, MG_STR("127.0.0.1"), 9101);
- *     struct mg_io *io = mg_pool_take(origin);            // idle one, or NULL
+ *     struct mg_io *io = mg_pool_take(origin, false);     // idle one, or NULL
  *     if (!io) err = mg_pool_dial(origin, &dial, 2000);   // dial.fn fires once, later
  *     ...
  *     mg_pool_put(origin, io, 64, 55000);                 // back to idle, or mg_io_close(io)
@@ -40,8 +40,14 @@ void mg_origin_release(struct mg_origin *origin);
 mg_str mg_origin_name(const struct mg_origin *origin);
 
 /* The idle connection used last, or NULL; reading, but without a handler: set one before returning
- * to the loop. Ownership moves to the caller. */
-struct mg_io *mg_pool_take(struct mg_origin *origin);
+ * to the loop. Ownership moves to the caller.
+ *
+ * It was open and silent when the loop polled last. certain: at this very moment, for what must not
+ * be sent twice; that takes a system call, which is made in any case when the poll is not recent.
+ * What had come before that poll and is not delivered yet will be in this turn of the loop: bytes
+ * that arrive in the turn in which a connection was taken are no answer to what was written on it,
+ * unless certain. */
+struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain);
 /* Back to idle: takes ownership, of a connection that cannot be used again also, which is closed.
  * The oldest idle one is closed beyond max_idle; closed after idle_ms (0 = never). */
 void mg_pool_put(struct mg_origin *origin, struct mg_io *io, uint32_t max_idle, uint64_t idle_ms);

@@ -356,7 +356,8 @@ static int write_head(struct mg_http_call *call)
 static int begin(struct mg_http_call *call)
 {
     call->origin = mg_pool_origin(call->pool, call->ask.host, call->ask.port);
-    struct mg_io *io = mg_method_is_idempotent(call->method) ? mg_pool_take(call->origin) : NULL;
+    struct mg_io *io =
+        mg_method_is_idempotent(call->method) ? mg_pool_take(call->origin, true) : NULL;
     if (io) {
         call->reused = true;
         if (send_request(call, io) == 0) {

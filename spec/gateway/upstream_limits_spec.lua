@@ -53,24 +53,11 @@ gateway:
 ]]
 
 describe('an upstream\'s limit', function()
-    local gateway, upstream, records, full, queued
-
-    -- A port on which nobody accepts and the queue is full: a connect there hangs.
-    local function listen_full()
-        local fd, port = posix.listen(nil, 0)
-        local connections = {}
-        for i = 1, 8 do
-            connections[i] = posix.connect(port, posix.now() + 0.05)
-            if not connections[i] then
-                break
-            end
-        end
-        return { fd = fd, port = port }, connections
-    end
+    local gateway, upstream, records, full
 
     setup(function()
         upstream = scripted.listen()
-        full, queued = listen_full()
+        full = scripted.listen_full()
         local folder = process.folder()
         os.execute('mkdir ' .. folder .. '/plugins')
         process.write(folder .. '/plugins/wants.lua', WANTS)
@@ -82,10 +69,7 @@ describe('an upstream\'s limit', function()
     teardown(function()
         process.stop_all()
         upstream:close()
-        posix.close(full.fd)
-        for _, fd in ipairs(queued) do
-            posix.close(fd)
-        end
+        full:close()
     end)
 
     local function get(path)

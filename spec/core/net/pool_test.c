@@ -117,21 +117,79 @@ static void the_one_used_last_is_taken_first(void **state)
     (void)state;
     struct fixture f;
     open_all(&f);
-    assert_null(mg_pool_take(f.origin));
+    assert_null(mg_pool_take(f.origin, false));
     for (int i = 0; i < 3; i++) {
         put(&f, i, 64, FOR_EVER);
     }
     assert_int_equal(mg_origin_idle(f.origin), 3);
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[2]);
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[2]);
     put(&f, 3, 64, FOR_EVER);
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[3]);
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[1]);
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[0]);
-    assert_null(mg_pool_take(f.origin));
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[3]);
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[1]);
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[0]);
+    assert_null(mg_pool_take(f.origin, false));
     assert_int_equal(mg_origin_idle(f.origin), 0);
     assert_true(mg_io_is_reading(f.io[0]));
     assert_null(mg_io_context(f.io[0]));
     close_all(&f);
+}
+
+/* The loop has looked at it since: it is known to be silent. */
+static void one_that_was_polled_is_taken_before_one_of_this_turn(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_all(&f);
+    put(&f, 0, 64, FOR_EVER);
+    put(&f, 1, 64, FOR_EVER);
+    turn_until_quiet(&f);
+    put(&f, 2, 64, FOR_EVER);
+    put(&f, 3, 64, FOR_EVER);
+    static const int order[] = {1, 0, 3, 2};
+    for (int i = 0; i < CONNECTIONS; i++) {
+        assert_ptr_equal(mg_pool_take(f.origin, false), f.io[order[i]]);
+    }
+    for (int i = 0; i < CONNECTIONS; i++) {
+        put(&f, i, 3, FOR_EVER);
+        turn_until_quiet(&f);
+    }
+    f.io[0] = NULL;
+    sockets_run_until(&f.loop, is_closed, &f.peer[0]); /* the oldest */
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[3]);
+    close_all(&f);
+}
+
+/* Whether a connection is taken on which something has come that the loop has not seen. */
+static bool is_taken_unseen(bool polled, bool certain, bool bytes)
+{
+    struct fixture f;
+    open_all(&f);
+    put(&f, 0, 64, FOR_EVER);
+    if (polled) {
+        turn_until_quiet(&f);
+    }
+    if (bytes) {
+        assert_int_equal(send(f.peer[0], "HTTP/1.1 200 OK\r\n", 17, 0), 17);
+    } else {
+        shutdown(f.peer[0], SHUT_RDWR);
+    }
+    struct mg_io *io = mg_pool_take(f.origin, certain);
+    assert_true(io == NULL || io == f.io[0]);
+    assert_int_equal(mg_origin_idle(f.origin), 0);
+    f.io[0] = io;
+    close_all(&f);
+    return io != NULL;
+}
+
+static void one_that_said_something_is_not_taken_where_that_matters(void **state)
+{
+    (void)state;
+    for (int bytes = 0; bytes < 2; bytes++) {
+        assert_false(is_taken_unseen(true, true, bytes));
+        assert_false(is_taken_unseen(false, true, bytes));
+        assert_false(is_taken_unseen(false, false, bytes));
+        assert_true(is_taken_unseen(true, false, bytes)); /* told in this turn of the loop */
+    }
 }
 
 static void reading_is_armed_again(void **state)
@@ -142,7 +200,7 @@ static void reading_is_armed_again(void **state)
     mg_io_read_stop(f.io[0]); /* by back-pressure, say */
     put(&f, 0, 64, FOR_EVER);
     assert_true(mg_io_is_reading(f.io[0]));
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[0]);
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[0]);
     close_all(&f);
 }
 
@@ -156,7 +214,7 @@ static void a_close_by_the_peer_is_seen_at_once(void **state)
     shutdown(f.peer[1], SHUT_RDWR);
     sockets_run_until(&f.loop, has_one_idle, &f);
     f.io[1] = NULL;
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[0]);
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[0]);
     close_all(&f);
 }
 
@@ -187,7 +245,7 @@ static void the_oldest_is_closed_beyond_the_maximum(void **state)
     sockets_run_until(&f.loop, is_closed, &f.peer[0]);
     f.io[0] = NULL;
     for (int i = 3; i > 0; i--) {
-        assert_ptr_equal(mg_pool_take(f.origin), f.io[i]);
+        assert_ptr_equal(mg_pool_take(f.origin, false), f.io[i]);
     }
     put(&f, 1, 0, FOR_EVER); /* none may be kept */
     f.io[1] = NULL;
@@ -213,7 +271,7 @@ static void it_is_closed_when_it_was_idle_too_long(void **state)
     assert_int_equal(mg_origin_idle(f.origin), 1);
     sockets_run_until(&f.loop, is_closed, &f.peer[0]);
     f.io[0] = NULL;
-    assert_ptr_equal(mg_pool_take(f.origin), f.io[1]);
+    assert_ptr_equal(mg_pool_take(f.origin, false), f.io[1]);
     mg_clock_advance(&f.loop.clock, 3600U * 1000 * 1000);
     turn_until_quiet(&f); /* taken in time: lives on */
     const mg_str part = MG_STR("x");
@@ -366,7 +424,7 @@ static void closing_ends_idle_connections_and_dials(void **state)
     assert_true(f.has_dialled);
     assert_int_equal(f.status, MG_ECANCELLED);
     assert_int_equal(mg_origin_idle(f.origin), 0);
-    assert_null(mg_pool_take(f.origin)); /* held, so still there */
+    assert_null(mg_pool_take(f.origin, false)); /* held, so still there */
     assert_int_equal(mg_pool_dial(f.origin, &f.dial, 2000), MG_ECLOSED);
     put(&f, 2, 64, FOR_EVER);
     mg_io_close(f.io[3]);
@@ -382,6 +440,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_one_used_last_is_taken_first),
+        cmocka_unit_test(one_that_was_polled_is_taken_before_one_of_this_turn),
+        cmocka_unit_test(one_that_said_something_is_not_taken_where_that_matters),
         cmocka_unit_test(reading_is_armed_again),
         cmocka_unit_test(a_close_by_the_peer_is_seen_at_once),
         cmocka_unit_test(bytes_that_nobody_asked_for_close_it),

@@ -68,6 +68,26 @@ function M.listen(receive_buffer)
     return setmetatable({ fd = fd, port = port }, Upstream)
 end
 
+--- An upstream whose queue is full: a connect hangs there until make_room, and then until the
+-- kernel tries again, which is after a second.
+function M.listen_full()
+    local fd, port = posix.listen(nil, 0)
+    local upstream = setmetatable({ fd = fd, port = port, queued = {} }, Upstream)
+    repeat
+        local queued = posix.connect(port, posix.now() + 0.05)
+        upstream.queued[#upstream.queued + 1] = queued
+    until not queued
+    return upstream
+end
+
+function Upstream:make_room()
+    for _, queued in ipairs(self.queued) do
+        posix.close(assert(posix.accept(self.fd, posix.now() + process.deadline)))
+        posix.close(queued)
+    end
+    self.queued = {}
+end
+
 --- The next connection; its first request's head is read unless bare is true.
 function Upstream:accept(bare)
     local fd = assert(posix.accept(self.fd, posix.now() + process.deadline), 'nobody connects')
@@ -84,6 +104,9 @@ function Upstream:is_asked(seconds)
 end
 
 function Upstream:close()
+    for _, queued in ipairs(self.queued or {}) do
+        posix.close(queued)
+    end
     posix.close(self.fd)
 end
 
