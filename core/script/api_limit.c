@@ -43,11 +43,14 @@ struct mg_ffi_limits {
     struct entry entries[MG_LIMITS_AT_ONCE];
 };
 
-/* What was charged for a request. */
+/* What was charged for a request. The limits are copies: the set may be gone before the request. */
 struct mg_ffi_charges {
+    struct mg_shm *shm;
+    struct mg_loop *loop;
+    bool settled;
     unsigned count;
     struct {
-        uint8_t index;
+        struct mg_limit limit;
         int64_t cost;
         struct mg_limit_answer answer;
     } of[];
@@ -381,38 +384,56 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ff
 
 /* --- corrections ---------------------------------------------------------------------------- */
 
+static int correct(struct mg_ffi_charges *charges, int64_t cost)
+{
+    const int64_t now = mg_shm_now_ms(charges->shm, mg_loop_now_ms(charges->loop));
+    int lost = 0;
+    for (unsigned i = 0; i < charges->count; i++) {
+        const int64_t units = cost - charges->of[i].cost;
+        if (units != 0) {
+            lost += !mg_limit_correct(charges->shm, &charges->of[i].limit, &charges->of[i].answer,
+                                      now, units);
+        }
+        charges->of[i].cost = cost;
+    }
+    return lost;
+}
+
+/* The request has ended without an answer: its client has left. */
+static void give_back_unsettled(void *context)
+{
+    struct mg_ffi_charges *charges = context;
+    if (!charges->settled) {
+        correct(charges, 0);
+    }
+}
+
 MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits,
                                                            struct mg_req *req)
 {
     struct mg_ffi_charges *charges = mg_arena_alloc(
         &req->arena, sizeof *charges + (size_t)limits->count * sizeof charges->of[0]);
-    charges->count = 0;
+    *charges = (struct mg_ffi_charges){.shm = limits->shm, .loop = limits->vm->loop};
     for (int i = 0; i < limits->count; i++) {
         const struct entry *entry = &limits->entries[i];
         if (entry->answer.asked && entry->found.charged && entry->found.hold == 0) {
-            charges->of[charges->count].index = (uint8_t)i;
+            charges->of[charges->count].limit = entry->limit;
             charges->of[charges->count].cost = entry->cost;
             charges->of[charges->count].answer = entry->found;
             charges->count++;
         }
     }
-    return charges->count > 0 ? charges : NULL;
+    if (charges->count == 0) {
+        return NULL;
+    }
+    mg_arena_defer(&req->arena, give_back_unsettled, charges);
+    return charges;
 }
 
-MG_FFI_EXPORT int mg_ffi_limits_correct(struct mg_ffi_limits *limits,
-                                        struct mg_ffi_charges *charges, double cost)
+MG_FFI_EXPORT int mg_ffi_charges_settle(struct mg_ffi_charges *charges, double cost)
 {
-    int lost = 0;
-    for (unsigned i = 0; i < charges->count; i++) {
-        const int64_t units = (int64_t)cost - charges->of[i].cost;
-        const struct entry *entry = &limits->entries[charges->of[i].index];
-        if (units != 0) {
-            lost += !mg_limit_correct(limits->shm, &entry->limit, &charges->of[i].answer,
-                                      now_ms(limits), units);
-        }
-        charges->of[i].cost = (int64_t)cost;
-    }
-    return lost;
+    charges->settled = true;
+    return cost < 0 ? 0 : correct(charges, (int64_t)cost);
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_missing(struct mg_ffi_limits *limits)
@@ -457,14 +478,15 @@ MG_FFI_EXPORT int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req
 {
     char text[NOTE_BYTES];
     const struct entry *entry = &limits->entries[index];
-    int length = snprintf(text, sizeof text,
-                          "{\"name\":\"%s\",\"decision\":\"%.*s\",\"quota\":%lld,"
-                          "\"remaining\":%.0f,\"cost\":%lld,\"store\":\"local\","
-                          "\"key_hash\":\"%016llx\"",
-                          entry->limit.name, (int)len, decision,
-                          (long long)(entry->quota >= 0 ? entry->quota : entry->limit.rule.quota),
-                          entry->answer.remaining, (long long)entry->cost,
-                          (unsigned long long)entry->key.hash[1]);
+    const double remaining = entry->answer.asked ? entry->answer.remaining : 0; /* else a ban */
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"name\":\"%s\",\"decision\":\"%.*s\",\"quota\":%lld,"
+                 "\"remaining\":%.0f,\"cost\":%lld,\"store\":\"local\","
+                 "\"key_hash\":\"%016llx\"",
+                 entry->limit.name, (int)len, decision,
+                 (long long)(entry->quota >= 0 ? entry->quota : entry->limit.rule.quota), remaining,
+                 (long long)entry->cost, (unsigned long long)entry->key.hash[1]);
     length += list_shadows(limits, text + length, sizeof text - (size_t)length);
     req->note_limit = mg_arena_format(&req->arena, "%.*s}", length, text);
     return 1;

@@ -335,19 +335,24 @@ void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits);
  * What is held is given back when the request ends. Valid until the set decides again. */
 const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ffi_limits *limits,
                                                       struct mg_req *req);
-/* What the last decision charged, to be corrected when the request's true cost is known; memory of
- * the request. NULL: nothing was charged. */
+/* What the last decision charged, to be settled when the request's true cost is known; memory of
+ * the request. If the request ends before that, all is given back. NULL: nothing was charged. */
 struct mg_ffi_charges;
 struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits, struct mg_req *req);
-/* The cost was `cost` units, not what was charged: 0 gives all back. Later calls start from there.
+/* The cost was `cost` units, not what was charged: 0 gives all back; negative: it was right.
  * Returns how many charges could not be corrected: their window has passed. */
-int mg_ffi_limits_correct(struct mg_ffi_limits *limits, struct mg_ffi_charges *charges,
-                          double cost);
+int mg_ffi_charges_settle(struct mg_ffi_charges *charges, double cost);
 /* Leaves the note for the access log: of that limit, with shadow limits that would have denied. */
 int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
                        const char *decision, size_t len);
 /* Sets a field of the answer to a whole number from 0 on; as mg_ffi_response_field. */
 int mg_ffi_limits_field(struct mg_req *req, const char *name, size_t len, double number);
+/* A list of address ranges (CIDR), Lua's to free: add texts, then ask for clients. -1: no range. */
+struct mg_ffi_ranges;
+struct mg_ffi_ranges *mg_ffi_ranges_new(void);
+void mg_ffi_ranges_free(struct mg_ffi_ranges *ranges);
+int mg_ffi_ranges_add(struct mg_ffi_ranges *ranges, const char *text, size_t len);
+int mg_ffi_ranges_has_client(const struct mg_ffi_ranges *ranges, struct mg_req *req);
 /* A key part resolved to nothing. */
 void mg_ffi_limits_missing(struct mg_ffi_limits *limits);
 

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Values in Lua: options of a configuration that take `lua:` and one expression instead of a constant.
--- The expression is compiled when the configuration is loaded and computed for each request, with
--- `moongate` in reach, in half of the plugin's CPU limit. What it cannot compute is counted and told
--- in the error log, and the caller uses the substitute that the option names.
+-- Values in Lua: options that take `lua:` and one expression instead of a constant. It is compiled
+-- when the configuration is loaded and computed for each request, with `moongate` in reach, in half
+-- of the plugin's CPU limit. What it cannot compute is counted and told in the error log, and the
+-- caller uses the substitute that the option names.
 --
 --     local quota = expression.compile('lua: moongate.client.get_consumer() and 100 or 10',
 --         { option = 'quota' })

@@ -332,7 +332,8 @@ function M.script(name, plugin)
     plugin = plugin or runtime.plugin()
     base.check_type(plugin, 'string', 'plugin')
     local folder = require('moongate.runtime.loader').folder(plugin)
-    local found = require('moongate.runtime.source').find(('moongate.plugins.%s.%s.redis'):format(plugin, name),
+    local found = require('moongate.runtime.source').find(
+        ('moongate.plugins.%s.%s.redis'):format(plugin, name),
         { ('%s/%s.redis.lua'):format(folder or '', name) })
     if not found then
         base.raise(('plugin "%s" has no file %s.redis.lua'):format(plugin, base.printable(name)))

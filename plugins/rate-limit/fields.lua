@@ -19,6 +19,15 @@ function M.each(name)
     return { limit = 'X-RateLimit-Limit-' .. shown, remaining = 'X-RateLimit-Remaining-' .. shown }
 end
 
+-- draft-ietf-httpapi-ratelimit-headers-11: lists of RFC 9651.
+M['ietf-11'] = {
+    policy = 'RateLimit-Policy', limit = 'RateLimit', quota = 'q', window = 'w', unit = 'qu',
+    remaining = 'r', reset = 't', concurrency = 'concurrent-requests',
+}
+
+-- To the upstream, where the option on_exceed is `mark`: names of the limits.
+M.exceeded = 'X-RateLimit-Exceeded'
+
 M.retry_after = 'Retry-After' -- seconds (RFC 9110, 10.2.3)
 
 -- RFC 9457; the types are those of draft-ietf-httpapi-ratelimit-headers-11.
@@ -27,6 +36,14 @@ M.problems = {
     exceeded = {
         type = 'https://iana.org/assignments/http-problem-types#quota-exceeded',
         title = 'Request cannot be satisfied as assigned quota has been exceeded',
+    },
+    banned = {
+        type = 'https://iana.org/assignments/http-problem-types#abnormal-usage-detected',
+        title = 'Request not satisfied due to detection of abnormal request pattern',
+    },
+    store = {
+        type = 'https://iana.org/assignments/http-problem-types#temporary-reduced-capacity',
+        title = 'Request cannot be satisfied due to temporary server capacity constraints',
     },
     key_missing = { type = 'about:blank', title = 'Forbidden' },
 }

@@ -8,6 +8,7 @@
 -- Tags keep a value apart from what stands for a missing one.
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'
+local expression = require 'moongate.expression'
 local fields = require 'moongate.pdk.fields'
 local C = require('moongate.runtime.ffi').C
 
@@ -118,12 +119,38 @@ function RESOLVERS.cookie(set, req, _, part)
     return put(set, find_cookie(req, part.name))
 end
 
+function RESOLVERS.lua(set, _, _, part)
+    local ok, value = part.expression()
+    if ok and type(value) == 'number' then
+        value = tostring(value)
+    elseif ok and value and type(value) ~= 'string' then
+        part.expression:refuse(value, 'text, a number, nil or false')
+        value = nil
+    end
+    return put(set, ok and value or nil)
+end
+
+--- Parts as build takes them: expressions are compiled.
+-- @tparam table list of parts (parts.lua)
+-- @treturn table list
+function M.prepare(list)
+    local ready = {}
+    for i, part in ipairs(list) do
+        ready[i] = part
+        if part.kind == 'lua' then
+            ready[i] = { kind = 'lua', name = part.name,
+                expression = expression.compile('lua:' .. part.name, { option = 'key' }) }
+        end
+    end
+    return ready
+end
+
 --- Begins a key and adds its parts. The parts that the request does not have are counted, and stood
 -- for as `missing` says.
 -- @tparam cdata set struct mg_ffi_limits *
 -- @tparam cdata req
 -- @tparam table object the runtime's, of the request
--- @tparam table list of parts (parts.lua)
+-- @tparam table list of M.prepare
 -- @tparam table prefixes { ipv4 =, ipv6 = } bits
 -- @tparam string missing option key_missing
 -- @treturn boolean false: a part is missing, and the limit is not to be decided by this key

@@ -2,6 +2,7 @@
 -- What all entries of rate-limit are together: the shared memory they need, and what a person
 -- should know of them.
 local limits = require 'moongate.plugins.rate-limit.limits'
+local parts = require 'moongate.plugins.rate-limit.parts'
 local units = require 'moongate.schema.units'
 
 local M = {}
@@ -18,6 +19,9 @@ function M.needed(entries)
     local cells = 0
     for _, entry in ipairs(entries) do
         cells = cells + #limits.of(entry.config) * entry.config.max_keys
+        if entry.config.ban then
+            cells = cells + math.ceil(entry.config.max_keys / 4)
+        end
     end
     return { limit_cells = cells, breakers = 0 }
 end
@@ -52,17 +56,62 @@ local function warnings(entry, settings, found)
     end
 end
 
+-- Limits of one name in one group are one counter: what makes it that must be the same.
+local function check_group(limit, entry, members, found)
+    local key = limit.group .. '/' .. limit.name
+    local other = members[key]
+    if not other then
+        members[key] = limit
+        return
+    end
+    for _, field in ipairs({ 'algorithm', 'window', 'calendar', 'shadow' }) do
+        if limit[field] ~= other[field] then
+            found[#found + 1] = { entry = entry, path = { 'config' },
+                message = ("group '%s': limit '%s' has another %s than in the entry %s"):format(
+                    limit.group, limit.name, field == 'calendar' and 'window'
+                    or field == 'shadow' and 'mode' or field, other.entry) }
+            return
+        end
+    end
+    if parts.text(limit.key) ~= parts.text(other.key) then
+        found[#found + 1] = { entry = entry, path = { 'config' },
+            message = ("group '%s': limit '%s' has another key than in the entry %s"):format(
+                limit.group, limit.name, other.entry) }
+    end
+end
+
+-- How a person finds an entry again.
+local function place_of(entry)
+    for _, kind in ipairs({ 'route', 'service', 'consumer' }) do
+        local owner = entry[kind]
+        if type(owner) == 'table' and (owner.name or owner.id) then
+            return ('of %s %s'):format(kind, owner.name or owner.id)
+        end
+    end
+    return entry.instance_name or 'that is global'
+end
+
+local function check_groups(entry, members, found)
+    for _, limit in ipairs(limits.of(entry.config)) do
+        if limit.group then
+            limit.entry = place_of(entry)
+            check_group(limit, entry, members, found)
+        end
+    end
+end
+
 --- Looks at all entries together; see moongate.config.plugins.
 -- @tparam table entries checked
 -- @tparam table gateway the section `gateway:`
 -- @treturn table list of findings
 function M.check_entries(entries, gateway)
     local found, settings = {}, gateway.plugins and gateway.plugins.settings or {}
-    local enabled = {}
+    local enabled, members = {}, {}
     for _, entry in ipairs(entries) do
         if entry.enabled ~= false then
             enabled[#enabled + 1] = entry
             warnings(entry, settings, found)
+            check_groups(entry, members, found)
         end
     end
     local bytes = M.needed(enabled).limit_cells * KEY_BYTES

@@ -1,5 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The words of the option `key`: which parts of a request a key is made of (README, "Keys").
+local expression = require 'moongate.schema.expression'
+
 local M = {}
 
 local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$" -- RFC 9110, 5.6.2
@@ -9,15 +11,15 @@ local KINDS = {
     ip = false, consumer = false, credential = false, path = false, method = false, host = false,
     route = false, service = false,
     header = TOKEN, cookie = TOKEN, query = '^.+$', const = '^.+$',
+    lua = '^.+$',
 }
 
 local NOT_BUILT = {
-    lua = 'values in Lua are not built yet',
     claim = 'tokens are not read yet',
 }
 
 local WORDS = 'ip, consumer, credential, header:NAME, cookie:NAME, query:NAME, path, method, host, '
-    .. 'route, service or const:TEXT'
+    .. 'route, service, const:TEXT or lua:EXPRESSION'
 
 --- Takes a word apart.
 -- @tparam string word such as `ip` or `header:x-api-key`
@@ -33,6 +35,11 @@ function M.parse(word)
         return nil, ("'%s' needs a name: %s:NAME"):format(word, kind)
     elseif wanted and not name:match(wanted) then
         return nil, ("'%s': that cannot be the name of a %s"):format(word, kind)
+    elseif kind == 'lua' then
+        local ok, err = expression.check(word)
+        if not ok then
+            return nil, 'not a Lua expression: ' .. err
+        end
     end
     return { kind = kind, name = kind == 'header' and name:lower() or name }
 end

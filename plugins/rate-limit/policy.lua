@@ -2,12 +2,14 @@
 -- One entry of rate-limit at work: its limits in shared memory, and the decision on a request.
 --
 --     local policy, err = policy.new(conf)
---     local verdict, limit = policy:decide(req, object)      -- 'admitted', 'denied', 'no key'
+--     local verdict, limit = policy:decide(req, object, cost)
 --
 -- After a decision limit.answer shows what came of each limit, until the entry decides again: read
 -- it before anything waits.
 local ffi = require 'ffi'
+local expression = require 'moongate.expression'
 local fields = require 'moongate.plugins.rate-limit.fields'
+local headers = require 'moongate.plugins.rate-limit.headers'
 local key = require 'moongate.plugins.rate-limit.key'
 local limits = require 'moongate.plugins.rate-limit.limits'
 local parts = require 'moongate.plugins.rate-limit.parts'
@@ -21,6 +23,8 @@ local M = {}
 local Policy = {}
 Policy.__index = Policy
 
+local MOST_UNITS = 1000000000
+
 -- What makes the counters of a limit its own: not its quota or burst. The core adds algorithm and
 -- window, and seeds the counters of an edited limit from those before.
 local function identity_of(limit, scope)
@@ -31,8 +35,9 @@ end
 local function open(set, limit, scope)
     local rule = ffi.new('struct mg_ffi_limit_rule', {
         algorithm = limit.number, align_first = limit.align_first and 1 or 0,
-        shadow = limit.shadow and 1 or 0, quota = limit.quota, window_ms = limit.window,
-        burst = limit.burst, max_keys = limit.max_keys,
+        shadow = limit.shadow and 1 or 0, calendar = limit.calendar, quota = limit.quota,
+        window_ms = limit.window, burst = limit.burst, max_delay_ms = limit.max_delay,
+        max_keys = limit.max_keys,
     })
     local identity = identity_of(limit, scope)
     local index = C.mg_ffi_limits_add(set, rule, identity, #identity, limit.name, #limit.name)
@@ -42,6 +47,22 @@ local function open(set, limit, scope)
     end
     limit.index = index
     limit.answer = C.mg_ffi_limits_answer(set, index)
+    limit.given = -1 -- quota of the request; negative: the rule's
+    return true
+end
+
+local function open_ban(set, conf, scope)
+    local ban = conf.ban
+    local rule = ffi.new('struct mg_ffi_ban_rule', {
+        extend = ban.extend and 1 or 0, after = ban.after, within_ms = ban.within,
+        for_ms = ban['for'], factor = ban.factor, max_ms = ban.max,
+        forget_ms = ban.forget or ban.max, max_keys = math.max(1, conf.max_keys / 4),
+    })
+    local identity = scope .. '\n' .. parts.text(parts.list(conf.key))
+    local err = C.mg_ffi_limits_ban(set, rule, identity, #identity, 'ban', #'ban')
+    if err < 0 then
+        return nil, 'bans cannot be counted: ' .. ffi.string(C.mg_ffi_err_text(err))
+    end
     return true
 end
 
@@ -54,7 +75,8 @@ local function add_to_group(groups, limit, list)
             return
         end
     end
-    groups[#groups + 1] = { text = text, parts = list, limits = { limit }, shadow = limit.shadow }
+    groups[#groups + 1] = { text = text, parts = key.prepare(list), limits = { limit },
+        shadow = limit.shadow }
 end
 
 -- The limits whose verdict counts; where there is none, those that only watch.
@@ -69,14 +91,25 @@ local function judged(list)
 end
 
 function Policy:add(limit, conf)
-    local scope, part = scopes.of(limit.scope, conf)
+    local scope, part = scopes.of(limit, conf)
     local ok, err = open(self.set, limit, scope)
     if not ok then
         return nil, err
     end
     limit.each = fields.each(limit.name)
+    if limit.quota_text then
+        limit.expression = expression.compile(limit.quota_text, { option = 'quota' })
+        self.has_quotas = true
+    end
     add_to_group(self.groups, limit, part and { part, unpack(limit.key) } or limit.key)
     return true
+end
+
+function Policy:add_ban(conf)
+    local scope, part = scopes.of(conf, conf)
+    local list = parts.list(conf.key)
+    self.ban_parts = key.prepare(part and { part, unpack(list) } or list)
+    return open_ban(self.set, conf, scope)
 end
 
 --- Opens the limits of an entry.
@@ -104,21 +137,64 @@ function M.new(conf)
         end
     end
     self.judged, self.enforces = judged(self.limits)
+    if conf.count_denied then
+        C.mg_ffi_limits_count_denied(set)
+    end
+    if conf.ban and self.enforces then
+        local ok, err = self:add_ban(conf)
+        if not ok then
+            return nil, err
+        end
+    end
     return self
+end
+
+-- The quota of the request: false where the limit does not apply.
+local function quota_of(limit)
+    local ok, value = limit.expression()
+    if not ok then
+        return limit.quota
+    elseif value == false then
+        return false
+    elseif type(value) == 'number' and value == math.floor(value) and value >= 0
+        and value <= MOST_UNITS then
+        return value
+    end
+    limit.expression:refuse(value, 'a whole number from 0, or false')
+    return limit.quota
+end
+
+local function find_quotas(list)
+    for i = 1, #list do
+        local limit = list[i]
+        if limit.expression then
+            limit.given = quota_of(limit)
+        end
+    end
 end
 
 -- Gives each limit its key. False: a key has to be there and is not. C keeps the keys that were
 -- given until it decides; those of enforcing limits, which come first, are given anew before that.
-function Policy:ask(req, object)
+function Policy:ask(req, object, cost)
+    if self.has_quotas then -- may wait, so before any key is given
+        find_quotas(self.limits)
+    end
     for i = 1, #self.groups do
         local group = self.groups[i]
         if key.build(self.set, req, object, group.parts, self.prefixes, self.missing) then
             for k = 1, #group.limits do
-                C.mg_ffi_limits_use(self.set, group.limits[k].index, 1, -1)
+                local limit = group.limits[k]
+                if limit.given then
+                    C.mg_ffi_limits_use(self.set, limit.index, cost, limit.given)
+                end
             end
         elseif self.missing == 'deny' and not group.shadow then
             return false
         end
+    end
+    if self.ban_parts
+        and key.build(self.set, req, object, self.ban_parts, self.prefixes, self.missing) then
+        C.mg_ffi_limits_use_ban(self.set)
     end
     return true
 end
@@ -128,7 +204,8 @@ local function is_tighter(a, b)
     if (a.algorithm == 'concurrency') ~= (b.algorithm == 'concurrency') then
         return b.algorithm == 'concurrency'
     end
-    local left, other = a.answer.remaining / a.quota, b.answer.remaining / b.quota
+    local left = a.answer.remaining / math.max(1, headers.quota(a))
+    local other = b.answer.remaining / math.max(1, headers.quota(b))
     return left < other or left == other and a.answer.reset_ms > b.answer.reset_ms
 end
 
@@ -149,9 +226,14 @@ local function pick(list, admitted)
     return shown
 end
 
-local function decision_of(self, admitted)
-    if not admitted then
+-- The word for the access log.
+local function decision_of(self, verdict)
+    if verdict.banned ~= 0 or verdict.ban_began ~= 0 then
+        return 'banned'
+    elseif verdict.admitted == 0 then
         return 'denied'
+    elseif verdict.delay_ms > 0 then
+        return 'delayed'
     end
     for i = 1, self.enforces and 0 or #self.judged do
         local answer = self.judged[i].answer
@@ -162,22 +244,36 @@ local function decision_of(self, admitted)
     return 'allowed'
 end
 
+--- Leaves the note for the access log.
+-- @tparam cdata req
+-- @tparam table|nil limit to tell of; nil: the first
+-- @tparam string decision
+function Policy:note(req, limit, decision)
+    C.mg_ffi_limits_note(self.set, req, (limit or self.judged[1]).index, decision, #decision)
+end
+
 --- Decides on the request, charges it, and leaves the note for the access log.
 -- @tparam cdata req
 -- @tparam table object the runtime's, of the request
--- @treturn string 'admitted', 'denied', or 'no key': a part of the key is missing and must not be
+-- @tparam number cost units
+-- @treturn string 'admitted', 'denied', 'banned', or 'no key': a part of the key is missing and
+-- must not be
 -- @treturn table|nil the limit to show; nil where none applies
-function Policy:decide(req, object)
-    if not self:ask(req, object) then
+-- @treturn cdata|nil struct mg_ffi_limit_verdict: until the entry decides again
+function Policy:decide(req, object, cost)
+    if not self:ask(req, object, cost) then
         return 'no key'
     end
-    local admitted = C.mg_ffi_limits_take(self.set, req).admitted == 1
-    local shown = pick(self.judged, admitted)
-    if shown then
-        local decision = decision_of(self, admitted)
-        C.mg_ffi_limits_note(self.set, req, shown.index, decision, #decision)
+    local verdict = C.mg_ffi_limits_take(self.set, req)
+    local shown = pick(self.judged, verdict.admitted == 1)
+    local is_banned = verdict.banned ~= 0 or verdict.ban_began ~= 0
+    if shown or is_banned then
+        self:note(req, shown, decision_of(self, verdict))
     end
-    return admitted and 'admitted' or 'denied', shown
+    if is_banned then
+        return 'banned', shown, verdict
+    end
+    return verdict.admitted == 1 and 'admitted' or 'denied', shown, verdict
 end
 
 return M

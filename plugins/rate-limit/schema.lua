@@ -2,18 +2,15 @@
 local cjson = require 'cjson'
 local limits = require 'moongate.plugins.rate-limit.limits'
 local memory = require 'moongate.plugins.rate-limit.memory'
+local options = require 'moongate.plugins.rate-limit.options'
 local parts = require 'moongate.plugins.rate-limit.parts'
 local typedefs = require 'moongate.typedefs'
 
-local LUA = 'values in Lua are not built yet'
 local REDIS = 'the store redis is not built yet'
 local MAX_WINDOW = 366 * 24 * 3600 * 1000 -- ms
 local MAX_UNITS = 1000000000
-local SHORT = { 'quota', 'window', 'algorithm', 'burst', 'align' }
-
-local function is_lua(value)
-    return type(value) == 'string' and value:sub(1, 4) == 'lua:' and LUA
-end
+local MAX_BAN = MAX_WINDOW
+local SHORT = { 'quota', 'window', 'algorithm', 'burst', 'align', 'max_delay', 'fallback_quota' }
 
 -- A field of which only the value that is in force anyway can be set.
 local function fixed(value, reason, description)
@@ -53,27 +50,29 @@ end
 -- What makes a limit, in the list and in the short form.
 local function number_fields(is_listed)
     return {
-        { quota = { type = 'integer', required = is_listed, between = { 1, MAX_UNITS },
-            not_supported_yet = is_lua,
-            description = 'requests in a window; of concurrency: in flight' } },
-        { window = { type = 'duration', between = { 100, MAX_WINDOW }, examples = { '1m' },
-            not_supported_yet = { month = 'windows of the calendar are not built yet',
-                year = 'windows of the calendar are not built yet' },
-            description = 'length of the window; required, but of concurrency' } },
+        { quota = { type = 'integer', lua = true, required = is_listed, between = { 1, MAX_UNITS },
+            description = 'units in a window; of concurrency: in flight. In Lua: false = the limit'
+                .. ' does not apply, 0 = deny' } },
+        { fallback_quota = { type = 'integer', between = { 1, MAX_UNITS },
+            description = 'in place of a quota in Lua that fails; required with one' } },
+        { window = { type = 'duration', also = { 'month', 'year' }, between = { 100, MAX_WINDOW },
+            examples = { '1m' },
+            description = 'length of the window, or a period of the calendar (UTC; fixed-window'
+                .. ' only); required, but of concurrency' } },
         { algorithm = { type = 'string', one_of = { 'fixed-window', 'sliding-window',
             'token-bucket', 'gcra', 'concurrency', 'leaky-bucket', 'sliding-log' },
-            not_supported_yet = { ['leaky-bucket'] = 'it is not built yet',
-                ['sliding-log'] = 'it is not built yet' },
+            not_supported_yet = { ['sliding-log'] = 'it is not built yet' },
             description = 'how requests are counted; not set: sliding-window' } },
         { burst = { type = 'integer', between = { 1, MAX_UNITS },
-            description = 'requests that may come at once; not set: token-bucket the quota,'
-                .. ' gcra 1' } },
+            description = 'units that may come at once, of leaky-bucket: that may wait; not set:'
+                .. ' token-bucket the quota, gcra 1, leaky-bucket 100' } },
+        { max_delay = { type = 'duration', between = { 0, 10000 },
+            description = 'of leaky-bucket: how long a request may be held back; not set: 1s' } },
         { align = { type = 'string', one_of = { 'clock', 'first' },
             description = 'where a fixed window begins: at multiples of its length since the epoch'
                 .. ' (UTC), or at the first request of the key; not set: clock' } },
-        { max_delay = { type = 'any', not_supported_yet = 'leaky-bucket is not built yet' } },
-        { fallback_quota = { type = 'any', not_supported_yet = LUA } },
-        { group = { type = 'any', not_supported_yet = 'groups are not built yet' } },
+        { group = typedefs.policy_name{ description = 'entries with the same group share the'
+            .. ' counters of limits that have the same name; not set: by `scope`' } },
     }
 end
 
@@ -136,6 +135,38 @@ local function check_header_sets(list)
     return true
 end
 
+local function check_ban(ban)
+    if ban.max < ban['for'] then
+        return nil, 'max is shorter than for'
+    end
+    return true
+end
+
+local function must_be_lua()
+    return nil, 'expected lua: and an expression'
+end
+
+local function ban_time(default, description)
+    return { type = 'duration', default = default, between = { 1, MAX_BAN },
+        description = description }
+end
+
+local ban_fields = {
+    { after = { type = 'integer', required = true, between = { 0, 1000000 },
+        description = 'so many denials are only denied; the next one begins the ban' } },
+    { within = ban_time('1m', 'denials of this time count') },
+    { ['for'] = ban_time('1m', 'length of the first ban') },
+    { factor = { type = 'number', default = 2, between = { 1, 10 },
+        description = 'each ban in a row is longer by this' } },
+    { max = ban_time('24h', 'but no longer than this') },
+    { forget = ban_time(nil, 'after this time without a ban the next one is a first one; not set:'
+        .. ' as `max`') },
+    { status = { type = 'integer', default = 403, between = { 400, 599 },
+        description = 'of the answer to a banned key' } },
+    { extend = { type = 'boolean', default = false,
+        description = "each request begins the ban's time anew" } },
+}
+
 local listed = number_fields(true)
 table.insert(listed, 1, { name = typedefs.policy_name{
     description = "names the limit in headers, answers and logs; required where there are several;"
@@ -163,7 +194,7 @@ end
 for _, field in ipairs({
     { key = key_field({ 'ip' }, 'what is counted apart, all parts together: ip, consumer,'
         .. ' credential, header:NAME, cookie:NAME, query:NAME, path, method, host, route, service,'
-        .. ' const:TEXT') },
+        .. ' const:TEXT, lua:EXPRESSION') },
     { ipv4_prefix = { type = 'integer', default = 32, between = { 8, 32 },
         description = 'bits of an IPv4 address that count' } },
     { ipv6_prefix = { type = 'integer', default = 64, between = { 16, 128 },
@@ -176,15 +207,15 @@ for _, field in ipairs({
     { mode = mode_field('enforce', 'shadow: count and log, and let everything pass') },
     { status = { type = 'integer', default = 429, between = { 400, 599 },
         description = 'status of a denial' } },
-    { body = { type = 'any', custom_validator = check_body, not_supported_yet = is_lua,
-        description = 'of a denial: text, or a map that becomes JSON; not set: problem+json' } },
+    { body = { type = 'any', lua = true, custom_validator = check_body,
+        description = 'of a denial: text, or a map that becomes JSON; in Lua it sees limit, quota,'
+            .. ' remaining, retry_after and banned; not set: problem+json' } },
     { content_type = { type = 'string', match = '^[%g ]+$',
         description = 'of a denial; not set: as the body is' } },
     { headers = { type = 'set', len_min = 1, default = { 'x-ratelimit' },
         custom_validator = check_header_sets,
         elements = { type = 'string',
-            one_of = { 'x-ratelimit', 'x-ratelimit-each', 'legacy', 'ietf-11', 'none' },
-            not_supported_yet = { ['ietf-11'] = 'the fields of the draft are not built yet' } },
+            one_of = { 'x-ratelimit', 'x-ratelimit-each', 'legacy', 'ietf-11', 'none' } },
         description = 'which sets of header fields answers get; `none` alone: none' } },
     { retry_after_jitter = { type = 'record', required = true, fields = {
         { percent = { type = 'percent', default = 10,
@@ -200,15 +231,29 @@ for _, field in ipairs({
         not_supported_yet = { redis = REDIS }, description = 'where is counted' } },
     { redis = { type = 'any', not_supported_yet = REDIS } },
     { on_store_error = fixed('local', REDIS, 'what decides when the store fails') },
-    { on_exceed = fixed('reject', 'marking requests is not built yet',
-        'what becomes of a request over a limit') },
-    { cost = fixed(1, 'costs are not built yet', 'units that a request takes') },
-    { count_denied = fixed(false, 'it is not built yet', 'whether a denial is charged') },
-    { count_when = fixed('always', 'it is not built yet', 'which answers are charged') },
-    { response_cost = { type = 'any', not_supported_yet = 'costs are not built yet' } },
-    { exempt = { type = 'any', not_supported_yet = 'exemptions are not built yet' } },
-    { ban = { type = 'any', not_supported_yet = 'bans are not built yet' } },
-    { on_denied = { type = 'any', not_supported_yet = LUA } },
+    { on_exceed = { type = 'string', default = 'reject', one_of = { 'reject', 'mark' },
+        description = 'what becomes of a request over a limit: it is denied, or goes on, uncharged,'
+            .. ' with the names of the limits in X-RateLimit-Exceeded for the upstream' } },
+    { cost = { type = 'any', lua = true, default = 1, custom_validator = options.check_cost,
+        description = 'units that a request takes: 0 to 1000000, or header:NAME of the request; 0'
+            .. ' is checked and not charged; what is missing or no number counts 1' } },
+    { count_denied = { type = 'boolean', default = false,
+        description = 'a denied request is charged too, up to the quota: who does not pause stays'
+            .. ' out' } },
+    { count_when = { type = 'any', lua = true, default = 'always',
+        custom_validator = options.check_count_when,
+        description = 'always, or statuses such as [401, 403]: other answers give the charge back;'
+            .. ' in Lua it sees status' } },
+    { response_cost = { type = 'any', lua = true, custom_validator = options.check_response_cost,
+        description = 'the true cost when the answer is known: header:NAME of the answer' } },
+    { exempt = { type = 'array', default = {}, description = 'requests that are not counted:'
+        .. ' ip:CIDR, consumer:NAME, header:NAME=VALUE, path:PREFIX, method:NAME',
+        elements = { type = 'string', lua = true,
+            custom_validator = options.check_exemption } } },
+    { ban = { type = 'record', fields = ban_fields, custom_validator = check_ban } },
+    { on_denied = { type = 'string', lua = true, custom_validator = must_be_lua,
+        description = 'a value in Lua that is computed after a denial, for what it does; it sees'
+            .. ' limit, quota, retry_after and banned' } },
 }) do
     config[#config + 1] = field
 end

@@ -32,12 +32,15 @@ end
 
 --- The scope of a limit. Where the entry fixes the entity it is named; else each request's own is a
 -- further part of the key.
--- @tparam string scope
+-- @tparam table limit { scope =, group = name or nil }
 -- @tparam table conf as handlers get it
 -- @treturn string for the identity
 -- @treturn table|nil part of the key (parts.lua)
-function M.of(scope, conf)
-    if scope == 'attached' then
+function M.of(limit, conf)
+    local scope = limit.scope
+    if limit.group then
+        return 'group:' .. limit.group
+    elseif scope == 'attached' then
         return attached(conf)
     elseif scope == 'global' then
         return 'global'
