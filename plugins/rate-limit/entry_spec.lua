@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- rate-limit: costs, exemptions, bans, delays, groups, calendar, values in Lua, fields of the draft.
+-- rate-limit: costs, exemptions, bans, delays, groups, calendar, values in Lua, the draft's fields.
 -- Who is admitted at all: rate-limit_spec.lua.
 local gateway = require 'moongate.test'
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What the words of `exempt`, `cost`, `response_cost` and `count_when` may be. Pure: the schema asks
--- here; exempt.lua and cost.lua use what was checked.
+-- What the words of `exempt`, `cost`, `response_cost` and `count_when` may be. Pure: the schema
+-- asks here; exempt.lua and cost.lua use what was checked.
 local address = require 'moongate.schema.address'
 
 local M = {}
