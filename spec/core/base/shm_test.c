@@ -272,7 +272,7 @@ static void a_jump_that_goes_back_is_never_followed(void **state)
 static void a_store_is_found_by_its_identity(void **state)
 {
     struct mg_shm *shm = *state;
-    char identity[16];
+    char identity[24];
     const int first = mg_store_record_open(shm, MG_STR("main 127.0.0.1"), MG_STR("main"), 1000);
     assert_int_equal(mg_store_record_open(shm, MG_STR("main 127.0.0.1"), MG_STR("main"), 2000),
                      first);
