@@ -489,9 +489,8 @@ static int build_document(struct reader *r)
     return 0;
 }
 
-static int reader_gc(lua_State *L)
+static void release(struct reader *r)
 {
-    struct reader *r = luaL_checkudata(L, 1, READER_TYPE);
     if (r->has_event) {
         r->has_event = false;
         yaml_event_delete(&r->event);
@@ -500,6 +499,12 @@ static int reader_gc(lua_State *L)
         r->has_parser = false;
         yaml_parser_delete(&r->parser);
     }
+}
+
+/* Only where Lua ran out of memory in between. */
+static int reader_gc(lua_State *L)
+{
+    release(luaL_checkudata(L, 1, READER_TYPE));
     return 0;
 }
 
@@ -557,7 +562,9 @@ static int yaml_parse(lua_State *L)
     r->has_parser = true;
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, length);
-    if (build_document(r) < 0) {
+    const int err = build_document(r);
+    release(r);
+    if (err < 0) {
         return push_failure(L, r);
     }
     lua_pushvalue(L, r->marks);
