@@ -9,6 +9,7 @@
 local cjson = require 'cjson'
 local address = require 'moongate.schema.address'
 local paths = require 'moongate.schema.paths'
+local validators = require 'moongate.schema.validators'
 
 local null = cjson.null
 local LONGEST_TIMEOUT = 2 ^ 31 - 2 -- ms
@@ -121,7 +122,16 @@ M.headers = typedef({
             err = "cannot contain 'host' header, which must be specified in the 'hosts' attribute",
         } },
     },
-    values = { type = 'array', elements = { type = 'string' } },
+    values = { type = 'array', elements = {
+        type = 'string',
+        custom_validator = function(value)
+            local pattern = value:match('^~%*(.*)$')
+            if pattern and not validators.is_regex(pattern) then
+                return nil, 'not a valid regex: ' .. pattern
+            end
+            return true
+        end,
+    } },
 })
 
 -- Names, tags, ids -------------------------------------------------------------------------------
