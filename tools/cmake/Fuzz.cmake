@@ -13,6 +13,9 @@ target_include_directories(moongate_fuzz_support PUBLIC "${CMAKE_SOURCE_DIR}/too
 target_link_libraries(moongate_fuzz_support PUBLIC moongate_flags)
 set_target_properties(moongate_fuzz_support PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
 
+# Lua looks mg_ffi_* up at run time, so all of the core has to be there.
+set(with_lua config)
+
 foreach(source ${fuzz_sources})
     cmake_path(GET source STEM LAST_ONLY target)
     string(REGEX REPLACE "^fuzz_" "" target "${target}")
@@ -25,6 +28,13 @@ foreach(source ${fuzz_sources})
         add_executable(${name} "${source}" "${CMAKE_SOURCE_DIR}/tools/fuzz/replay_main.c")
         moongate_link_plain(${name})
     endif()
-    target_link_libraries(${name} PRIVATE moongate_flags moongate_fuzz_support moongate_core)
+    target_link_libraries(${name} PRIVATE moongate_flags moongate_fuzz_support)
+    if(target IN_LIST with_lua)
+        target_link_libraries(${name} PRIVATE
+            $<LINK_LIBRARY:WHOLE_ARCHIVE,moongate_core> moongate_libs)
+        set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)
+    else()
+        target_link_libraries(${name} PRIVATE moongate_core)
+    endif()
     add_dependencies(fuzzers ${name})
 endforeach()

@@ -2,6 +2,8 @@
 /*
  * Chunked bodies: the first byte chooses the limits, the rest is the body. Any pieces give the same
  * octets, the same end and the same error; octets written as chunks anew are read back unchanged.
+ *
+ * Covers: core/wire/chunk.c
  */
 #include "wire/chunk.h"
 #include "wire/write.h"

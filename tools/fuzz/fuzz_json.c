@@ -2,6 +2,9 @@
 /*
  * JSON: what is read is written again, and what was written reads back to a text of the same length
  * (keys of an object may change places). The stack is left as it was found.
+ *
+ * Covers: core/script/json.c core/script/json_text.c core/script/json_encode.c
+ * Covers: core/script/json_decode.c
  */
 #include "base/err.h"
 #include "script/json.h"

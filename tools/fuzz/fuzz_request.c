@@ -5,6 +5,9 @@
  *   - any pieces give the same result as the whole;
  *   - a head that is accepted has only well-formed fields, as many as it has lines;
  *   - what an origin reads in the head we send is what we decided: path, host, framing, fields.
+ *
+ * Covers: core/wire/http1_scan.c core/wire/http1.c core/wire/rules.c core/wire/rules_clean.c
+ * Covers: core/wire/connection.c core/wire/headers.c
  */
 #include "wire/rules.h"
 #include "wire/write.h"

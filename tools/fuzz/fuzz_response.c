@@ -3,6 +3,8 @@
  * Answers of upstreams: scan, parse, judge, clean, write, and read back what was written. The first
  * byte chooses the method that was asked; the rest is the bytes of a connection. Pieces must not
  * matter, and a client must read the status and framing that we decided on.
+ *
+ * Covers: core/wire/http1_scan.c core/wire/http1.c core/wire/rules.c core/wire/connection.c
  */
 #include "wire/rules.h"
 #include "wire/write.h"

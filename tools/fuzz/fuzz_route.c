@@ -60,6 +60,11 @@ static void require_naive(struct mg_arena *arena, const struct mg_config *config
     struct explained explained = {.route = NULL};
     const bool found = mg_router_match(config, question, &match);
     const struct routes_answer naive = routes_match(config, question);
+    mg_require(match.undecided == (naive.undecided ? naive.route : NULL));
+    if (match.undecided) {
+        mg_require(!found && !match.route);
+        return;
+    }
     mg_require(found == (naive.route != NULL) && match.route == naive.route);
     mg_router_explain(config, question, true, on_entry, &explained);
     mg_require(explained.taken == found && explained.route == match.route);
@@ -145,7 +150,8 @@ static void require_same_when_varied(struct mg_arena *arena, const struct mg_con
         const bool found = mg_router_match(config, question, &match);
         mg_require(mg_router_match(config, &other, &other_match) == found);
         mg_require(match.route == other_match.route && match.path == other_match.path &&
-                   match.matched == other_match.matched);
+                   match.matched == other_match.matched &&
+                   match.undecided == other_match.undecided);
     }
 }
 

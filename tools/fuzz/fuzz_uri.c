@@ -3,6 +3,8 @@
  * Targets and hosts: the first byte chooses the listener's rules, the rest is taken as a path, a
  * query, a whole target and a host. What is accepted must be canonical for good: a second time
  * changes nothing, and decoding it does not bring a dot segment or a slash to light.
+ *
+ * Covers: core/wire/uri.c core/wire/uri_host.c
  */
 #include "wire/uri.h"
 

@@ -2,6 +2,8 @@
 /*
  * YAML: any bytes give a value with marks and notes, or a refusal with a place. Every table of the
  * value has a mark of each of its entries, and no table holds itself.
+ *
+ * Covers: core/script/yaml.c core/script/yaml_marks.c core/script/yaml_scalar.c
  */
 #include "base/err.h"
 #include "script/yaml.h"

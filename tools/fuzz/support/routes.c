@@ -151,16 +151,18 @@ int routes_read(struct mg_config *config, mg_str *text, struct routes_question *
 
 /* --- matching --------------------------------------------------------------------------------- */
 
-static bool run_regex(mg_str pattern, unsigned flags, mg_str subject, struct mg_regex_match *match)
+/* 1, 0, or negative where the match limit was reached and nobody knows; so are those that
+ * follow. */
+static int run_regex(mg_str pattern, unsigned flags, mg_str subject, struct mg_regex_match *match)
 {
     struct mg_regex *regex;
     char message[128];
     if (mg_regex_new(&regex, pattern, flags, message, sizeof message)) {
-        return false; /* the router refuses the whole configuration */
+        return 0; /* the router refuses the whole configuration */
     }
     const int result = mg_regex_exec(regex, subject, 0, LIMIT, match);
     mg_regex_free(regex);
-    return result > 0;
+    return result;
 }
 
 static bool methods_match(const struct mg_route *route, mg_str method)
@@ -189,7 +191,7 @@ static bool host_matches(mg_str pattern, mg_str host, uint16_t port)
     return mg_str_equal(name, host);
 }
 
-static bool value_matches(mg_str wanted, mg_str value)
+static int value_matches(mg_str wanted, mg_str value)
 {
     struct mg_regex_match match;
     return mg_str_starts(wanted, MG_STR("~*"))
@@ -197,41 +199,52 @@ static bool value_matches(mg_str wanted, mg_str value)
                : mg_str_iequal(wanted, value);
 }
 
-static bool headers_match(const struct mg_route *route, const struct mg_headers *headers)
+/* Of all fields and values; what is sure beats what is not. */
+static int header_matches(const struct mg_route_header *wanted, const struct mg_headers *headers)
 {
-    for (uint32_t i = 0; i < route->header_count; i++) {
-        const struct mg_route_header *wanted = &route->headers[i];
-        bool found = false;
-        for (uint32_t j = 0; j < headers->count; j++) {
-            for (uint32_t k = 0; k < wanted->value_count; k++) {
-                found = found || (mg_str_iequal(headers->items[j].name, wanted->name) &&
-                                  value_matches(wanted->values[k], headers->items[j].value));
-            }
-        }
-        if (!found) {
-            return false;
+    bool found = false, unsure = false;
+    for (uint32_t j = 0; j < headers->count; j++) {
+        for (uint32_t k = 0; k < wanted->value_count; k++) {
+            const int one = mg_str_iequal(headers->items[j].name, wanted->name)
+                                ? value_matches(wanted->values[k], headers->items[j].value)
+                                : 0;
+            found = found || one > 0;
+            unsure = unsure || one < 0;
         }
     }
-    return true;
+    return found ? 1 : unsure ? -1 : 0;
 }
 
-/* How much of the path it takes, or -1. */
+static int headers_match(const struct mg_route *route, const struct mg_headers *headers)
+{
+    int all = 1;
+    for (uint32_t i = 0; i < route->header_count; i++) {
+        const int one = header_matches(&route->headers[i], headers);
+        all = one == 0 || all == 0 ? 0 : one < 0 ? one : all;
+    }
+    return all;
+}
+
+enum { NOT = -1, UNSURE = -2 };
+
+/* How much of the path it takes, NOT or UNSURE. */
 static ptrdiff_t path_matches(const struct mg_route *route, const struct mg_route_path *pattern,
                               mg_str path)
 {
     struct mg_regex_match match;
     size_t taken = pattern->text.len;
     if (pattern->is_regex) {
-        if (!run_regex(pattern->text, MG_REGEX_ANCHORED, path, &match)) {
-            return -1;
+        const int found = run_regex(pattern->text, MG_REGEX_ANCHORED, path, &match);
+        if (found <= 0) {
+            return found < 0 ? UNSURE : NOT;
         }
         taken = (size_t)(match.at[0].ptr - path.ptr) + match.at[0].len;
     } else if (!mg_str_starts(path, pattern->text)) {
-        return -1;
+        return NOT;
     }
     const bool boundary =
         taken == path.len || path.ptr[taken] == '/' || (taken > 0 && path.ptr[taken - 1] == '/');
-    return route->strip_path && !boundary ? -1 : (ptrdiff_t)taken;
+    return route->strip_path && !boundary ? NOT : (ptrdiff_t)taken;
 }
 
 /* The keys of the order, highest first; the last one is the place in the file. */
@@ -286,17 +299,21 @@ struct routes_answer routes_match(const struct mg_config *config,
         const struct mg_route *route = &config->routes[i];
         bool found;
         const mg_str host = find_host(route, question, &found);
+        const int headers = headers_match(route, question->headers);
         if (!found || !route->service->enabled || !methods_match(route, question->method) ||
-            !headers_match(route, question->headers)) {
+            headers == 0) {
             continue;
         }
         for (uint32_t j = 0; j < route->path_count || (j == 0 && route->path_count == 0); j++) {
             const struct mg_route_path *path = route->path_count > 0 ? &route->paths[j] : NULL;
             const ptrdiff_t taken = path ? path_matches(route, path, question->path) : 0;
             const struct order order = order_of(route, path);
-            if (taken >= 0 && (!best.route || is_before(&order, &best_order))) {
-                best = (struct routes_answer){
-                    .route = route, .path = path, .matched = (size_t)taken, .host = host};
+            if (taken != NOT && (!best.route || is_before(&order, &best_order))) {
+                best = (struct routes_answer){.route = route,
+                                              .path = path,
+                                              .matched = taken < 0 ? 0 : (size_t)taken,
+                                              .host = host,
+                                              .undecided = headers < 0 || taken == UNSURE};
                 best_order = order;
             }
         }

@@ -37,6 +37,7 @@ struct routes_answer {
     const struct mg_route_path *path;
     size_t matched;
     mg_str host;
+    bool undecided; /* a regex of the route reached its limit: the request must be refused */
 };
 
 struct routes_answer routes_match(const struct mg_config *config,
