@@ -26,7 +26,7 @@ say() {
 
 is_preset() {
     case "$1" in
-        release | debug | asan | fuzz) return 0 ;;
+        release | debug | asan | fuzz | coverage) return 0 ;;
         *) return 1 ;;
     esac
 }

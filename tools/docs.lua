@@ -2,6 +2,7 @@
 --
 -- The documents of the project and their generated parts; see tools/gen_docs.lua.
 local functions = require 'tools.docs_pdk'
+local fuzzing = require 'tools.docs_fuzz'
 local options = require 'tools.docs_options'
 local source = require 'tools.source'
 
@@ -83,6 +84,10 @@ local parts = {}
 
 function parts.gateway()
     return options.table_of(require 'moongate.entities.gateway', { brief = BRIEF })
+end
+
+function parts.fuzzing()
+    return fuzzing.table()
 end
 
 function parts.plugin(name)

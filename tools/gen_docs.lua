@@ -8,6 +8,7 @@
 --     <!-- generated: entity services -->        one collection; `entity common` for all of them
 --     <!-- generated: refused -->                collections of Kong that are refused
 --     <!-- generated: plugin cors -->            the options of a plugin
+--     <!-- generated: fuzzing -->               how long each fuzz target ran, what it reached
 --     <!-- generated: functions PATH PREFIX [NAME...] -->   of a Lua module, from their comments
 --     <!-- end of generated -->
 --

@@ -71,6 +71,11 @@ if(MOONGATE_SANITIZE)
     endif()
 endif()
 
+if(MOONGATE_COVERAGE)
+    add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+    add_link_options(-fprofile-instr-generate)
+endif()
+
 # The objects serve the binary, which is optimised at link time, and dozens of tests, for which
 # that would take minutes. gcc can put both forms into one object; clang cannot.
 function(moongate_keep_plain_objects target)
