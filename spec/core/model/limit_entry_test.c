@@ -148,7 +148,7 @@ static void keys_that_share_an_overflow_cell_are_never_banned(void **state)
     struct bench *bench = *state;
     open_limit(bench, rule_of(MG_LIMIT_FIXED_WINDOW, 1, HOUR));
     open_ban(bench, short_ban);
-    char key[16];
+    char key[24];
     for (int i = 0; i < 4096 / 16; i++) {
         snprintf(key, sizeof key, "%d", i);
         assert_true(ask(bench, key).admitted);
@@ -336,7 +336,7 @@ static void a_network_that_invents_keys_crowds_out_its_own_class_only(void **sta
 {
     struct bench *bench = *state;
     open_limit(bench, rule_of(MG_LIMIT_FIXED_WINDOW, 2, HOUR));
-    char key[16];
+    char key[24];
     int admitted = 0;
     bench->network = 7;
     for (int i = 0; i < 20000; i++) {
