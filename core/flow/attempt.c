@@ -307,6 +307,7 @@ static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
     mg_deadline_cancel(&x->probe_deadline);
     x->req.upstream_head_us = now_us(x);
     if (!x->tail_out) {
+        x->answered_early = true;
         expect_answer_alone(x);
     }
     if (head->status == 101) {
@@ -400,8 +401,9 @@ void mg_attempt_end(struct mg_exchange *x)
         if (present_try(x)->status == 0 && present_try(x)->outcome == MG_OUTCOME_OK) {
             present_try(x)->outcome = x->req.outcome; /* the client went, or a deadline ended it */
         }
-        mg_upstream_end(&x->upstream, x->tail_out, x->settings.keepalive,
-                        x->settings.keepalive_idle);
+        /* who answers before the request is complete may take its rest for another one */
+        const bool complete = x->tail_out && !x->answered_early;
+        mg_upstream_end(&x->upstream, complete, x->settings.keepalive, x->settings.keepalive_idle);
     }
     mg_target_release(x);
 }

@@ -67,9 +67,10 @@ struct mg_exchange {
     int32_t retries_left;
     uint64_t try_started_us;
     struct mg_upstream_settings settings;
-    bool head_out; /* the request head was written to this upstream */
-    bool tail_out; /* and the end of the body */
-    bool fresh;    /* the next attempt must not take an idle connection */
+    bool head_out;       /* the request head was written to this upstream */
+    bool tail_out;       /* and the end of the body */
+    bool answered_early; /* before that */
+    bool fresh;          /* the next attempt must not take an idle connection */
 
     /* answer */
     enum mg_framing in_framing, out_framing;
@@ -88,6 +89,7 @@ struct mg_exchange {
     bool round_last;
     mg_str gather[MG_GATHER_PARTS];
     uint32_t gathered;
+    bool head_gathered; /* the head is among the parts: nothing of the answer is out yet */
     char chunk_heads[2][20];
     uint32_t chunk_head_count;
 };
@@ -139,6 +141,8 @@ void mg_respond_upstream_body(struct mg_exchange *exchange, mg_str octets, bool 
 void mg_respond_local(struct mg_exchange *exchange);
 void mg_respond_hook_done(struct mg_exchange *exchange, enum mg_phase phase, int verdict);
 void mg_respond_flush(struct mg_exchange *exchange);
+/* What was gathered is not written; its head counts as not sent when it is among it. */
+void mg_respond_forget(struct mg_exchange *exchange);
 void mg_respond_drained(struct mg_exchange *exchange);
 
 /* tunnel.c */

@@ -124,7 +124,7 @@ void mg_fail_with(struct mg_exchange *x, uint16_t status, enum mg_outcome outcom
     }
     req->outcome = outcome;
     mg_attempt_end(x);
-    x->gathered = 0;
+    mg_respond_forget(x);
     if (!x->client) {
         mg_finish(x);
         return;

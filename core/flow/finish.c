@@ -88,7 +88,7 @@ void mg_finish_client_gone(struct mg_exchange *x, int status)
     struct mg_req *req = &x->req;
     count_bytes_out(x);
     x->client = NULL;
-    x->gathered = 0;
+    mg_respond_forget(x);
     req->client_gone = true;
     if (x->state == MG_EXCHANGE_LOG) {
         return;

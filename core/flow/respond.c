@@ -20,13 +20,28 @@ static bool has_phase(const struct mg_exchange *x, enum mg_phase phase)
 
 /* --- writing --- */
 
+static void clear_gathered(struct mg_exchange *x)
+{
+    x->gathered = 0;
+    x->chunk_head_count = 0;
+    x->head_gathered = false;
+}
+
+void mg_respond_forget(struct mg_exchange *x)
+{
+    if (x->head_gathered) {
+        x->req.head_sent = false;
+        x->req.body_bytes_out = 0;
+    }
+    clear_gathered(x);
+}
+
 static void write_gathered(struct mg_exchange *x)
 {
     if (x->gathered > 0 && x->client) {
         mg_client_write(x->client, x->gather, x->gathered);
     }
-    x->gathered = 0;
-    x->chunk_head_count = 0;
+    clear_gathered(x);
 }
 
 static void gather(struct mg_exchange *x, mg_str part)
@@ -104,6 +119,7 @@ static bool put_head(struct mg_exchange *x, size_t ready, bool last)
     }
     req->head_sent = true;
     gather(x, mg_buf_view(&x->server->head));
+    x->head_gathered = true;
     return true;
 }
 

@@ -81,9 +81,15 @@ static void arm(struct mg_upstream *upstream, uint64_t timeout_ms)
                     now_ms(upstream));
 }
 
-/* The whole answer is here. Bytes beyond it are a breach: never reuse the connection. */
+/* The whole answer is here. Bytes beyond it are a breach (R05): who sends two answers to one
+ * request may mean either. A body where none belongs (R03) is not read; neither connection is used
+ * again. */
 static void finish_body(struct mg_upstream *upstream, mg_str octets, mg_str rest)
 {
+    if (rest.len > 0 && upstream->framing != MG_FRAMING_NONE) {
+        fail(upstream, MG_EBAD_RESPONSE);
+        return;
+    }
     upstream->state = MG_UPSTREAM_DONE;
     mg_deadline_cancel(&upstream->deadline);
     if (rest.len > 0) {
