@@ -33,8 +33,8 @@ local function new_verdict(text)
     for word in text:sub(4):gmatch('%S+') do
         if word == 'partial' or word == 'close' or word == 'spoiled' then
             verdict[word] = true
-        elseif word == 'cut' then
-            verdict.or_cut = true
+        elseif word == 'cut' or word == 'whole' then
+            verdict['or_' .. word] = true
         elseif word ~= 'or' then
             verdict.reason = word
         end

@@ -100,7 +100,12 @@ end
 --- Takes what the gateway has sent by now.
 -- @treturn boolean whether the connection has ended
 function Rig:look()
-    self.upstream = self.upstream or posix.accept(self.listening, posix.now())
+    if not self.upstream then
+        self.upstream = posix.accept(self.listening, posix.now())
+        if self.upstream then
+            posix.no_delay(self.upstream)
+        end
+    end
     while self.upstream do
         local bytes = posix.read(self.upstream, posix.now())
         if not bytes then
