@@ -30,7 +30,7 @@ return {
     { id = 'M17', text = 'bytes after Connection: close', pending = true },
     { id = 'M18', text = 'Expect', pending = true },
     { id = 'M19', text = 'forms and bytes of the target', pending = true },
-    { id = 'M20', text = 'upgrades', pending = true },
+    { id = 'M20', text = 'upgrades' },
 
     { id = 'R01', text = 'status and version of an answer', pending = true },
     { id = 'R02', text = 'Transfer-Encoding of an answer', pending = true },
@@ -50,7 +50,7 @@ return {
     { id = 'SMG-08', text = 'requests that plugins make', pending = true },
     { id = 'SMG-09', text = 'rewritten bodies', pending = true },
     { id = 'SMG-10', text = 'absolute form against Host', pending = true },
-    { id = 'SMG-11', text = 'tunnel without a valid 101', pending = true },
+    { id = 'SMG-11', text = 'tunnel without a valid 101' },
 
     { id = 'PTH-01', text = 'bypass by encoding, host case, dot or port' },
     { id = 'PTH-02', text = 'stripped prefixes' },

@@ -327,6 +327,11 @@ static void on_raw(struct mg_upstream *upstream, mg_str bytes)
     mg_tunnel_from_upstream(exchange_of(upstream), bytes);
 }
 
+static void on_raw_end(struct mg_upstream *upstream)
+{
+    mg_tunnel_upstream_ended(exchange_of(upstream));
+}
+
 static void on_drain(struct mg_upstream *upstream)
 {
     struct mg_exchange *x = exchange_of(upstream);
@@ -414,6 +419,7 @@ const struct mg_upstream_user mg_exchange_upstream_user = {
     .on_head = on_head,
     .on_body = on_body,
     .on_raw = on_raw,
+    .on_raw_end = on_raw_end,
     .on_drain = on_drain,
     .on_fail = on_fail,
     .on_batch_end = on_batch_end,

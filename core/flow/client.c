@@ -318,9 +318,15 @@ static void on_data(void *context, mg_str bytes)
     watch_body(client);
 }
 
+/* Outside of tunnels a client that sends no more counts as gone, as nginx has it: whether it still
+ * reads cannot be known, and its request is not worth an upstream's work if it does not. */
 static void on_end(void *context, int status)
 {
     struct mg_client *client = context;
+    if (client->state == MG_CLIENT_TUNNEL && status == MG_ECLOSED) {
+        client->server->user->on_raw_end(client);
+        return;
+    }
     close_quietly(client, status);
 }
 
@@ -557,4 +563,11 @@ void mg_client_tunnel(struct mg_client *client)
     mg_deadline_cancel(&client->read_deadline);
     mg_io_read_start(client->io);
     feed_stash(client);
+}
+
+void mg_client_shutdown(struct mg_client *client)
+{
+    if (client->state != MG_CLIENT_CLOSED) {
+        mg_io_shutdown(client->io);
+    }
 }

@@ -61,6 +61,8 @@ struct mg_client_user {
     void (*on_body_error)(struct mg_client *client, int status);
     /* Raw bytes of a tunnel. */
     void (*on_raw)(struct mg_client *client, mg_str bytes);
+    /* The tunnel's client will send no more; it may still read. */
+    void (*on_raw_end)(struct mg_client *client);
     /* What was queued is out. */
     void (*on_drain)(struct mg_client *client);
     /* The connection is gone while an exchange was on it; client->exchange was set to NULL. status:
@@ -89,6 +91,8 @@ void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count
 void mg_client_next(struct mg_client *client);
 /* From now on bytes are raw. */
 void mg_client_tunnel(struct mg_client *client);
+/* Tunnel: half-closes after what is queued. */
+void mg_client_shutdown(struct mg_client *client);
 /* Closes after what is queued: lingering, so that the answer can be read. */
 void mg_client_close(struct mg_client *client);
 /* Cuts the connection with a reset: an answer that cannot be finished must not look finished. */

@@ -473,6 +473,13 @@ static void on_raw(struct mg_client *client, mg_str bytes)
     }
 }
 
+static void on_raw_end(struct mg_client *client)
+{
+    if (client->exchange) {
+        mg_tunnel_client_ended(client->exchange);
+    }
+}
+
 static void on_drain(struct mg_client *client)
 {
     struct mg_exchange *x = client->exchange;
@@ -491,6 +498,7 @@ const struct mg_client_user mg_exchange_client_user = {
     .on_body = on_body,
     .on_body_error = on_body_error,
     .on_raw = on_raw,
+    .on_raw_end = on_raw_end,
     .on_drain = on_drain,
     .on_gone = mg_finish_client_gone,
 };

@@ -78,6 +78,7 @@ struct mg_exchange {
     mg_str upgrade;  /* value of the client's Upgrade field when the route may tunnel, else empty */
     uint32_t phases; /* of the route, or global ones */
     bool switching;  /* a right 101 was received: a tunnel follows */
+    bool client_ended, upstream_ended; /* sides of a tunnel that send no more */
     bool no_body;    /* HEAD, 204, 304 */
     bool in_done;    /* the upstream's body is complete */
     bool filtering;  /* body_filter round in progress (maybe waiting) */
@@ -151,6 +152,9 @@ void mg_tunnel_begin(struct mg_exchange *exchange, struct mg_response_head *head
 void mg_tunnel_open(struct mg_exchange *exchange);
 void mg_tunnel_from_client(struct mg_exchange *exchange, mg_str bytes);
 void mg_tunnel_from_upstream(struct mg_exchange *exchange, mg_str bytes);
+/* One side sends no more: the other is told, and goes on. */
+void mg_tunnel_client_ended(struct mg_exchange *exchange);
+void mg_tunnel_upstream_ended(struct mg_exchange *exchange);
 void mg_tunnel_client_drained(struct mg_exchange *exchange);
 void mg_tunnel_upstream_drained(struct mg_exchange *exchange);
 void mg_tunnel_end(struct mg_exchange *exchange, enum mg_outcome outcome);

@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Upgraded connections (RFC 9110, 7.8): opened by a 101 that was asked for and is correct, then raw
- * bytes both ways with back-pressure, until either side ends or nothing moves for
+ * bytes both ways with back-pressure, until both sides have ended, one breaks, or nothing moves for
  * limits.tunnel_timeout.
+ *
+ * A side that ends (half-closes) has the other told so behind its last byte, and that one may go
+ * on: what the peers see is what they would see without a gateway. It is waited for no longer than
+ * for an answer (upstream_read_timeout), though: few protocols have more to say then.
  */
 #include "flow/exchange.h"
 
 #include "wire/rules.h"
 
+/* The only field with the id, or NULL. */
+static const struct mg_header *single(const struct mg_headers *headers, enum mg_header_id id)
+{
+    return mg_headers_count(headers, id) == 1 ? mg_headers_known(headers, id) : NULL;
+}
+
 static bool is_right_answer(struct mg_exchange *x, const struct mg_response_head *head)
 {
     struct mg_req *req = &x->req;
-    const struct mg_header *upgrade = mg_headers_known(&head->headers, MG_HEADER_UPGRADE);
-    const struct mg_header *key = mg_headers_known(&req->head.headers, MG_HEADER_SEC_WEBSOCKET_KEY);
-    const struct mg_header *accept =
-        mg_headers_known(&head->headers, MG_HEADER_SEC_WEBSOCKET_ACCEPT);
-    if (!upgrade || !mg_str_iequal(upgrade->value, x->upgrade) || !key || !accept) {
+    const struct mg_header *upgrade = single(&head->headers, MG_HEADER_UPGRADE);
+    const struct mg_header *key = single(&req->head.headers, MG_HEADER_SEC_WEBSOCKET_KEY);
+    const struct mg_header *accept = single(&head->headers, MG_HEADER_SEC_WEBSOCKET_ACCEPT);
+    if (head->minor == 0 || !upgrade || !mg_str_iequal(upgrade->value, x->upgrade) || !key ||
+        !accept) {
         return false;
     }
     return mg_str_equal(accept->value, mg_rules_websocket_accept(&req->arena, key->value));
@@ -28,12 +38,19 @@ static void on_silence(struct mg_deadline *deadline)
     mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
 }
 
+static uint64_t silence_ms(const struct mg_exchange *x)
+{
+    const uint64_t open = x->req.route->limits->tunnel_timeout;
+    const uint64_t half = x->req.up.read_timeout;
+    const bool is_half = x->client_ended || x->upstream_ended;
+    return is_half && half > 0 && half < open ? half : open;
+}
+
 static void something_moved(struct mg_exchange *x)
 {
-    const struct mg_limits *limits = x->req.route->limits;
     struct mg_deadlines *all = &x->server->parts.loop->deadlines;
     mg_deadline_cancel(&x->deadline);
-    mg_deadline_arm(mg_deadlines_class(all, limits->tunnel_timeout), &x->deadline, on_silence,
+    mg_deadline_arm(mg_deadlines_class(all, silence_ms(x)), &x->deadline, on_silence,
                     mg_loop_now_ms(x->server->parts.loop));
 }
 
@@ -83,12 +100,11 @@ void mg_tunnel_from_client(struct mg_exchange *x, mg_str bytes)
     }
     x->req.bytes_in += bytes.len;
     something_moved(x);
-    if (mg_upstream_write(&x->upstream, &bytes, 1) != 0) {
+    const int err = mg_upstream_write(&x->upstream, &bytes, 1);
+    if (err && x->upstream_ended) {
         mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
-        return;
-    }
-    if (mg_upstream_queued(&x->upstream) >= MG_HIGH_WATER) {
-        mg_client_pause(x->client);
+    } else if (err || mg_upstream_queued(&x->upstream) >= MG_HIGH_WATER) {
+        mg_client_pause(x->client); /* an upstream that is gone: its last words, then its end */
     }
 }
 
@@ -105,18 +121,48 @@ void mg_tunnel_from_upstream(struct mg_exchange *x, mg_str bytes)
     }
 }
 
+static void end_if_over(struct mg_exchange *x)
+{
+    if (x->client_ended && x->upstream_ended && mg_client_queued(x->client) == 0 &&
+        mg_upstream_queued(&x->upstream) == 0) {
+        mg_tunnel_end(x, MG_OUTCOME_UPGRADED);
+    }
+}
+
+void mg_tunnel_client_ended(struct mg_exchange *x)
+{
+    if (x->state == MG_EXCHANGE_TUNNEL) {
+        x->client_ended = true;
+        something_moved(x);
+        mg_upstream_shutdown(&x->upstream);
+        end_if_over(x);
+    }
+}
+
+void mg_tunnel_upstream_ended(struct mg_exchange *x)
+{
+    if (x->state == MG_EXCHANGE_TUNNEL && x->client) {
+        x->upstream_ended = true;
+        something_moved(x);
+        mg_client_shutdown(x->client);
+        end_if_over(x);
+    }
+}
+
 void mg_tunnel_client_drained(struct mg_exchange *x)
 {
     something_moved(x);
     mg_upstream_resume(&x->upstream);
+    if (x->state == MG_EXCHANGE_TUNNEL) {
+        end_if_over(x);
+    }
 }
 
 void mg_tunnel_upstream_drained(struct mg_exchange *x)
 {
     something_moved(x);
-    if (x->client) {
-        mg_client_resume(x->client);
-    }
+    mg_client_resume(x->client);
+    end_if_over(x);
 }
 
 void mg_tunnel_end(struct mg_exchange *x, enum mg_outcome outcome)

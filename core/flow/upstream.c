@@ -292,6 +292,10 @@ static void on_end(void *context, int status)
         upstream->keep_alive = false;
         return;
     }
+    if (upstream->state == MG_UPSTREAM_TUNNEL && status == MG_ECLOSED) {
+        upstream->user->on_raw_end(upstream);
+        return;
+    }
     if (upstream->state == MG_UPSTREAM_BODY && upstream->framing == MG_FRAMING_CLOSE &&
         status == MG_ECLOSED) {
         finish_body(upstream, mg_str_make(NULL, 0), mg_str_make(NULL, 0));
@@ -453,6 +457,13 @@ void mg_upstream_tunnel(struct mg_upstream *upstream)
 {
     upstream->state = MG_UPSTREAM_TUNNEL;
     mg_deadline_cancel(&upstream->deadline);
+}
+
+void mg_upstream_shutdown(struct mg_upstream *upstream)
+{
+    if (upstream->io) {
+        mg_io_shutdown(upstream->io);
+    }
 }
 
 void mg_upstream_end(struct mg_upstream *upstream, bool request_complete, uint32_t keepalive,

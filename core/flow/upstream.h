@@ -29,6 +29,8 @@ struct mg_upstream_user {
     /* Octets of the body, borrowed; last = the body is complete. */
     void (*on_body)(struct mg_upstream *upstream, mg_str octets, bool last);
     void (*on_raw)(struct mg_upstream *upstream, mg_str bytes); /* tunnel */
+    /* The tunnel's upstream will send no more; it may still read. */
+    void (*on_raw_end)(struct mg_upstream *upstream);
     void (*on_drain)(struct mg_upstream *upstream);
     /* One attempt, at most one failure; nothing comes after it. phase of the failure:
      * upstream->state. */
@@ -90,6 +92,8 @@ void mg_upstream_resume(struct mg_upstream *upstream);
 void mg_upstream_await(struct mg_upstream *upstream);
 /* From now on bytes are raw. What had arrived after the head is delivered by on_raw. */
 void mg_upstream_tunnel(struct mg_upstream *upstream);
+/* Tunnel: half-closes after what is queued. */
+void mg_upstream_shutdown(struct mg_upstream *upstream);
 /* Ends the attempt: the connection goes back to the pool when reusable (DONE, kept alive, request
  * complete), else it is closed. */
 void mg_upstream_end(struct mg_upstream *upstream, bool request_complete, uint32_t keepalive,

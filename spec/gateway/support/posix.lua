@@ -256,11 +256,12 @@ end
 local buffer = ffi.new('char[65536]')
 
 --- What can be read before the deadline.
+-- @tparam[opt=65536] number most bytes
 -- @treturn string|nil bytes, '' at the end, nil when the time is over
 -- @treturn string what went wrong
-function M.read(fd, deadline)
+function M.read(fd, deadline, most)
     while wait(fd, POLLIN, deadline) do
-        local got = tonumber(C.read(fd, buffer, 65536))
+        local got = tonumber(C.read(fd, buffer, math.min(most or 65536, 65536)))
         if got >= 0 then
             return ffi.string(buffer, got)
         elseif ffi.errno() ~= EINTR and ffi.errno() ~= EAGAIN then
@@ -268,6 +269,39 @@ function M.read(fd, deadline)
         end
     end
     return nil, 'timeout'
+end
+
+--- Waits until one of the sides can do what it wants, or the time is over.
+-- @tparam table sides array of { fd =, wants_read =, wants_write = }; each gets can_read, can_write
+-- @treturn boolean whether one can
+function M.poll(sides, deadline)
+    local pollers = ffi.new('struct mgt_pollfd[?]', #sides)
+    for i, side in ipairs(sides) do
+        local events = (side.wants_read and POLLIN or 0) + (side.wants_write and POLLOUT or 0)
+        pollers[i - 1].fd, pollers[i - 1].events = events > 0 and side.fd or -1, events
+    end
+    local left = math.max(0, math.ceil((deadline - M.now()) * 1000))
+    local ready = C.poll(pollers, #sides, left) > 0
+    for i, side in ipairs(sides) do
+        local seen = ready and pollers[i - 1].revents or 0
+        local broken = bit.band(seen, bit.bnot(POLLIN + POLLOUT)) ~= 0
+        side.can_read = side.wants_read and (broken or bit.band(seen, POLLIN) ~= 0)
+        side.can_write = side.wants_write and (broken or bit.band(seen, POLLOUT) ~= 0)
+    end
+    return ready
+end
+
+--- Sends what the kernel takes at once.
+-- @treturn number|nil bytes taken
+-- @treturn string what went wrong
+function M.send_some(fd, text)
+    local sent = tonumber(C.send(fd, text, #text, MSG_NOSIGNAL))
+    if sent >= 0 then
+        return sent
+    elseif ffi.errno() == EINTR or ffi.errno() == EAGAIN then
+        return 0
+    end
+    return nil, text_of_errno()
 end
 
 --- @treturn boolean whether all was taken before the deadline
@@ -377,6 +411,12 @@ end
 
 function M.shutdown_write(fd)
     C.shutdown(fd, 1)
+end
+
+--- Closes with a reset in place of an end.
+function M.reset(fd)
+    C.setsockopt(fd, SOL_SOCKET, SO_LINGER, ffi.new('int[2]', 1, 0), 8)
+    C.close(fd)
 end
 
 --- Listens on a free port of 127.0.0.1.
