@@ -49,12 +49,13 @@ struct mg_server {
     uint32_t client_count;
     uint64_t connections_made;
     uint64_t id_seed, id_count; /* of request ids */
+    struct mg_link exchanges;   /* not yet ended, log phase included */
     struct mg_link free_exchanges;
     struct mg_link
         ended_exchanges;       /* recycled by mg_server_turn_end, so that callbacks on the stack
                                        never meet a reused one */
     uint32_t exchange_slots;   /* made so far */
-    uint32_t exchanges_active; /* not yet ended, log phase included */
+    uint32_t exchanges_active; /* length of exchanges */
     struct mg_buf head;        /* scratch: heads are built here and written at once */
     bool draining, closing;
     void (*on_drained)(void *context);

@@ -43,6 +43,7 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server)
         mg_deadline_init(&exchange->probe_deadline);
         mg_upstream_init(&exchange->upstream, server, &mg_exchange_upstream_user);
     }
+    mg_list_append(&server->exchanges, &exchange->link);
     server->exchanges_active++;
     return exchange;
 }

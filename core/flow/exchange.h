@@ -79,14 +79,14 @@ struct mg_exchange {
     uint32_t phases; /* of the route, or global ones */
     bool switching;  /* a right 101 was received: a tunnel follows */
     bool client_ended, upstream_ended; /* sides of a tunnel that send no more */
-    bool no_body;    /* HEAD, 204, 304 */
-    bool in_done;    /* the upstream's body is complete */
-    bool filtering;  /* body_filter round in progress (maybe waiting) */
-    bool filtered_part;   /* body_filter has seen octets of the upstream's */
-    bool filter_off;      /* read-only chain: its output is ignored */
-    struct mg_buf hold;   /* whole answers, and filtered octets held with the head */
-    struct mg_buf waited; /* octets whose body_filter round waits */
-    mg_str round;         /* octets of the present body_filter round, as they came */
+    bool no_body;                      /* HEAD, 204, 304 */
+    bool in_done;                      /* the upstream's body is complete */
+    bool filtering;                    /* body_filter round in progress (maybe waiting) */
+    bool filtered_part;                /* body_filter has seen octets of the upstream's */
+    bool filter_off;                   /* read-only chain: its output is ignored */
+    struct mg_buf hold;                /* whole answers, and filtered octets held with the head */
+    struct mg_buf waited;              /* octets whose body_filter round waits */
+    mg_str round;                      /* octets of the present body_filter round, as they came */
     bool round_last;
     mg_str gather[MG_GATHER_PARTS];
     uint32_t gathered;
@@ -168,6 +168,9 @@ void mg_fail_with(struct mg_exchange *exchange, uint16_t status, enum mg_outcome
 
 /* finish.c: the answer is out, or the client is gone. */
 void mg_finish(struct mg_exchange *exchange);
+/* Cuts the client and gives up the handlers that wait; the request has ended when this returns. Not
+ * from within one of its callbacks. */
+void mg_finish_now(struct mg_exchange *exchange);
 /* The log phase is over. */
 void mg_finish_logged(struct mg_exchange *exchange);
 void mg_finish_client_gone(struct mg_exchange *exchange, int status);

@@ -15,6 +15,7 @@ void mg_finish_logged(struct mg_exchange *x)
         mg_hook_end(&x->req);
     }
     server->exchanges_active--;
+    mg_link_remove(&x->link);
     mg_list_append(&server->ended_exchanges, &x->link);
     mg_server_check_drained(server);
 }
@@ -75,10 +76,31 @@ void mg_finish(struct mg_exchange *x)
     }
 }
 
+void mg_finish_now(struct mg_exchange *x)
+{
+    if (x->waiting) {
+        mg_hook_abandon(&x->req);
+        x->waiting = x->filtering = false;
+    }
+    if (x->client) {
+        mg_client_cut(x->client); /* comes back by mg_finish_client_gone */
+    } else {
+        mg_finish(x);
+    }
+    if (mg_hook_waiting(&x->req)) { /* in its log phase: the other plugins' lines are still due */
+        while (mg_hook_skip(&x->req) == MG_VERDICT_WAITING) {
+        }
+        mg_finish_logged(x);
+    }
+}
+
 static enum mg_outcome gone_outcome(const struct mg_exchange *x, int status)
 {
     if (status == MG_ETIMEOUT) {
         return MG_OUTCOME_CLIENT_STALLED;
+    }
+    if (status == MG_ECANCELLED) {
+        return MG_OUTCOME_DRAINING;
     }
     return x->body_due ? MG_OUTCOME_CLIENT_ABORT_REQUEST : MG_OUTCOME_CLIENT_ABORT;
 }
@@ -101,7 +123,7 @@ void mg_finish_client_gone(struct mg_exchange *x, int status)
         req->outcome = gone_outcome(x, status);
     }
     if (req->status == 0 || !req->head_sent) {
-        req->status = 499;
+        req->status = status == MG_ECANCELLED ? 503 : 499;
     }
     if (x->waiting) {
         mg_attempt_end(x); /* the handler that runs may finish; hook_done ends the request */

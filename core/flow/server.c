@@ -13,6 +13,7 @@ void mg_server_open(struct mg_server *server, const struct mg_server_parts *part
 {
     *server = (struct mg_server){.parts = *parts, .user = &mg_exchange_client_user};
     mg_link_init(&server->clients);
+    mg_link_init(&server->exchanges);
     mg_link_init(&server->free_exchanges);
     mg_link_init(&server->ended_exchanges);
     if (getrandom(&server->id_seed, sizeof server->id_seed, 0) < 0) {
@@ -96,23 +97,25 @@ void mg_server_drain(struct mg_server *server, void (*on_drained)(void *context)
     mg_server_check_drained(server);
 }
 
-static struct mg_client *client_of(struct mg_server *server, const struct mg_generation *generation)
+/* Ends the requests of one generation, or all. Those that end are taken off the list, and with them
+ * maybe others: so each turn begins anew. */
+static void end_exchanges(struct mg_server *server, const struct mg_generation *generation)
 {
-    for (struct mg_link *at = server->clients.next; at != &server->clients; at = at->next) {
-        struct mg_client *client = MG_CONTAINER(at, struct mg_client, link);
-        if (client->exchange && client->exchange->generation == generation) {
-            return client;
+    struct mg_link *at = server->exchanges.next;
+    while (at != &server->exchanges) {
+        struct mg_exchange *exchange = MG_CONTAINER(at, struct mg_exchange, link);
+        if (generation && exchange->generation != generation) {
+            at = at->next;
+            continue;
         }
+        mg_finish_now(exchange);
+        at = server->exchanges.next;
     }
-    return NULL;
 }
 
 void mg_server_cut_generation(struct mg_server *server, const struct mg_generation *generation)
 {
-    struct mg_client *client;
-    while ((client = client_of(server, generation)) != NULL) {
-        mg_client_cut(client); /* takes it off the list */
-    }
+    end_exchanges(server, generation);
 }
 
 void mg_server_turn_end(struct mg_server *server)
@@ -130,6 +133,7 @@ void mg_server_close(struct mg_server *server)
 {
     server->closing = true;
     stop_accepting(server);
+    end_exchanges(server, NULL);
     while (!mg_list_empty(&server->clients)) {
         mg_client_cut(MG_CONTAINER(server->clients.next, struct mg_client, link));
     }

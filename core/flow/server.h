@@ -23,9 +23,10 @@ MG_NODISCARD int mg_server_listen(struct mg_server *server, int fd, bool is_unix
  * closed after 5 s of quiet. on_drained fires once, when the last connection and request have
  * ended. */
 void mg_server_drain(struct mg_server *server, void (*on_drained)(void *context), void *context);
-/* Cuts everything at once; also frees the pooled exchanges when they have ended. */
+/* Cuts everything at once: handlers that wait are given up, log phases that do not wait are run. */
 void mg_server_close(struct mg_server *server);
-/* Cuts the requests of one generation that are under way (plugins.drain_timeout). */
+/* Cuts the requests of one generation that are under way (plugins.drain_timeout), with the handlers
+ * that wait. */
 void mg_server_cut_generation(struct mg_server *server, const struct mg_generation *generation);
 /* At the end of each loop turn (the worker's before_poll): recycles what has ended. */
 void mg_server_turn_end(struct mg_server *server);

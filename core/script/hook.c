@@ -263,6 +263,21 @@ void mg_hook_abandon(struct mg_req *req)
     collect_rest(req, phase, chain, turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1);
 }
 
+enum mg_verdict mg_hook_skip(struct mg_req *req)
+{
+    struct mg_task *task = req->script;
+    if (!task) {
+        return MG_VERDICT_CONTINUE;
+    }
+    const enum mg_phase phase = (enum mg_phase)task->phase;
+    const struct mg_chain *chain = &req->vm->chains[task->chain];
+    const struct mg_turn *turn = &req->vm->turns[task->turn];
+    req->script = NULL;
+    mg_sched_abandon(task);
+    const int place = turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1;
+    return place < 0 ? MG_VERDICT_CONTINUE : run_careful(req, phase, place + 1, true, false);
+}
+
 void mg_hook_end(struct mg_req *req)
 {
     struct mg_vm *vm = req->vm;

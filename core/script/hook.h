@@ -22,6 +22,8 @@ void mg_hook_resume(struct mg_req *req, int status);
 
 /* The chain that waits is given up; hook_done does not come. Harmless when none waits. */
 void mg_hook_abandon(struct mg_req *req);
+/* Only the handler that waits is given up; the chain goes on behind it, and may wait again. */
+enum mg_verdict mg_hook_skip(struct mg_req *req);
 
 /* The request ends: its Lua side (ctx, coroutine, sockets) is given up. After the log phase; only
  * needed when req->lua_used. */

@@ -313,7 +313,7 @@ describe('an upgrade', function()
         end
     end)
 
-    -- One side has said its last words and is gone, while the other still sends: those words arrive.
+    -- It has said its last words and is gone, while the client still sends: those words arrive.
     it('brings the last words of an upstream that has left', function()
         for _ = 1, 10 do
             local connection, fd = open()
