@@ -223,7 +223,7 @@ static int take_body(struct mg_client *client, mg_str bytes, size_t *used, mg_st
                      bool *last)
 {
     if (client->framing == MG_FRAMING_CHUNKED) {
-        const int err = mg_chunk_next(client->chunk, bytes, used, octets);
+        const int err = mg_chunk_join(client->chunk, bytes, used, octets);
         if (err) {
             mg_server_count_chunk_limit(client->server, client->chunk);
         }

@@ -107,7 +107,7 @@ static mg_str feed_chunked(struct mg_upstream *upstream, mg_str bytes)
 {
     size_t used = 0;
     mg_str octets = {0};
-    const int err = mg_chunk_next(&upstream->chunk, bytes, &used, &octets);
+    const int err = mg_chunk_join(&upstream->chunk, bytes, &used, &octets);
     if (err) {
         mg_server_count_chunk_limit(upstream->server, &upstream->chunk);
         body_failed(upstream, err);

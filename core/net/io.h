@@ -33,7 +33,7 @@
 struct mg_io;
 
 struct mg_io_handler {
-    /* Bytes arrived; borrowed until the callback returns. */
+    /* Bytes arrived; borrowed until the callback returns, and until then they may be changed. */
     void (*on_data)(void *context, mg_str bytes);
     /* Once: MG_ECLOSED at the peer's orderly end (it may still read), or a negative libuv code. */
     void (*on_end)(void *context, int status);

@@ -299,3 +299,23 @@ int mg_chunk_next(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *da
     *used = at;
     return err;
 }
+
+int mg_chunk_join(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data)
+{
+    int err = 0;
+    *used = 0;
+    *data = mg_str_make(bytes.ptr, 0);
+    while (*used < bytes.len && !err && !chunk->done) {
+        size_t step;
+        mg_str piece;
+        err = mg_chunk_next(chunk, mg_str_slice(bytes, *used, bytes.len), &step, &piece);
+        *used += step;
+        if (data->len == 0) {
+            *data = piece;
+        } else {
+            memmove((char *)data->ptr + data->len, piece.ptr, piece.len);
+            data->len += piece.len;
+        }
+    }
+    return err;
+}

@@ -52,3 +52,7 @@ void mg_chunk_init(struct mg_chunk *chunk, const struct mg_chunk_limits *limits)
  * or a size over 2^63-1. MG_ETRAILER. Any split of the bytes gives the same octets and the same
  * error. */
 MG_NODISCARD int mg_chunk_next(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);
+/* The same for all of the bytes, which lie in memory that may be written: the octets of all their
+ * chunks are moved together, so that they come as one piece, however small the chunks are. On a
+ * refusal *data is what came before it. */
+MG_NODISCARD int mg_chunk_join(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);

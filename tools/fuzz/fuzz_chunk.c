@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chunked bodies: the first byte chooses the limits, the rest is the body. Any pieces give the same
- * octets, the same end and the same error; octets written as chunks anew are read back unchanged.
+ * Chunked bodies: the first byte chooses the limits, the rest is the body. Any pieces, decoded
+ * chunk by chunk or joined, give the same octets, the same end and the same error; octets written
+ * as chunks anew are read back unchanged.
  *
  * Covers: core/wire/chunk.c
  */
@@ -24,8 +25,10 @@ struct decoded {
     bool done;
 };
 
-static void decode(struct decoded *out, const struct mg_chunk_limits *limits, mg_str bytes,
-                   size_t first, size_t step)
+typedef int decoder(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);
+
+static void decode(struct decoded *out, decoder *next, const struct mg_chunk_limits *limits,
+                   mg_str bytes, size_t first, size_t step)
 {
     struct mg_chunk chunk;
     size_t piece = first;
@@ -37,7 +40,7 @@ static void decode(struct decoded *out, const struct mg_chunk_limits *limits, mg
         while (part.len > 0 && !out->err && !chunk.done) {
             size_t used = 0;
             mg_str octets;
-            out->err = mg_chunk_next(&chunk, part, &used, &octets);
+            out->err = next(&chunk, part, &used, &octets);
             mg_require(used > 0 && used <= part.len && octets.len <= used);
             mg_require(mg_buf_append(&out->octets, octets) == 0);
             out->used += used;
@@ -71,7 +74,7 @@ static void require_round_trip(const struct decoded *body)
     }
     err |= mg_buf_append(&out, MG_CHUNK_LAST);
     mg_require(err == 0);
-    decode(&back, &usual, mg_buf_view(&out), out.len, 1);
+    decode(&back, mg_chunk_next, &usual, mg_buf_view(&out), out.len, 1);
     mg_require(!back.err && back.done && back.used == out.len);
     mg_require(mg_str_equal(mg_buf_view(&back.octets), octets));
     mg_buf_deinit(&back.octets);
@@ -86,11 +89,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct mg_chunk_limits *limits = data[0] & 1 ? &tight : &usual;
     const mg_str bytes = mg_str_make((const char *)data + 1, size - 1);
     struct decoded whole, other;
-    decode(&whole, limits, bytes, bytes.len, 1);
-    decode(&other, limits, bytes, 1, 1);
+    decode(&whole, mg_chunk_next, limits, bytes, bytes.len, 1);
+    decode(&other, mg_chunk_next, limits, bytes, 1, 1);
     require_same(&whole, &other);
-    decode(&other, limits, bytes, 1 + size % 9, 4);
+    decode(&other, mg_chunk_next, limits, bytes, 1 + size % 9, 4);
     require_same(&whole, &other);
+    struct mg_buf copy; /* joining moves octets about */
+    mg_buf_init(&copy, 1024 * 1024);
+    mg_require(mg_buf_append(&copy, bytes) == 0);
+    decode(&other, mg_chunk_join, limits, mg_buf_view(&copy), 1 + size % 61, 30);
+    require_same(&whole, &other);
+    mg_buf_deinit(&copy);
     if (whole.done) {
         require_round_trip(&whole);
     }

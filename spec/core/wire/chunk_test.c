@@ -21,8 +21,10 @@ struct decoded {
     bool done;
 };
 
-static void decode(struct decoded *out, const struct mg_chunk_limits *limits, mg_str bytes,
-                   size_t first, size_t step)
+typedef int decoder(struct mg_chunk *chunk, mg_str bytes, size_t *used, mg_str *data);
+
+static void decode(struct decoded *out, decoder *next, const struct mg_chunk_limits *limits,
+                   mg_str bytes, size_t first, size_t step)
 {
     struct mg_chunk chunk;
     size_t at = 0, piece = first;
@@ -36,7 +38,7 @@ static void decode(struct decoded *out, const struct mg_chunk_limits *limits, mg
         while (part.len > 0 && !out->err && !chunk.done) {
             size_t used = 0;
             mg_str data;
-            out->err = mg_chunk_next(&chunk, part, &used, &data);
+            out->err = next(&chunk, part, &used, &data);
             assert_true(used > 0 && used <= part.len && out->len + data.len <= sizeof out->octets);
             memcpy(out->octets + out->len, data.len ? data.ptr : "", data.len);
             out->len += data.len;
@@ -62,11 +64,13 @@ static void assert_same(const struct decoded *a, const struct decoded *b)
 static struct decoded decode_all_ways(const struct mg_chunk_limits *limits, mg_str bytes)
 {
     struct decoded whole, other;
-    decode(&whole, limits, bytes, bytes.len, 1);
-    decode(&other, limits, bytes, 1, 1);
+    decode(&whole, mg_chunk_next, limits, bytes, bytes.len, 1);
+    decode(&other, mg_chunk_next, limits, bytes, 1, 1);
+    assert_same(&whole, &other);
+    decode(&other, mg_chunk_join, limits, bytes, bytes.len, 1);
     assert_same(&whole, &other);
     for (size_t cut = 1; cut < bytes.len && bytes.len < 300; cut++) {
-        decode(&other, limits, bytes, cut, bytes.len);
+        decode(&other, cut % 2 ? mg_chunk_next : mg_chunk_join, limits, bytes, cut, bytes.len);
         assert_same(&whole, &other);
     }
     return whole;
@@ -127,6 +131,24 @@ static void m15_an_extension_is_well_formed_without_blanks(void **state)
     BAD("1;a=\"b\\\r\n", MG_ECHUNK);
     BAD("1;\xff\r\n", MG_ECHUNK);
     BAD("1;=b\r\n", MG_ECHUNK);
+}
+
+static void the_octets_of_many_chunks_come_as_one_piece(void **state)
+{
+    (void)state;
+    char text[] = "1\r\na\r\n2;x=y\r\nbc\r\n1\r\nd\r\n0\r\n\r\nrest";
+    struct mg_chunk chunk;
+    size_t used;
+    mg_str data;
+    mg_chunk_init(&chunk, &usual);
+    assert_int_equal(mg_chunk_join(&chunk, mg_str_make(text, 9), &used, &data), 0);
+    assert_int_equal(used, 9);
+    assert_true(mg_str_equal(data, MG_STR("a")));
+    assert_int_equal(mg_chunk_join(&chunk, mg_str_make(text + 9, sizeof text - 10), &used, &data),
+                     0);
+    assert_true(chunk.done);
+    assert_true(mg_str_equal(data, MG_STR("bcd")));
+    assert_string_equal(text + 9 + used, "rest");
 }
 
 static void an_unfinished_body_is_not_done(void **state)
@@ -349,6 +371,7 @@ int main(void)
         cmocka_unit_test(chunks_are_joined_and_the_rest_is_left),
         cmocka_unit_test(extensions_are_dropped),
         cmocka_unit_test(m15_an_extension_is_well_formed_without_blanks),
+        cmocka_unit_test(the_octets_of_many_chunks_come_as_one_piece),
         cmocka_unit_test(an_unfinished_body_is_not_done),
         cmocka_unit_test(nothing_is_taken_after_the_end),
         cmocka_unit_test(m02_only_crlf_ends_a_line),
