@@ -7,6 +7,7 @@
 
 #include <lua.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,8 +90,12 @@ static bool push_number(lua_State *L, const char *text, size_t length)
     }
     size_t plus = *text == '+';
     lua_pushlstring(L, text + plus, length - plus);
-    lua_pushnumber(L, lua_tonumber(L, -1));
-    lua_remove(L, -2);
+    const double value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    if (isinf(value)) {
+        return false; /* too large for a number: nothing downstream could write it down */
+    }
+    lua_pushnumber(L, value);
     return true;
 }
 

@@ -24,6 +24,10 @@ a: [~, null, true, False, 12, -3, +5, .5, 1e3, 0x1F, 0o17, 10.0.0.1, 1.2.3, y, .
             '10.0.0.1', '1.2.3', 'y', '.inf', '12', 'x' }, value.a)
     end)
 
+    it('leaves what is too large for a number as text', function()
+        assert.same({ '1e999', '-1e999', 1e300 }, (yaml.parse('[1e999, -1e999, 1e300]')))
+    end)
+
     it('obeys the tag of text and refuses tags that it does not know', function()
         assert.equal('12', yaml.parse('!!str 12'))
         assert.equal(12, yaml.parse('!!int 12'))
