@@ -8,6 +8,7 @@
  */
 #include "net/redis.h"
 
+#include "net/redis_failover.h"
 #include "net/redis_single.h"
 
 #include <stdio.h>
@@ -47,8 +48,7 @@ struct mg_redis_scripts *mg_redis_scripts(struct mg_redis_set *set)
 
 static const struct mg_redis_ops *ops_of(enum mg_redis_topology topology)
 {
-    (void)topology;
-    return &mg_redis_single_ops;
+    return topology == MG_REDIS_SENTINEL ? &mg_redis_failover_ops : &mg_redis_single_ops;
 }
 
 struct mg_redis *mg_redis_hold(struct mg_redis_set *set, const struct mg_redis_options *options)

@@ -62,11 +62,11 @@ enum mg_redis_result mg_redis_instance_route(struct mg_redis *redis,
         mg_list_append(&redis->waiting, &command->link);
         return MG_REDIS_OK;
     }
-    return node ? mg_redis_node_failure(node) : MG_REDIS_REFUSED;
+    return node ? mg_redis_node_failure(node) : redis->failure;
 }
 
-/* Tries all that wait once more, in their order. */
-static void route_waiting(struct mg_redis *redis)
+/* In their order. */
+void mg_redis_instance_reroute(struct mg_redis *redis)
 {
     struct mg_link now;
     if (mg_list_empty(&redis->waiting)) {
@@ -127,7 +127,7 @@ static void on_node_down(void *context, struct mg_redis_node *node, bool was_up,
     mg_redis_instance_failed(redis, result, text);
     if (!redis->is_open && !redis->closed) {
         redis->ops->on_down(redis, node);
-        route_waiting(redis);
+        mg_redis_instance_reroute(redis);
     }
     mg_redis_instance_release(redis);
 }
@@ -165,6 +165,33 @@ void mg_redis_instance_drop_node(struct mg_redis *redis, struct mg_redis_node *n
     }
     mg_link_remove(mg_redis_node_link(node));
     mg_redis_node_close(node, result);
+}
+
+static void on_sweep(struct mg_deadline *deadline)
+{
+    struct mg_redis *redis = MG_CONTAINER(deadline, struct mg_redis, sweep);
+    redis->references++;
+    struct mg_link *at = redis->nodes.next;
+    while (at != &redis->nodes) {
+        struct mg_redis_node *node = mg_redis_node_from_link(at);
+        if (mg_redis_node_is_retired(node)) {
+            mg_redis_instance_drop_node(redis, node, MG_REDIS_REFUSED);
+            at = redis->nodes.next; /* commands may have changed the list */
+        } else {
+            at = at->next;
+        }
+    }
+    mg_redis_instance_release(redis);
+}
+
+void mg_redis_instance_retire_node(struct mg_redis *redis, struct mg_redis_node *node)
+{
+    if (redis->master == node) {
+        redis->master = NULL;
+    }
+    mg_redis_node_retire(node);
+    mg_deadline_arm(mg_deadlines_class(&redis->parts->loop->deadlines, LATE_MS), &redis->sweep,
+                    on_sweep, now_ms(redis));
 }
 
 void mg_redis_instance_connect(struct mg_redis *redis, struct mg_redis_node *node)
@@ -209,10 +236,15 @@ static void go_on(struct mg_redis *redis)
     mg_deadline_cancel(&redis->probe);
 }
 
+/* For finding the servers and for connecting. */
+static uint64_t lease_ms(const struct mg_redis *redis)
+{
+    return 3 * redis->options->connect_timeout_ms;
+}
+
 static void on_look(struct mg_deadline *deadline)
 {
     struct mg_redis *redis = MG_CONTAINER(deadline, struct mg_redis, probe);
-    const uint64_t lease_ms = 2 * redis->options->connect_timeout_ms + redis->options->timeout_ms;
     if (redis->probing) { /* it takes too long: another worker may try */
         redis->probing = false;
         drop_all_nodes(redis, MG_REDIS_OPEN);
@@ -222,7 +254,7 @@ static void on_look(struct mg_deadline *deadline)
         redis->ops->start(redis);
         return;
     }
-    redis->probing = mg_redis_breaker_probe(&redis->breaker, now_ms(redis), lease_ms, false);
+    redis->probing = mg_redis_breaker_probe(&redis->breaker, now_ms(redis), lease_ms(redis), false);
     look_later(redis);
     if (redis->probing) {
         redis->ops->start(redis);
@@ -239,9 +271,13 @@ static void look_later(struct mg_redis *redis)
 
 void mg_redis_instance_probe_early(struct mg_redis *redis)
 {
-    const uint64_t lease_ms = 2 * redis->options->connect_timeout_ms + redis->options->timeout_ms;
-    if (redis->is_open && !redis->probing && !redis->closed &&
-        mg_redis_breaker_probe(&redis->breaker, now_ms(redis), lease_ms, true)) {
+    if (!redis->is_open || redis->probing || redis->closed) {
+        return;
+    }
+    if (!mg_redis_breaker_is_open(&redis->breaker)) { /* another worker was faster */
+        go_on(redis);
+        redis->ops->start(redis);
+    } else if (mg_redis_breaker_probe(&redis->breaker, now_ms(redis), lease_ms(redis), true)) {
         redis->probing = true;
         look_later(redis);
         redis->ops->start(redis);
@@ -340,12 +376,13 @@ void mg_redis_instance_ready(struct mg_redis *redis)
         }
     }
     redis->has_complained = false;
-    route_waiting(redis);
+    mg_redis_instance_reroute(redis);
 }
 
 void mg_redis_instance_failed(struct mg_redis *redis, enum mg_redis_result result, mg_str text)
 {
     complain(redis, result, text);
+    redis->failure = result;
     if (redis->probing) {
         redis->probing = false;
         mg_redis_breaker_probed(&redis->breaker, now_ms(redis), next_random(redis), false, result);
@@ -387,6 +424,7 @@ struct mg_redis *mg_redis_instance_new(const struct mg_redis_parts *parts,
     redis->parts = parts;
     redis->scripts = scripts;
     redis->ops = ops;
+    redis->failure = MG_REDIS_REFUSED;
     redis->options = mg_redis_options_copy(options);
     redis->timeout_class = mg_deadlines_class(&parts->loop->deadlines, options->timeout_ms);
     redis->random =
@@ -398,6 +436,7 @@ struct mg_redis *mg_redis_instance_new(const struct mg_redis_parts *parts,
     mg_link_init(&redis->news.link);
     mg_deadline_init(&redis->watch);
     mg_deadline_init(&redis->probe);
+    mg_deadline_init(&redis->sweep);
     find_record(redis);
     if (mg_redis_breaker_is_open(&redis->breaker)) {
         redis->is_open = true;
@@ -419,6 +458,7 @@ void mg_redis_instance_close(struct mg_redis *redis)
     mg_link_remove(&redis->news.link);
     mg_deadline_cancel(&redis->watch);
     mg_deadline_cancel(&redis->probe);
+    mg_deadline_cancel(&redis->sweep);
     drop_all_nodes(redis, MG_REDIS_REFUSED);
     fail_waiting(redis, MG_REDIS_REFUSED);
     mg_redis_instance_release(redis);

@@ -61,15 +61,17 @@ struct mg_redis {
     struct mg_redis_node *master; /* SINGLE, SENTINEL; NULL: not known */
     struct mg_redis_slots *slots; /* CLUSTER */
     struct mg_redis_sentinels *sentinels;
-    struct mg_link waiting; /* struct mg_redis_command without a connection */
-    uint32_t pending;       /* commands not answered yet */
-    bool is_open;           /* we know that the breaker is open, and hold no connections */
-    bool probing;           /* this worker looks whether the store is back */
-    bool closed;            /* for good */
-    bool has_complained;    /* of a connection that cannot be made */
+    struct mg_link waiting;       /* struct mg_redis_command without a connection */
+    uint32_t pending;             /* commands not answered yet */
+    bool is_open;                 /* we know that the breaker is open, and hold no connections */
+    bool probing;                 /* this worker looks whether the store is back */
+    bool closed;                  /* for good */
+    enum mg_redis_result failure; /* of starting, the last one */
+    bool has_complained;          /* of a connection that cannot be made */
     uint64_t opened_ms;
     struct mg_deadline watch;  /* of the breaker, while commands are pending */
     struct mg_deadline probe;  /* when to look next */
+    struct mg_deadline sweep;  /* closes retired nodes */
     struct mg_loop_flush news; /* the breaker was found open or closed */
     uint32_t random;
 };
@@ -90,13 +92,16 @@ struct mg_redis_node *mg_redis_instance_add_node(struct mg_redis *redis, mg_str 
 /* Its commands are told that result. */
 void mg_redis_instance_drop_node(struct mg_redis *redis, struct mg_redis_node *node,
                                  enum mg_redis_result result);
+/* No more commands go there; those on it have a second for their replies. */
+void mg_redis_instance_retire_node(struct mg_redis *redis, struct mg_redis_node *node);
 /* Connects as the moment asks for: all connections, or one in a probe. */
 void mg_redis_instance_connect(struct mg_redis *redis, struct mg_redis_node *node);
 /* Commands can be sent: ends a probe, sends what waits. */
 void mg_redis_instance_ready(struct mg_redis *redis);
-/* Starting (or the probe) has failed: counts for the breaker; what waits fails with result unless
- * something else is under way. */
+/* Starting (or the probe) has failed: counts for the breaker. */
 void mg_redis_instance_failed(struct mg_redis *redis, enum mg_redis_result result, mg_str text);
+/* Commands that wait are sent, or fail where nothing is to be waited for any more. */
+void mg_redis_instance_reroute(struct mg_redis *redis);
 /* There is news that makes a probe worth while before its time. */
 void mg_redis_instance_probe_early(struct mg_redis *redis);
 

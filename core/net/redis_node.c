@@ -19,6 +19,7 @@ struct mg_redis_node {
     struct mg_redis_connection *connections[MG_REDIS_CONNECTIONS]; /* NULL: none */
     uint32_t wanted;                                               /* to be kept open */
     uint32_t failures;                                             /* in a row */
+    bool is_retired;
     enum mg_redis_result failure;
     struct mg_deadline again;
     struct mg_redis_connection *picked; /* for the loop turn picked_turn */
@@ -92,7 +93,9 @@ static void on_up(void *context, struct mg_redis_connection *connection)
     if (node->settings.stats) {
         mg_stats_add(node->settings.stats, MG_STAT_REDIS_CONNECTIONS, 1);
     }
-    node->handler->on_up(node->context, node);
+    if (!node->is_retired) {
+        node->handler->on_up(node->context, node);
+    }
 }
 
 static void forget(struct mg_redis_node *node, const struct mg_redis_connection *connection,
@@ -117,7 +120,9 @@ static void on_down(void *context, struct mg_redis_connection *connection, bool 
     node->failure = result;
     node->failures++;
     open_later(node);
-    node->handler->on_down(node->context, node, was_up, result, text);
+    if (!node->is_retired) {
+        node->handler->on_down(node->context, node, was_up, result, text);
+    }
 }
 
 static const struct mg_redis_connection_handler connection_handler = {.on_up = on_up,
@@ -149,6 +154,18 @@ void mg_redis_node_try(struct mg_redis_node *node)
     node->wanted = 1;
     open_missing(node);
     node->wanted = 0;
+}
+
+void mg_redis_node_retire(struct mg_redis_node *node)
+{
+    node->is_retired = true;
+    node->wanted = 0;
+    mg_deadline_cancel(&node->again);
+}
+
+bool mg_redis_node_is_retired(const struct mg_redis_node *node)
+{
+    return node->is_retired;
 }
 
 void mg_redis_node_close(struct mg_redis_node *node, enum mg_redis_result result)

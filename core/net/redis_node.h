@@ -39,6 +39,10 @@ void mg_redis_node_close(struct mg_redis_node *node, enum mg_redis_result result
 void mg_redis_node_start(struct mg_redis_node *node);
 /* The same with one connection alone, and without another try when it fails. */
 void mg_redis_node_try(struct mg_redis_node *node);
+/* It will not be asked any more: opens nothing, and tells nobody what becomes of its connections,
+ * which may still bring replies. */
+void mg_redis_node_retire(struct mg_redis_node *node);
+bool mg_redis_node_is_retired(const struct mg_redis_node *node);
 /* The least loaded connection; within a loop turn always the same one, so that commands keep their
  * order. NULL: none is ready. */
 struct mg_redis_connection *mg_redis_node_pick(struct mg_redis_node *node);

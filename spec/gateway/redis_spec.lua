@@ -2,79 +2,28 @@
 --
 -- moongate.redis with real workers and a real redis-server: commands, pipelines, scripts, logins,
 -- what plugins see of a Redis that fails, and what an operator sees.
+local asking = require 'spec.gateway.support.asking'
 local client = require 'spec.gateway.support.client'
 local cjson = require 'dkjson'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local redis = require 'spec.gateway.support.redis'
 
--- Does what the body of the request says, a Lua function of (redis, script), and answers what it
--- returns as JSON.
-local HANDLER = [[
-local cjson = require 'cjson'
-local plugin = { PRIORITY = 1000, VERSION = '0.1.0' }
-local store, script
-
-function plugin:configure()
-    store = moongate.redis.instance('main')
-    script = moongate.redis.script('swap')
-end
-
-function plugin:access()
-    local chunk = assert(loadstring(moongate.request.get_raw_body()))
-    local ok, value, err, class = pcall(chunk(), store, script)
-    moongate.response.exit(200, cjson.encode({ ok = ok, value = value, err = err, class = class }))
-end
-
-return plugin
-]]
-
-local SCHEMA = "return { name = 'ask', fields = { { config = { type = 'record', fields = {} } } } }"
-
-local SCRIPT = [[
--- KEYS: 1 a text. ARGV: 1 its new value. Returns the old one and the new one.
-local old = redis.call('GET', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1])
-return { old, ARGV[1] }
-]]
-
 describe('moongate.redis', function()
     local gateway, server
 
     after_each(process.stop_all)
 
-    local function write_plugin(folder)
-        assert(os.execute(("mkdir -p '%s/plugins/ask'"):format(folder)) == 0)
-        process.write(folder .. '/plugins/ask/handler.lua', HANDLER)
-        process.write(folder .. '/plugins/ask/schema.lua', SCHEMA)
-        process.write(folder .. '/plugins/ask/swap.redis.lua', SCRIPT)
-    end
-
-    -- settings: the entry main of gateway.redis
     local function start(settings, o)
-        o = o or {}
-        local folder = process.folder()
-        write_plugin(folder)
-        local port = process.free_port()
-        local yaml = process.yaml({
-            port = port, workers = o.workers, plugins = '    plugins: [{ name: ask }]',
-            gateway = '  redis: { main: ' .. settings .. ' }\n' .. (o.more or ''),
-        })
-        gateway = process.gateway(yaml, { folder = folder })
-        return gateway
+        gateway = asking.gateway(settings, o)
     end
 
     local function run(text)
-        local res = assert(client.request(gateway.port, 'POST', '/', {},
-            'return function(redis, script) ' .. text .. ' end'))
-        assert.equal(200, res.status)
-        return assert(cjson.decode(res.body, 1, cjson.null))
+        return gateway:ask(text)
     end
 
     local function value(text)
-        local answer = run(text)
-        assert.is_true(answer.ok, answer.value)
-        return answer.value
+        return gateway:value(text)
     end
 
     describe('with a server', function()
@@ -242,7 +191,7 @@ gateway:
 
     it('is missed at the start when there is none of that name', function()
         local folder = process.folder()
-        write_plugin(folder)
+        asking.write_plugin(folder)
         gateway = process.start_gateway(process.yaml({
             plugins = '    plugins: [{ name: ask }]' }), { folder = folder })
         assert.equal(78, gateway:wait())

@@ -79,6 +79,11 @@ void redis_client_hold(struct redis_client *client, const char *address)
         client->node.host = mg_str_make(address, (size_t)(colon - address));
         client->node.port = (uint16_t)strtoul(colon + 1, NULL, 10);
     }
+    redis_client_hold_options(client);
+}
+
+void redis_client_hold_options(struct redis_client *client)
+{
     client->redis = mg_redis_hold(client->set, &client->options);
 }
 

@@ -49,6 +49,8 @@ void redis_client_open_virtual(struct redis_client *client);
 void redis_client_open_beside(struct redis_client *client, struct redis_client *first);
 /* Takes the instance, at that address. */
 void redis_client_hold(struct redis_client *client, const char *address);
+/* Takes the instance, as the options have been set. */
+void redis_client_hold_options(struct redis_client *client);
 void redis_client_close(struct redis_client *client);
 /* Words end with NULL. A refusal at once is a call that is over. */
 struct redis_call *redis_client_send(struct redis_client *client, ...);

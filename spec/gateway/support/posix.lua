@@ -187,6 +187,11 @@ function M.is_alive(pid)
     return state ~= nil and state ~= 'Z'
 end
 
+--- Between two looks at something whose change cannot be waited for.
+function M.pause(seconds)
+    C.poll(nil, 0, seconds * 1000)
+end
+
 --- Waits for the end of a process that is not our child.
 -- @treturn boolean whether it has ended before the deadline
 function M.wait_gone(pid, deadline)

@@ -101,6 +101,9 @@ local Server = {}
 Server.__index = Server
 
 local function argv_of(server)
+    if server.argv then
+        return server.argv
+    end
     local argv = { 'redis-server', '--port', tostring(server.port), '--bind', '127.0.0.1',
         '--unixsocket', server.socket, '--dir', server.folder, '--save', '', '--appendonly', 'no',
         '--loglevel', 'warning' }
@@ -112,7 +115,9 @@ end
 
 --- Starts it (again) in its place and waits until it takes connections.
 function Server:start()
-    os.remove(self.socket)
+    if self.socket then
+        os.remove(self.socket)
+    end
     self.process = process.start(argv_of(self))
     local deadline = posix.now() + process.deadline
     local connection
@@ -141,7 +146,7 @@ end
 
 --- Asks on a connection of its own, logged in where the server has a password.
 function Server:ask(...)
-    local connection = assert(M.connect(self.socket))
+    local connection = assert(M.connect(self.socket or self.port))
     if self.login then
         local answer = connection:ask('AUTH', unpack(self.login))
         assert(answer == 'OK', type(answer) == 'table' and answer.error or answer)
@@ -168,6 +173,83 @@ function M.server(o)
         port = o.port or process.free_port(), arguments = o.arguments or {}, login = o.login },
         Server)
     return server:start()
+end
+
+-- ---- fleets ------------------------------------------------------------------------------------
+
+-- Waits until holds() is true.
+function M.wait(holds, what)
+    local deadline = posix.now() + process.deadline
+    while not holds() do
+        assert(posix.now() < deadline, 'waited in vain: ' .. what)
+        posix.pause(0.02)
+    end
+end
+
+local SENTINEL = [[
+port %d
+bind 127.0.0.1
+dir %s
+sentinel resolve-hostnames no
+sentinel monitor %s 127.0.0.1 %d 2
+sentinel down-after-milliseconds %s 500
+sentinel failover-timeout %s 2000
+sentinel parallel-syncs %s 1
+]]
+
+local function start_sentinel(name, master)
+    local folder, port = process.folder(), process.free_port()
+    local config = process.write(folder .. '/sentinel.conf',
+        SENTINEL:format(port, folder, name, master.port, name, name, name))
+    local sentinel = setmetatable({ folder = folder, port = port, arguments = {} }, Server)
+    sentinel.argv = { 'redis-server', config, '--sentinel' }
+    return sentinel:start()
+end
+
+local Fleet = {}
+Fleet.__index = Fleet
+
+--- A master, a replica and three sentinels, which all know each other.
+-- @tparam string name that the sentinels have for the master
+-- @treturn Fleet master, replica, sentinels
+function M.sentinels(name)
+    local fleet = setmetatable({ name = name, sentinels = {} }, Fleet)
+    fleet.master = M.server({ arguments = { '--repl-diskless-sync-delay', '0' } })
+    fleet.replica = M.server({ arguments = { '--replicaof', '127.0.0.1',
+        tostring(fleet.master.port), '--repl-diskless-sync-delay', '0' } })
+    fleet:wait_following()
+    for i = 1, 3 do
+        fleet.sentinels[i] = start_sentinel(name, fleet.master)
+    end
+    M.wait(function()
+        for _, sentinel in ipairs(fleet.sentinels) do
+            local info = sentinel:ask('INFO', 'sentinel')
+            if not info:match('slaves=1,sentinels=3') then
+                return false
+            end
+        end
+        return true
+    end, 'the sentinels know each other')
+    return fleet
+end
+
+--- Addresses for `nodes` of the configuration.
+function Fleet:nodes()
+    local list = {}
+    for i, sentinel in ipairs(self.sentinels) do
+        list[i] = ('"127.0.0.1:%d"'):format(sentinel.port)
+    end
+    return '[' .. table.concat(list, ', ') .. ']'
+end
+
+--- Waits until the replica follows the master, whichever is which.
+function Fleet:wait_following()
+    M.wait(function()
+        if self.replica:ask('ROLE')[1] == 'master' then
+            self.master, self.replica = self.replica, self.master
+        end
+        return self.replica:ask('INFO', 'replication'):match('master_link_status:up')
+    end, 'the replica follows')
 end
 
 return M
