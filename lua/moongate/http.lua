@@ -60,6 +60,14 @@ function M.parse(url)
         authority = port == '' and host or host .. ':' .. number }
 end
 
+-- A byte that would end a line of the request is a mistake of the caller's, as in the setters.
+local function check_line(text, what)
+    base.check_type(text, 'string', what)
+    if text:find('%c') then
+        base.raise(('%s must not have control bytes: "%s"'):format(what, base.printable(text)))
+    end
+end
+
 local function check_seconds(value, default, what)
     if value == nil then
         return default
@@ -156,9 +164,9 @@ end
 -- resolved" and the like
 function M.request(options)
     base.check_type(options, 'table', 'options')
-    base.check_type(options.url, 'string', 'url')
+    check_line(options.url, 'url')
     if options.method ~= nil then
-        base.check_type(options.method, 'string', 'method')
+        check_line(options.method, 'method')
     end
     if options.headers ~= nil then
         base.check_type(options.headers, 'table', 'headers')
