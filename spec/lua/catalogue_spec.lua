@@ -13,10 +13,19 @@ describe('the catalogue of hostile messages', function()
         entries[entry.id] = entry
     end
 
+    local function is_tested(entry)
+        for _, place in ipairs(tests[entry.id] or {}) do
+            if place:sub(1, #(entry.on or '')) == (entry.on or '') then
+                return true
+            end
+        end
+        return false
+    end
+
     it('has a test for each id that is neither skipped nor pending', function()
         local missing = {}
         for _, entry in ipairs(catalogue) do
-            if not tests[entry.id] and not entry.skipped and not entry.pending then
+            if not is_tested(entry) and not entry.skipped and not entry.pending then
                 missing[#missing + 1] = entry.id .. ' ' .. entry.text
             end
         end
@@ -35,13 +44,14 @@ describe('the catalogue of hostile messages', function()
 
     it('skips nothing that has a test', function()
         for _, entry in ipairs(catalogue) do
-            assert.is_falsy(entry.skipped and tests[entry.id], entry.id)
+            assert.is_falsy(entry.skipped and is_tested(entry), entry.id)
         end
     end)
 
     for _, entry in ipairs(catalogue) do
-        if not tests[entry.id] and (entry.skipped or entry.pending) then
-            pending(('%s %s: %s'):format(entry.id, entry.text, entry.skipped or 'no test yet'))
+        local reason = entry.skipped_part or entry.skipped or entry.pending and 'no test yet'
+        if entry.skipped_part or (reason and not is_tested(entry)) then
+            pending(('%s %s: %s'):format(entry.id, entry.text, reason))
         end
     end
 end)

@@ -68,6 +68,16 @@ function Rig:stop()
     self.gateway:stop()
 end
 
+--- A request on a connection of its own: the next one, at the gateway and at the upstream, after
+-- whatever was sent before.
+-- @treturn string|nil what is not as it should be
+function Rig:check_next()
+    local connection = self:connect()
+    local err = self:after(connection, { status = 200 })
+    connection:close()
+    return err
+end
+
 --- Waits until the gateway has read what was sent before.
 function Rig:ping()
     local connection = self.ping_connection
@@ -358,9 +368,7 @@ function Rig:warm()
     if self.upstream then
         return false
     end
-    local connection = self:connect()
-    assert(not self:after(connection, { status = 200 }))
-    connection:close()
+    assert(not self:check_next())
     return true
 end
 
