@@ -35,6 +35,26 @@ static void begin_try(struct mg_exchange *x, struct mg_origin *origin)
     mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_TRIES, 1);
 }
 
+/* The client is told little; whoever reads the error log, which target failed and how. */
+static void log_failure(const struct mg_exchange *x, mg_str target, int error, bool again)
+{
+    const struct mg_req *req = &x->req;
+    char route[256];
+    char service[256];
+    const bool stale = again && x->upstream.reused; /* it was closed while it was idle: usual */
+    mg_log_write(
+        x->server->parts.log,
+        stale   ? MG_LOG_INFO
+        : again ? MG_LOG_WARN
+                : MG_LOG_ERROR,
+        "upstream", "%.*s: %s%s outcome=%s route=%s service=%s request_id=%.*s", MG_STR_ARG(target),
+        mg_err_text(error), again ? ", trying again" : "",
+        mg_outcome_word(mg_fail_outcome(x, error)),
+        mg_log_quote(route, sizeof route, req->route ? req->route->name : MG_STR("")),
+        mg_log_quote(service, sizeof service, req->service ? req->service->name : MG_STR("")),
+        MG_STR_ARG(req->request_id));
+}
+
 /* One attempt; failures to find a target end the request. */
 static void try_upstream(struct mg_exchange *x)
 {
@@ -42,6 +62,7 @@ static void try_upstream(struct mg_exchange *x)
     struct mg_origin *origin = NULL;
     const int err = mg_target_pick(x, &origin);
     if (err) {
+        log_failure(x, req->service ? req->service->host : req->up.upstream, err, false);
         mg_fail(x, err);
         return;
     }
@@ -391,11 +412,13 @@ static void on_fail(struct mg_upstream *upstream, int status)
         return;
     }
     present_try(x)->outcome = mg_fail_outcome(x, status);
-    if (x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x, status)) {
+    const bool again = x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x, status);
+    log_failure(x, present_try(x)->target, status, again);
+    if (again) {
         repeat(x, status);
-        return;
+    } else {
+        mg_fail(x, status);
     }
-    mg_fail(x, status);
 }
 
 void mg_attempt_end(struct mg_exchange *x)

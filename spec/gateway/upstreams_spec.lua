@@ -156,6 +156,24 @@ describe('an upstream with several targets', function()
         assert.equal('application/problem+json', res.headers['content-type'])
         assert.equal(2, gateway:status().counters.upstream_tries)
     end)
+
+    it('are named in the error log when they fail, with the request', function()
+        local first, second = process.free_port(), process.free_port()
+        local gateway = process.gateway(yaml_of{ { port = first }, { port = second } })
+        local id = dkjson.decode(assert(gateway:get('/')).body).request_id
+        assert.is_true(gateway:wait_text('request_id=' .. id .. '\n'))
+        assert.is_true(gateway:wait_text(' error upstream: '))
+        local ports = {}
+        for level, port, rest in gateway.err:gmatch(
+            ' (%l+) upstream: 127%.0%.0%.1:(%d+): Connection refused([^\n]+)\n') do
+            ports[tonumber(port)] = level
+            assert.equal(level == 'warn', rest:find(', trying again', 1, true) ~= nil)
+            assert.truthy(rest:find('outcome=upstream_refused route="', 1, true), rest)
+            assert.truthy(rest:find('request_id=' .. id, 1, true), rest)
+        end
+        assert.same({ error = true, warn = true },
+            { [ports[first]] = true, [ports[second]] = true })
+    end)
 end)
 
 describe('an upstream', function()
@@ -181,6 +199,8 @@ gateway:
         assert.equal(502, res.status)
         assert.equal(502, assert(dkjson.decode(res.body)).status)
         lost:close()
+        assert.is_true(gateway:wait_text(
+            ' error upstream: nowhere.invalid:8080: name could not be resolved '))
         assert.equal(1, gateway:status().outcomes.upstream_dns)
         assert.is_true(posix.now() - started < process.deadline)
     end)
