@@ -4,7 +4,7 @@
  * fields, one a line. Splitting, decoding, finding and counting must be what splitting by hand at
  * each '&' gives; escaping and its undoing give the same text; limits hold at n and not at n - 1.
  *
- * Covers: core/script/api_uri.c core/wire/uri.c
+ * Covers: core/script/api_uri.c
  */
 #include "flow/exchange.h"
 #include "script/ffi.h"
