@@ -119,19 +119,25 @@ static void on_socket_state(void *context, ares_socket_t fd, int readable, int w
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
+/* The lowest TTL of the aliases, or -1 where they are too many. */
 static int lowest_alias_ttl(const struct ares_addrinfo *result)
 {
-    int ttl_s = INT32_MAX;
+    int ttl_s = INT32_MAX, count = 0;
     for (const struct ares_addrinfo_cname *at = result->cnames; at; at = at->next) {
         ttl_s = at->ttl < ttl_s ? at->ttl : ttl_s;
+        count++;
     }
-    return ttl_s;
+    return count <= MG_ARES_ALIASES ? ttl_s : -1;
 }
 
 static void tell_addresses(struct mg_ares_ask *ask, const struct ares_addrinfo *result)
 {
     struct sockaddr_storage addresses[MG_ARES_ADDRESSES];
     struct mg_ares_answer answer = {.addresses = addresses, .ttl_s = lowest_alias_ttl(result)};
+    if (answer.ttl_s < 0) {
+        ask->fn(ask, MG_EDNS, NULL);
+        return;
+    }
     const struct ares_addrinfo_node *at = result->nodes;
     for (; at && answer.count < MG_ARES_ADDRESSES; at = at->ai_next) {
         if (at->ai_addrlen <= sizeof *addresses) {
