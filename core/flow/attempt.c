@@ -383,7 +383,8 @@ static bool was_stale(const struct mg_exchange *x, int status)
  * only on a kept connection that was stale, and when the method is idempotent. */
 static bool may_repeat(const struct mg_exchange *x, int status)
 {
-    if (x->upstream.response_begun || x->body_streaming) {
+    if (x->upstream.response_begun || x->body_streaming ||
+        (x->req.may_retry && !x->req.may_retry(&x->req))) {
         return false;
     }
     return was_stale(x, status) || (!x->upstream.request_sent && x->retries_left > 0);

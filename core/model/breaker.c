@@ -328,6 +328,17 @@ void mg_breaker_result(struct mg_breaker *breaker, uint32_t worker, int64_t now_
     pass->hold = 0;
 }
 
+bool mg_breaker_may_retry(const struct mg_breaker *breaker, const struct mg_breaker_pass *pass)
+{
+    const struct mg_breaker_record *record = mg_breaker_record(breaker->shm, breaker->record);
+    if (!record || record->id.hash[0] != breaker->id.hash[0] ||
+        record->id.hash[1] != breaker->id.hash[1]) {
+        return true; /* no record, no breaker */
+    }
+    const struct mg_breaker_word word = mg_breaker_word_of(mg_word_load(&record->state));
+    return word.epoch == pass->epoch || word.state == MG_BREAKER_CLOSED;
+}
+
 bool mg_breaker_view(struct mg_shm *shm, uint32_t index, int64_t now_ms,
                      struct mg_breaker_view *view)
 {

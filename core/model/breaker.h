@@ -69,6 +69,9 @@ MG_NODISCARD int mg_breaker_open(struct mg_shm *shm, struct mg_breaker *breaker,
 /* May a request go to the upstream? */
 bool mg_breaker_ask(struct mg_breaker *breaker, uint32_t worker, int64_t now_ms,
                     struct mg_breaker_pass *pass, struct mg_breaker_change *change);
+/* May an admitted request be sent once more? Not when the breaker has changed its state since and
+ * does not let everything pass now. */
+bool mg_breaker_may_retry(const struct mg_breaker *breaker, const struct mg_breaker_pass *pass);
 /* The result of an admitted request, once: its probe slot is free after that. Of a pass that was
  * not admitted nothing is recorded. random: any 32 bits, for the jitter of an open time. */
 void mg_breaker_result(struct mg_breaker *breaker, uint32_t worker, int64_t now_ms, uint32_t random,

@@ -155,7 +155,8 @@ struct mg_req {
     /* notes that policies leave for the log: JSON objects in the arena, empty = none */
     mg_str note_limit, note_breaker;
     void *breaker_pass; /* script/api_breaker.c's: what the circuit breaker told the request */
-    mg_str consumer;    /* username or id of the authenticated consumer, for the log */
+    bool (*may_retry)(const struct mg_req *req); /* asked before a further try; NULL: yes */
+    mg_str consumer; /* username or id of the authenticated consumer, for the log */
 
     /* the script layer's */
     bool lua_used;   /* some Lua ran for it: mg_hook_end has work to do */

@@ -31,6 +31,7 @@ struct told {
     uint32_t worker;
     bool was_admitted, settled;
     struct mg_breaker_pass pass;
+    struct mg_breaker breaker; /* a copy: the request may outlive the plugin's */
 };
 
 /* --- outcomes and notes --------------------------------------------------------------------- */
@@ -185,6 +186,12 @@ static void give_back(void *context)
     }
 }
 
+static bool may_retry(const struct mg_req *req)
+{
+    const struct told *told = req->breaker_pass;
+    return mg_breaker_may_retry(&told->breaker, &told->pass);
+}
+
 MG_FFI_EXPORT int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req)
 {
     struct told *told = mg_arena_alloc(&req->arena, sizeof *told);
@@ -193,7 +200,9 @@ MG_FFI_EXPORT int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_r
     const bool admitted =
         mg_breaker_ask(&breaker->breaker, told->worker, now_ms(breaker), &told->pass, &change);
     told->was_admitted = admitted;
+    told->breaker = breaker->breaker;
     req->breaker_pass = told;
+    req->may_retry = admitted && !breaker->shadow ? may_retry : NULL;
     if (told->pass.hold != 0) {
         mg_arena_defer(&req->arena, give_back, told);
     }

@@ -20,6 +20,22 @@ static void closed_admits_all_and_opens_on_failures_in_a_row(void **state)
     assert_int_equal(pass.retry_ms, 5000);
 }
 
+static void a_retry_needs_the_state_that_admitted_or_one_that_admits_all(void **state)
+{
+    struct board *board = *state;
+    struct mg_breaker_pass before, probe;
+    assert_true(ask(board, &before));
+    assert_true(mg_breaker_may_retry(&board->breaker, &before));
+    requests(board, 5, MG_RESULT_FAILURE);
+    assert_change(board, MG_BREAKER_CLOSED, MG_BREAKER_OPEN, MG_BREAKER_CONSECUTIVE);
+    assert_false(mg_breaker_may_retry(&board->breaker, &before));
+    board->now += 5000;
+    assert_true(ask(board, &probe));
+    assert_true(probe.probe);
+    assert_true(mg_breaker_may_retry(&board->breaker, &probe)); /* it holds its slot */
+    assert_false(mg_breaker_may_retry(&board->breaker, &before));
+}
+
 /* `failures` of 100, the failures spread so that none follow each other too closely. */
 static void feed(struct board *board, int total, int failures, enum mg_breaker_result kind)
 {
@@ -380,6 +396,7 @@ int main(void)
 #define WITH_BOARD(test) cmocka_unit_test_setup_teardown(test, board_setup, board_teardown)
     const struct CMUnitTest tests[] = {
         WITH_BOARD(closed_admits_all_and_opens_on_failures_in_a_row),
+        WITH_BOARD(a_retry_needs_the_state_that_admitted_or_one_that_admits_all),
         WITH_BOARD(closed_opens_when_the_share_of_failures_is_reached),
         WITH_BOARD(no_share_trips_before_min_requests),
         WITH_BOARD(a_success_may_be_the_result_that_completes_min_requests),
