@@ -8,8 +8,8 @@
  * Input: a count of patches, the patches (area, 2 bytes of place, length, bytes), then operations.
  *
  * Covers: core/base/shm.c core/base/shm_region.c core/base/shm_cells.c core/base/shm_holds.c
- * Covers: core/base/shm_words.c core/model/limit.c core/model/limit_take.c core/model/breaker.c
- * Covers: core/model/breaker_window.c
+ * Covers: core/base/shm_words.c core/model/limit_rule.c core/model/limit_take.c
+ * Covers: core/model/breaker.c core/model/breaker_window.c
  */
 #define _GNU_SOURCE
 #include "base/hash.h"
