@@ -30,6 +30,7 @@ build = {
         ['moongate.config.findings'] = 'lua/moongate/config/findings.lua',
         ['moongate.config.gateway'] = 'lua/moongate/config/gateway.lua',
         ['moongate.config.header'] = 'lua/moongate/config/header.lua',
+        ['moongate.config.kong_plugins'] = 'lua/moongate/config/kong_plugins.lua',
         ['moongate.config.marks'] = 'lua/moongate/config/marks.lua',
         ['moongate.config.plugins'] = 'lua/moongate/config/plugins.lua',
         ['moongate.config.report'] = 'lua/moongate/config/report.lua',

@@ -191,6 +191,21 @@ describe('moongate check', function()
         end
     end)
 
+    it('says where it looked for a plugin, and why one cannot be read', function()
+        local folder = process.folder()
+        os.execute('mkdir ' .. folder .. '/plugins')
+        os.execute(("ln -s loop.lua '%s/plugins/loop.lua'"):format(folder))
+        local path = process.write(folder .. '/moongate.yml',
+            process.yaml{ plugins = '    plugins: [{ name: nowhere }, { name: loop }]' })
+        local code, out = process.run('check', path)
+        assert.equal(78, code)
+        assert.truthy(out:find('no plugin is called "nowhere" [MG1024]', 1, true), out)
+        assert.truthy(out:find(('searched: %s/plugins/, what comes with the gateway, '
+            .. 'kong.plugins.nowhere.handler on package.path\n'):format(folder), 1, true), out)
+        assert.truthy(out:find(('plugin "loop" cannot be read: %s/plugins/loop.lua: ')
+            :format(folder), 1, true), out)
+    end)
+
     it('takes a warning for an error with --strict', function()
         local yaml = process.yaml{} .. 'upstreams: [{ name: lonely }]\n'
         local code, out = check(yaml)

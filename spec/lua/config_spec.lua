@@ -554,6 +554,16 @@ gateway: { limits: { header_timeout: "${env:TIME}" }, log: { error_log: "a ]] ]=
 end)
 
 describe('plugins', function()
+    it('of Kong are answered with what does the same here, or that it is not built', function()
+        for name, hint in pairs({ ['rate-limiting'] = 'here rate-limit does that, with options of '
+            .. 'its own', ['key-auth'] = "one of Kong's own plugins, not supported yet" }) do
+            local message, finding = first_error('plugins: [{ name: ' .. name .. ' }]')
+            assert.equal(('no plugin is called "%s"'):format(name), message)
+            assert.equal(hint, finding.hint)
+        end
+        assert.matches('^searched: ', select(2, first_error('plugins: [{ name: zzz }]')).hint)
+    end)
+
     it('of the one-file form load, and their sets answer by value', function()
         local snapshot = loaded('plugins: [{ name: tenant, config: { allowed: [acme, globex] } }]')
         assert.equal('X-Tenant', snapshot.plugins[1].config.header)

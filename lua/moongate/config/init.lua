@@ -13,8 +13,8 @@
 -- print it with moongate.config.report.
 --
 -- load_plugin(name, settings) gives { name =, handler =, schema = definition, source = } or nil and
--- { message =, searched = {…} } (searched only where no such plugin exists). settings is the
--- validated `gateway.plugins`, or nil where `gateway:` has errors. A definition may carry
+-- { message =, searched = {…} } (places in words, only where no such plugin exists). settings is
+-- the validated `gateway.plugins`, or nil where `gateway:` has errors. A definition may carry
 -- check_entries(entries, gateway, entities), which looks at all entries of the plugin together
 -- (plugins.lua).
 --

@@ -2,6 +2,7 @@
 --
 -- Loads the plugins that a file names, checks each entry's config against the plugin's own schema,
 -- and finds two entries of one plugin with the same scope.
+local kong_plugins = require 'moongate.config.kong_plugins'
 local schema = require 'moongate.schema'
 local suggest = require 'moongate.schema.suggest'
 
@@ -23,7 +24,7 @@ local function extend(path, ...)
 end
 
 function Plugins:report_unknown(path, name, err)
-    local hint = err.searched and #err.searched > 0
+    local hint = kong_plugins.hint(name) or #err.searched > 0
         and 'searched: ' .. table.concat(err.searched, ', ') or nil
     self.findings:add(path, {
         code = UNKNOWN_PLUGIN, message = ('no plugin is called "%s"'):format(name), hint = hint,

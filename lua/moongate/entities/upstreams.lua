@@ -8,7 +8,7 @@ local typedefs = require 'moongate.typedefs'
 
 local about = common.about
 
-local LATER = 'health checks'
+local LATER = 'health checks (0: none)'
 local LONGEST_S = 65535
 local HASH_ON = {
     'none', 'consumer', 'ip', 'header', 'cookie', 'path', 'query_arg', 'uri_capture',

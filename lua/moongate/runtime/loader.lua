@@ -115,22 +115,33 @@ end
 
 -- ---- plugins -----------------------------------------------------------------------------------
 
+local ENOENT, ENOTDIR = 2, 20
+
+-- Whether there is such a file; nil and a sentence where there is one that cannot be read.
 local function is_file(path)
-    return source.read(path) ~= nil
+    local text, err, number = source.read(path)
+    if not text and number and number ~= ENOENT and number ~= ENOTDIR then
+        return nil, err
+    end
+    return text ~= nil
 end
 
--- { folder =, single = path | nil } of a plugin in one folder, nil when it is not there.
+-- { folder =, single = path | nil } of a plugin in one folder; nil when it is not there; nil and a
+-- sentence when it cannot be taken.
 local function look_in(folder, name)
     local single, handler = folder .. '/' .. name .. '.lua', folder .. '/' .. name .. '/handler.lua'
-    local has_single, has_handler = is_file(single), is_file(handler)
-    if has_single and has_handler then
+    local has_single, single_err = is_file(single)
+    local has_handler, handler_err = is_file(handler)
+    if single_err or handler_err then
+        return nil, ('plugin "%s" cannot be read: %s'):format(name, single_err or handler_err)
+    elseif has_single and has_handler then
         return nil, ('plugin "%s" is there twice: %s and %s'):format(name, single, handler)
     elseif has_single then
         return { single = single, handler = single }
     elseif has_handler then
         return { folder = folder .. '/' .. name, handler = handler }
     end
-    return nil, nil, { single, handler }
+    return nil
 end
 
 local function find_rock(name)
@@ -149,35 +160,29 @@ local function note_hidden(name, place)
     end
 end
 
--- Where a plugin lies on disk; nil, message, paths searched.
+-- Where a plugin lies on disk; nil, message; nil, nil and what was searched.
 local function locate(name)
     local searched = {}
-    for _, folder in ipairs(folders) do
-        local place, err, tried = look_in(folder, name)
+    for i, folder in ipairs(folders) do
+        local place, err = look_in(folder, name)
         if err then
             return nil, err
         elseif place then
             note_hidden(name, place)
             return place
         end
-        for _, path in ipairs(tried) do
-            searched[#searched + 1] = path
-        end
+        searched[i] = folder .. '/'
     end
-    local own, err, tried = look_in(boot.plugins_path, name)
+    local own, err = look_in(boot.plugins_path, name)
     if own or err then
         return own, err
-    end
-    for _, path in ipairs(tried) do
-        searched[#searched + 1] = path
     end
     local rock = find_rock(name)
     if rock then
         return rock
     end
-    for _, path in ipairs(path_templates('kong.plugins.' .. name .. '.handler')) do
-        searched[#searched + 1] = path
-    end
+    searched[#searched + 1] = 'what comes with the gateway'
+    searched[#searched + 1] = ('kong.plugins.%s.handler on package.path'):format(name)
     return nil, nil, searched
 end
 
@@ -283,8 +288,8 @@ end
 --- Loads a plugin, once.
 -- @tparam string name
 -- @treturn table|nil { name =, handler =, schema = definition, source = path, raw_accessors = from
--- disk: lint.of_plugin's list }; nil and { message =, searched = paths, only where there is no such
--- plugin }
+-- disk: lint.of_plugin's list }; nil and { message =, searched = places in words, only where there
+-- is no such plugin }
 function M.plugin(name)
     if plugins[name] == nil then
         plugins[name], failures[name] = load(name)

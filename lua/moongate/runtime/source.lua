@@ -14,11 +14,11 @@ local open = io.open
 M.loaded = {}
 
 --- Reads a file.
--- @treturn string|nil its text; nil, err
+-- @treturn string|nil its text; nil, err and the system's number of the error, where it has one
 function M.read(path)
-    local file, err = open(path, 'rb')
+    local file, err, number = open(path, 'rb')
     if not file then
-        return nil, err
+        return nil, err, number
     end
     local text = file:read('*a')
     file:close()
