@@ -119,7 +119,8 @@ describe('a chunked body', function()
         end)
 
         it(('goes %s without its trailers and extensions'):format(way), function()
-            local got = pass(way, { '3;a=b;c="d"\r\nabc\r\n0;e\r\nX-Trailer: 1\r\nX-T2: 2\r\n\r\n' })
+            local got = pass(way,
+                { '3;a=b;c="d"\r\nabc\r\n0;e\r\nX-Trailer: 1\r\nX-T2: 2\r\n\r\n' })
             assert.equal('abc', got)
         end)
     end
