@@ -10,6 +10,7 @@
 
 #define LIMIT_MS 20
 #define SLACK_MS 20
+#define TICK_MS 4
 #define ROUNDS 100 /* of the shortest loop; of each other one ROUNDS_EACH */
 #define ROUNDS_EACH 4
 
@@ -122,7 +123,7 @@ static void stop_once(struct vm_fixture *f, size_t index)
         fail_msg("%s: verdict %d, status %d, log: %s", loops[index].name, verdict, req->status,
                  vm_log_text(f));
     }
-    if (used < LIMIT_MS - 1 || used > LIMIT_MS + SLACK_MS) { /* ticks jitter by a little */
+    if (used < LIMIT_MS - TICK_MS || used > LIMIT_MS + SLACK_MS) { /* counted in whole ticks */
         fail_msg("%s: %.1f ms of CPU at a limit of %d ms", loops[index].name, used, LIMIT_MS);
     }
     mg_buf_clear(&f->log);
