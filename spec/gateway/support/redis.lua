@@ -144,15 +144,28 @@ function Server:kill()
     self.process:stop()
 end
 
---- Asks on a connection of its own, logged in where the server has a password.
-function Server:ask(...)
+local function ask_once(self, ...)
     local connection = assert(M.connect(self.socket or self.port))
     if self.login then
         local answer = connection:ask('AUTH', unpack(self.login))
         assert(answer == 'OK', type(answer) == 'table' and answer.error or answer)
     end
-    local reply = connection:ask(...)
+    local ok, reply = pcall(connection.ask, connection, ...)
     connection:close()
+    return ok, reply
+end
+
+--- Asks on a connection of its own, logged in where the server has a password. Once more where that
+-- connection is closed: a sentinel that changes a server's role has its clients' connections closed
+-- (CLIENT KILL TYPE normal).
+function Server:ask(...)
+    local ok, reply = ask_once(self, ...)
+    if not ok then
+        ok, reply = ask_once(self, ...)
+    end
+    if not ok then
+        error(reply, 2)
+    end
     return reply
 end
 
