@@ -215,9 +215,9 @@ static void on_failed(struct mg_master *master, uint32_t index, int fd)
 {
     struct mg_buf text;
     mg_buf_init(&text, MG_REPORT_BYTES);
-    if (fd >= 0 && mg_channel_get_text(fd, &text) == 0) {
-        if (master->stage == MG_STAGE_START) {
-            fprintf(stderr, "%.*s\n", MG_STR_ARG(mg_buf_view(&text)));
+    if (fd >= 0 && !master->done && mg_channel_get_text(fd, &text) == 0) {
+        if (master->stage == MG_STAGE_START) { /* the first word counts: all have the same reason */
+            fprintf(stderr, "moongate: %.*s", MG_STR_ARG(mg_buf_view(&text)));
         } else {
             mg_log_write(master->log, MG_LOG_CRIT, "master", "worker %u cannot start", index);
             mg_log_text(master->log, MG_LOG_CRIT, "worker", mg_buf_view(&text));

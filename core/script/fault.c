@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define REPORT_BYTES (8 * 1024) /* of one entry; a longer traceback is cut */
+#define ERROR_BYTES (4 * 1024)  /* of the error's own text */
 
 static const struct mg_turn *turn_of(const struct mg_vm *vm, int32_t turn)
 {
@@ -96,36 +97,79 @@ static int on_traceback(lua_State *L)
     return 0;
 }
 
+/* The traceback without its heading, each frame behind separator: as it comes, a frame stands on a
+ * line of its own behind a tab. */
+static void write_frames(struct mg_task *task, const char *separator, struct mg_buf *out)
+{
+    struct traceback traceback = {.co = task->co, .text = ""};
+    if (lua_cpcall(task->vm->L, on_traceback, &traceback)) {
+        lua_pop(task->vm->L, 1);
+        return;
+    }
+    const mg_str text = mg_str_from(traceback.text);
+    ptrdiff_t end = mg_str_find(text, '\n', 0);
+    while (end >= 0) {
+        const size_t at = (size_t)end + 1;
+        end = mg_str_find(text, '\n', at);
+        const mg_str line = mg_str_slice(text, at, end < 0 ? text.len : (size_t)end);
+        (void)!(mg_buf_append(out, mg_str_from(separator)) ||
+                mg_buf_append(out, mg_str_trim(line))); /* over the cap it is cut */
+    }
+}
+
 static void name_component(const struct mg_turn *turn, char *text, size_t bytes)
 {
     snprintf(text, bytes, turn->plugin ? "plugin %s" : "runtime", turn->plugin);
 }
 
-void mg_fault_describe(struct mg_task *task, char *text, size_t bytes)
+void mg_fault_describe(struct mg_task *task, struct mg_buf *out)
 {
-    struct mg_vm *vm = task->vm;
     const struct mg_req *req = task->req;
     const mg_str route = req && req->route ? req->route->name : MG_STR("-");
     const mg_str id = req ? req->request_id : MG_STR("-");
-    struct traceback traceback = {.co = task->co, .text = ""};
-    char room[256];
-    const char *what = describe(vm, task->co, room, sizeof room);
-    if (lua_cpcall(vm->L, on_traceback, &traceback)) {
-        lua_pop(vm->L, 1);
-        traceback.text = "";
+    char room[256], facts[512];
+    snprintf(facts, sizeof facts, " phase=%s route=%.*s request_id=%.*s stack",
+             mg_phase_name((enum mg_phase)task->phase), MG_STR_ARG(route), MG_STR_ARG(id));
+    const mg_str what = mg_str_from(describe(task->vm, task->co, room, sizeof room));
+    (void)!(mg_buf_append(out, mg_str_slice(what, 0, ERROR_BYTES)) ||
+            mg_buf_append(out, mg_str_from(facts)));
+    write_frames(task, " < ", out);
+}
+
+/* "file.lua:12: " at the start: an error that Lua raised, or error() with its level. */
+static bool has_place(const char *text)
+{
+    const char *end = strstr(text, ".lua:");
+    const char *digits = end ? end + strlen(".lua:") : text;
+    const size_t count = strspn(digits, "0123456789");
+    return end && count > 0 && digits[count] == ':';
+}
+
+void mg_fault_tell(struct mg_task *task, struct mg_buf *out)
+{
+    const struct mg_turn *turn = turn_of(task->vm, task->turn);
+    char room[256], head[160], phase[64];
+    const char *what = describe(task->vm, task->co, room, sizeof room);
+    snprintf(head, sizeof head, "plugin \"%s\": ", plugin_name(turn));
+    snprintf(phase, sizeof phase, " (in %s)", mg_phase_name((enum mg_phase)task->phase));
+    (void)!(mg_buf_append(out, mg_str_from(head)) ||
+            mg_buf_append(out, mg_str_slice(mg_str_from(what), 0, ERROR_BYTES)) ||
+            mg_buf_append(out, mg_str_from(phase)));
+    if (has_place(what)) { /* else it was meant as a sentence */
+        write_frames(task, "\n    ", out);
     }
-    snprintf(text, bytes, "%s phase=%s route=%.*s request=%.*s%s%s", what,
-             mg_phase_name((enum mg_phase)task->phase), MG_STR_ARG(route), MG_STR_ARG(id),
-             *traceback.text ? "\n" : "", traceback.text);
 }
 
 /* The log holds lines of one turn back when there are too many in a second. */
 static void log_error(struct mg_task *task, const struct mg_turn *turn)
 {
-    char component[128], line[REPORT_BYTES];
+    char component[128];
+    struct mg_buf line;
     name_component(turn, component, sizeof component);
-    mg_fault_describe(task, line, sizeof line);
-    mg_vm_log(task->vm, MG_LOG_ERROR, component, turn, mg_str_from(line));
+    mg_buf_init(&line, REPORT_BYTES);
+    mg_fault_describe(task, &line);
+    mg_vm_log(task->vm, MG_LOG_ERROR, component, turn, mg_buf_view(&line));
+    mg_buf_deinit(&line);
 }
 
 /* --- quarantine

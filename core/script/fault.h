@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/str.h"
 #include "script/vm.h"
 
@@ -19,9 +20,12 @@ void mg_fault_limit_text(const struct mg_vm *vm, char *text, size_t bytes);
  * stack. */
 bool mg_fault_is_limit(const struct mg_vm *vm, struct lua_State *co);
 
-/* The error on top of the task's stack, its place and traceback. While mg_ffi_shared still
- * describes the failed slice. */
-void mg_fault_describe(struct mg_task *task, char *text, size_t bytes);
+/* The error on top of the task's stack, its place and traceback, as one line; appended, and cut at
+ * out's cap. While mg_ffi_shared still describes the failed slice. */
+void mg_fault_describe(struct mg_task *task, struct mg_buf *out);
+/* The same for whoever starts or reloads: a sentence, and below it the traceback unless a plugin
+ * has raised the sentence itself (error(text, 0)). */
+void mg_fault_tell(struct mg_task *task, struct mg_buf *out);
 
 /* Logs the error on top of the task's stack and counts it: against its turn, and for the
  * quarantine. Call it while mg_ffi_shared still describes the failed slice. */

@@ -278,15 +278,12 @@ static void finish(struct build *build, int status)
 /* Whether the start goes on after a failure of init_worker or configure. */
 static bool survives(struct build *build, struct mg_task *task)
 {
-    const struct mg_turn *turn = &task->vm->turns[task->turn];
-    char text[8 * 1024], line[sizeof text + 160];
-    mg_fault_describe(task, text, sizeof text);
-    mg_fault_report(task, mg_fault_is_limit(task->vm, task->co));
-    if (turn->open) {
+    if (task->vm->turns[task->turn].open) {
+        mg_fault_report(task, mg_fault_is_limit(task->vm, task->co));
         return true;
     }
-    snprintf(line, sizeof line, "plugin \"%s\": %s", turn->plugin ? turn->plugin : "none", text);
-    report(build, line);
+    mg_fault_tell(task, &build->report);
+    report(build, "");
     return false;
 }
 

@@ -117,6 +117,16 @@ gateway:
         assert.is_true(nothing_left(gateway))
     end)
 
+    it('says in one sentence which access log cannot be written, with 78', function()
+        local gateway = process.start_gateway(process.yaml{ workers = 2, plugins = '    plugins: '
+            .. '[{ name: access-log, config: { sinks: [{ type: file, path: /nowhere/a.log }] } }]'
+        })
+        assert.equal(78, gateway:wait())
+        assert.equal('moongate: plugin "access-log": cannot open the log file /nowhere/a.log: '
+            .. 'No such file or directory (in configure)\n', gateway.err)
+        assert.is_true(nothing_left(gateway))
+    end)
+
     it('takes a plugin that fails in init_worker as a refused configuration', function()
         local folder = process.folder()
         os.execute('mkdir ' .. folder .. '/plugins')
@@ -129,7 +139,10 @@ return plugin
             process.yaml{ plugins = '    plugins: [{ name: broken }]', workers = 2 },
             { folder = folder })
         assert.equal(78, gateway:wait())
-        assert.truthy(gateway.err:find('no light today', 1, true))
+        local said = '^moongate: plugin "broken": [^\n]*/plugins/broken%.lua:2: no light today '
+            .. '%(in init_worker%)\n    '
+        assert.truthy(gateway.err:find(said), gateway.err)
+        assert.is_nil(gateway.err:find('no light today.*no light today'), gateway.err)
         assert.is_true(nothing_left(gateway))
     end)
 
