@@ -137,7 +137,7 @@ services:
 gateway:
   workers: 1
   listeners: [{ address: "127.0.0.1:%d" }]
-  plugins: { settings: { runaway: { cpu_ms: %d, quarantine: false } } }
+  plugins: { watchdog_ms: 30000, settings: { runaway: { cpu_ms: %d, quarantine: false } } }
 ]]
 
 describe('an endless loop in a plugin', function()
