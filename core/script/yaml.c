@@ -26,6 +26,7 @@ enum {
 
 struct reader {
     lua_State *L;
+    const char *text;
     yaml_parser_t parser;
     yaml_event_t event;
     bool has_parser;
@@ -75,8 +76,10 @@ static int fail_syntax(struct reader *r)
     if (p->error == YAML_MEMORY_ERROR) {
         return fail(r, &p->mark, "not enough memory");
     }
-    if (p->error == YAML_READER_ERROR) {
-        return fail(r, &p->mark, problem);
+    if (p->error == YAML_READER_ERROR) { /* it reads ahead of its mark */
+        yaml_mark_t at = p->mark;
+        mg_yaml_place(r->text, p->problem_offset, &at.line, &at.column);
+        return fail(r, &at, problem);
     }
     if (!p->context) {
         return fail(r, &p->problem_mark, problem);
@@ -556,6 +559,7 @@ static int yaml_parse(lua_State *L)
         text += 3;
         length -= 3;
     }
+    r->text = text;
     if (!yaml_parser_initialize(&r->parser)) {
         return luaL_error(L, "not enough memory");
     }

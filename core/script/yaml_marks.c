@@ -27,6 +27,19 @@ double mg_yaml_mark_line(double mark)
     return floor(mark / FIELD / FIELD);
 }
 
+void mg_yaml_place(const char *text, size_t offset, size_t *line, size_t *column)
+{
+    *line = *column = 0;
+    for (size_t i = 0; i < offset; i++) {
+        if (text[i] == '\n') {
+            ++*line;
+            *column = 0;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            ++*column;
+        }
+    }
+}
+
 static void new_field(lua_State *L, const char *name)
 {
     lua_newtable(L);

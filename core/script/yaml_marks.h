@@ -16,6 +16,9 @@ double mg_yaml_mark(size_t line, size_t column, size_t end_line, size_t end_colu
 /* The line, from 1, of a mark. */
 double mg_yaml_mark_line(double mark);
 
+/* The zero-based place of the byte at offset; columns count characters of UTF-8. */
+void mg_yaml_place(const char *text, size_t offset, size_t *line, size_t *column);
+
 /* Pushes a pair and enters R in the table at stack index marks. */
 void mg_yaml_push_pair(struct lua_State *L, int marks, bool is_map, double mark);
 

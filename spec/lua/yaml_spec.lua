@@ -113,6 +113,15 @@ one: { x: 4, <<: *a }
         assert.equal('a key must be text, not a list or a map', refused('? [a]\n: 1\n').message)
     end)
 
+    it('names the place of a byte that YAML does not take', function()
+        for _, byte in ipairs({ '\1', '\127' }) do
+            local tree, err = yaml.parse('a: 1\nb: 2\nä: "' .. byte .. '"\nc: 3\n')
+            assert.is_nil(tree)
+            assert.same({ 3, 5 }, { err.line, err.column }, err.message)
+        end
+        assert.equal(3, refused('a: 1\nb: 2\nc: "\233"\nd: 3\n').line)
+    end)
+
     it('refuses an alias to a node that is still open', function()
         assert.matches('no finished anchor is called "x"', refused('a: &x [*x]').message)
     end)

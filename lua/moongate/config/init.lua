@@ -64,6 +64,21 @@ local function is_tab(text, place)
     end
 end
 
+-- The two messages of libyaml's behind which there is nearly always a wrong indentation.
+local INDENTATION = 'is this line, or the one above, indented wrongly, or a "- " missing?'
+local HINTS = {
+    ['mapping values are not allowed in this context'] = INDENTATION,
+    ['did not find expected key'] = INDENTATION,
+    ["did not find expected '-' indicator"] = INDENTATION,
+}
+
+local function syntax_hint(text, err)
+    if is_tab(text, err) then
+        return 'YAML takes no tabs for indentation'
+    end
+    return HINTS[err.message:match('^(.-) %(') or err.message]
+end
+
 -- Parses the text. Gives the state of a load, or nil and the findings.
 local function read_text(o)
     local tree, marks, notes = yaml.parse(o.text)
@@ -73,7 +88,7 @@ local function read_text(o)
         findings:add({}, {
             code = err.limit and TOO_LARGE or SYNTAX, message = err.message,
             line = err.line, column = err.column, length = 0,
-            hint = is_tab(o.text, err) and 'YAML takes no tabs for indentation' or nil,
+            hint = syntax_hint(o.text, err),
         })
         return nil, findings:finish()
     end
