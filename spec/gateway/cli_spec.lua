@@ -292,6 +292,18 @@ services:
         end
     end)
 
+    it('serves the very methods that a route may name without a warning', function()
+        local source = process.read((os.getenv('MOONGATE_SOURCE_DIR') or '.')
+            .. '/lua/moongate/config/snapshot.lua')
+        for method in source:match('in %(%[%[(GET .-)%]%]%)'):gmatch('%S+') do
+            local code, _, err = explain(method, '/orders')
+            assert.equal(0, code, method .. ': ' .. err)
+        end
+        for _, method in ipairs({ 'CONNECT', 'TRACE', 'GTE' }) do
+            assert.equal(2, (explain(method, '/orders')))
+        end
+    end)
+
     it('says which request the gateway would refuse', function()
         local code, out, err = explain('GET', '/orders/%2Fx')
         assert.equal(1, code)

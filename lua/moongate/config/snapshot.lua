@@ -4,10 +4,19 @@
 -- author hoped. The form of the snapshot: init.lua.
 local address = require 'moongate.schema.address'
 local schema = require 'moongate.schema'
+local suggest = require 'moongate.schema.suggest'
 
 local M = {}
 
-local UNUSED, SHADOWED, PATH_HANDLING = 'MG1051', 'MG1052', 'MG1053'
+local UNUSED, SHADOWED, PATH_HANDLING, METHOD = 'MG1051', 'MG1052', 'MG1053', 'MG1055'
+
+-- What the parser lets through (core/wire/http1.c); every other method is answered with 501.
+local METHODS, SERVED = {}, {}
+for name in ([[GET HEAD POST PUT DELETE OPTIONS PATCH COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH
+    UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE NOTIFY SUBSCRIBE UNSUBSCRIBE
+    PURGE MKCALENDAR LINK UNLINK SOURCE]]):gmatch('%S+') do
+    METHODS[#METHODS + 1], SERVED[name] = name, true
+end
 
 local function compare(a, b)
     local ea, eb = a.entity, b.entity
@@ -82,10 +91,25 @@ local function name_of(entity)
     return entity.name and ('"%s"'):format(entity.name) or 'without a name'
 end
 
+local function warn_of_methods(item, findings)
+    for i, method in ipairs(item.entity.methods or {}) do
+        if not SERVED[method] then
+            local path = { unpack(item.path) }
+            path[#path + 1], path[#path + 2] = 'methods', i
+            findings:add(path, {
+                severity = 'warning', code = METHOD,
+                message = ('%s is never served, its requests get 501'):format(method),
+                suggestion = suggest.nearest(method, METHODS),
+            })
+        end
+    end
+end
+
 local function warn_of_routes(items, findings)
     local seen = {}
     for _, item in ipairs(items) do
         local route = item.entity
+        warn_of_methods(item, findings)
         local key = criteria(route)
         local first = seen[key]
         if route.path_handling == 'v1' then
