@@ -36,7 +36,9 @@ static void settle(struct mg_exchange *x)
     mg_deadline_cancel(&x->probe_deadline);
     mg_attempt_end(x);
     count_bytes_out(x);
-    req->ended_us = x->server->parts.loop->clock.now_us;
+    const struct mg_clock *clock = &x->server->parts.loop->clock;
+    /* The time of the turn will do, unless plugins have spent some of the turn. */
+    req->ended_us = req->plugins_us > 0 ? mg_clock_precise_us(clock) : clock->now_us;
     mg_stats_outcome(stats, req->outcome, req->status);
     mg_stats_add(stats, MG_STAT_BYTES_IN, req->bytes_in);
     mg_stats_add(stats, MG_STAT_BYTES_OUT, req->bytes_out);

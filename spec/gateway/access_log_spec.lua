@@ -110,6 +110,23 @@ describe('the access log', function()
         return holder
     end
 
+    it('never says that plugins took longer than the whole request', function()
+        local gateway = process.gateway(process.yaml{ plugins = '    plugins: '
+            .. '[{ name: request-termination }]', gateway = LOG:format('{ fields: [t] }') })
+        local connection = assert(client.connect(gateway.port))
+        for _ = 1, 20 do
+            assert.equal(503, assert(connection:request('GET', '/')).status)
+        end
+        connection:close()
+        pump(gateway, function()
+            return count_lines(gateway.out) == 20
+        end)
+        for _, record in ipairs((records_of(gateway.out))) do
+            assert.is_true(record.t.plugins > 0)
+            assert.is_true(record.t.total >= record.t.plugins, dkjson.encode(record.t))
+        end
+    end)
+
     it('writes whole lines of all workers to one pipe, one for each request', function()
         local gateway = start('{ fields: [method, status, client_ip, worker, t], client_ip: hash,'
             .. ' queue: { entries: 1000000, bytes: 64MiB } }')
