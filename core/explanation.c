@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #define NAME_COLUMNS 15
+#define NAME_COLUMNS_MAX 40
 
 static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -111,17 +112,27 @@ static void put_route(struct mg_buf *out, const struct mg_explanation *explanati
     }
 }
 
+static mg_str chain_name(const struct mg_checker_plugin *plugin)
+{
+    return plugin->instance.len ? plugin->instance : plugin->name;
+}
+
 static void put_chain(struct mg_buf *out, const struct mg_explanation *explanation)
 {
     const char *label = "chain";
+    int columns = NAME_COLUMNS - 2; /* as elsewhere, or as the longest name needs */
+    for (size_t i = 0; i < explanation->plugin_count; i++) {
+        const size_t length = chain_name(&explanation->plugins[i]).len;
+        columns = length > (size_t)columns && length < NAME_COLUMNS_MAX ? (int)length : columns;
+    }
     if (explanation->plugin_count == 0) {
         put(out, "chain     no plugins\n");
     }
     for (size_t i = 0; i < explanation->plugin_count; i++) {
         const struct mg_checker_plugin *plugin = &explanation->plugins[i];
-        const mg_str name = plugin->instance.len ? plugin->instance : plugin->name;
-        put(out, "%-9s %zu %-*.*s priority %g, %.*s%s, runs in %.*s\n", label, i + 1,
-            NAME_COLUMNS - 2, MG_STR_ARG(name), plugin->priority, MG_STR_ARG(plugin->scope),
+        const mg_str name = chain_name(plugin);
+        put(out, "%-9s %zu %-*.*s priority %g, %.*s%s, runs in %.*s\n", label, i + 1, columns,
+            MG_STR_ARG(name), plugin->priority, MG_STR_ARG(plugin->scope),
             plugin->by_consumer ? " (a consumer may change it)" : "", MG_STR_ARG(plugin->phases));
         label = "";
     }

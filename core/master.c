@@ -193,6 +193,12 @@ static void announce(struct mg_master *master, uint64_t now_ms)
     master->ready_ms = now_ms;
     mg_listeners_describe(&master->listeners, places, sizeof places);
     mg_say("ready, %u worker%s, listening on %s", workers, workers == 1 ? "" : "s", places);
+    const char *error_log = mg_master_plan(master)->error_log;
+    if (error_log[0] && strcmp(error_log, "stderr") != 0) { /* else it stands there already */
+        mg_log_write(master->log, MG_LOG_NOTICE, "master",
+                     "moongate " MOONGATE_VERSION " is ready, pid=%d, %u worker%s, listening on %s",
+                     (int)getpid(), workers, workers == 1 ? "" : "s", places);
+    }
     snprintf(state, sizeof state, "READY=1\nSTATUS=%u workers serve", workers);
     mg_notify(state);
 }

@@ -118,7 +118,7 @@
     /* processes */                                                                                \
     X(RELOADS, "reloads", false, "generations taken over")                                         \
     X(RELOADS_FAILED, "reloads_failed", false, "generations refused")                              \
-    X(GENERATIONS, "generations", true, "generations alive")                                       \
+    X(GENERATIONS, "generations", true, "generations alive, of all workers")                       \
     X(RESTARTS_CRASH, "worker_restarts_crash", false, "workers replaced after a death")            \
     X(RESTARTS_STUCK, "worker_restarts_stuck", false, "workers killed without a heartbeat")
 

@@ -255,7 +255,8 @@ services:
             1, true))
         assert.truthy(out:match('\nroute     orders +%S+moongate%.yml:13   host any, '
             .. 'path /orders, methods any\n'))
-        assert.truthy(out:match('\nchain     1 cors .*\n          2 correlation%-id '))
+        assert.truthy(out:match('\nchain     1 cors           priority .*'
+            .. '\n          2 correlation%-id priority '), out)
         assert.truthy(out:match('\nupstream  orders +127%.0%.0%.1:9101\n'))
         assert.truthy(out:find('connect 2s, write 60s, read 5s, total none; 1 retry', 1, true))
         assert.truthy(out:match('\nnot taken pooled .*path does not match ~/p/'))

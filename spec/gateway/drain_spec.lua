@@ -128,6 +128,8 @@ describe('signals', function()
         assert.truthy(gateway:wait_status(function(status)
             return status.last_reload ~= nil
         end))
+        assert.truthy(process.read(log .. '.1'):find(('ready, pid=%d, 1 worker, listening on ')
+            :format(gateway.pid), 1, true))
         assert.truthy(process.read(log):find('reload done', 1, true))
         assert.is_nil(process.read(log .. '.1'):find('reload done', 1, true))
     end)
