@@ -91,6 +91,8 @@ static void on_header_timeout(struct mg_deadline *deadline)
     struct mg_client *client = MG_CONTAINER(deadline, struct mg_client, read_deadline);
     mg_stats_add(client->server->parts.stats, MG_STAT_HEADER_TIMEOUT, 1);
     client->state = MG_CLIENT_BUSY;
+    client->requests++;
+    client->refused_bytes = client->in.len;
     client->server->user->on_head(client, MG_EHEAD_TIMEOUT, mg_str_make(NULL, 0));
 }
 
@@ -193,6 +195,7 @@ static mg_str feed_head(struct mg_client *client, mg_str bytes)
     const mg_str rest = mg_str_slice(bytes, used, bytes.len);
     if (err == MG_EAGAIN || (err == 0 && client->in.len > 0)) {
         if (mg_buf_append(&client->in, head) != 0) {
+            client->refused_bytes = client->in.len + bytes.len;
             deliver_head(client, MG_EHEAD_TOO_LARGE, mg_str_make(NULL, 0));
             return mg_str_make(NULL, 0);
         }
@@ -206,6 +209,7 @@ static mg_str feed_head(struct mg_client *client, mg_str bytes)
     }
     if (err) {
         client->broken_body = true;
+        client->refused_bytes = client->in.len + bytes.len;
         mg_buf_clear(&client->in);
         count_head_limit(client, err);
         deliver_head(client, err, mg_str_make(NULL, 0));

@@ -47,12 +47,14 @@ struct mg_client {
     uint64_t body_paused_ms; /* not counted: while we did not read */
     uint64_t paused_since_ms;
     uint64_t first_byte_us;         /* of the present head */
+    size_t refused_bytes;           /* of a head that on_head does not get, as far as it came */
     const struct mg_limits *limits; /* of the present request */
 };
 
 struct mg_client_user {
     /* status 0: a whole head, borrowed until the return. Else what is wrong with it (scan error,
-     * MG_EHEAD_TIMEOUT): answer and close. */
+     * MG_EHEAD_TIMEOUT; head is empty, client->refused_bytes tells its length): answer and
+     * close. */
     void (*on_head)(struct mg_client *client, int status, mg_str head);
     /* Octets of the body, borrowed; last = the body is complete (octets may be empty then). */
     void (*on_body)(struct mg_client *client, mg_str octets, bool last);

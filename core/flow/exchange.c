@@ -349,14 +349,14 @@ static void on_head(struct mg_client *client, int status, mg_str head)
     mg_stats_add(server->parts.stats, MG_STAT_REQUESTS_ACTIVE, 1);
     mg_head_peer(x);
     const int err = status ? status : mg_head_understand(x, head);
+    req->bytes_in = status ? client->refused_bytes : head.len;
     if (err) {
         req->request_id = req->request_id.len ? req->request_id : mg_head_request_id(x);
         x->close = true;
-        x->phases = 0; /* a head that cannot be read never reaches Lua */
+        x->phases &= MG_PHASE_BIT(MG_PHASE_LOG); /* no plugin has a say, but its log is whole */
         mg_fail(x, err);
         return;
     }
-    req->bytes_in = head.len;
     const bool last = client->requests >= req->config->gateway.limits.connection_requests;
     mg_stats_add(server->parts.stats, MG_STAT_CONNECTION_REQUESTS, last);
     x->close = !req->head.keep_alive || last;

@@ -116,7 +116,8 @@ void mg_exchange_hook_done(struct mg_req *req, enum mg_phase phase, int verdict)
 
 /* head.c */
 void mg_head_peer(struct mg_exchange *exchange); /* address and listener of the client */
-/* Parses and checks; the refusals of wire/http1, uri and rules, and MG_ELOOP. */
+/* Parses and checks; the refusals of wire/http1, uri and rules, and MG_ELOOP. Refused, req keeps no
+ * byte of the head but a known method and the canonical path and query. */
 MG_NODISCARD int mg_head_understand(struct mg_exchange *exchange, mg_str bytes);
 /* Arguments and cookies against the route's limits: MG_ETARGET, MG_ESYNTAX. */
 MG_NODISCARD int mg_head_check_counts(const struct mg_exchange *exchange,

@@ -118,18 +118,46 @@ static void clean_head(struct mg_exchange *x)
     }
 }
 
-int mg_head_understand(struct mg_exchange *x, mg_str bytes)
+/* The head is refused: the log may tell what of it was understood, a method that is known and a
+ * path in its canonical form, and not a byte more. */
+static void forget_head(struct mg_req *req, bool has_target)
 {
-    struct mg_req *req = &x->req;
+    mg_headers_init(&req->head.headers, &req->arena);
+    req->head.target = mg_str_make(NULL, 0);
+    req->uri.raw_path = mg_str_make(NULL, 0);
+    req->host = (struct mg_host){.port = -1};
+    if (req->head.method_id == MG_METHOD_UNKNOWN) {
+        req->head.method = mg_str_make(NULL, 0);
+    }
+    if (!has_target) {
+        req->uri = (struct mg_uri){.path = mg_str_make(NULL, 0)};
+    }
+}
+
+/* Syntax and rules: what needs no knowledge of who the client is. */
+static int parse_head(struct mg_req *req, mg_str bytes)
+{
     const mg_str copy = mg_arena_copy_str(&req->arena, bytes);
     int err = mg_http1_parse_request(&req->arena, copy, &req->head);
     if (!err) {
         err = mg_uri_parse_target(&req->arena, req->head.target, req->head.method_id,
                                   &req->uri_rules, &req->uri);
     }
-    if (!err) {
-        err = mg_rules_check_request(&req->head, &req->uri, &req->host);
+    if (err) {
+        forget_head(req, false);
+        return err;
     }
+    err = mg_rules_check_request(&req->head, &req->uri, &req->host);
+    if (err) {
+        forget_head(req, true);
+    }
+    return err;
+}
+
+int mg_head_understand(struct mg_exchange *x, mg_str bytes)
+{
+    struct mg_req *req = &x->req;
+    const int err = parse_head(req, bytes);
     if (err) {
         return err;
     }

@@ -146,7 +146,7 @@ static int client_int(const struct mg_req *req, int which)
 {
     switch (which) {
     case MG_FFI_MINOR:
-        return req->head.minor;
+        return req->head.method.len > 0 ? req->head.minor : -1;
     case MG_FFI_PEER_PORT:
         return req->peer_port;
     case MG_FFI_SERVER_PORT:

@@ -114,7 +114,7 @@ int mg_ffi_req_text(struct mg_req *req, int which, struct mg_ffi_str *out);
 
 /* which number of the request; booleans are 0 and 1 */
 enum {
-    MG_FFI_MINOR = 0, /* of HTTP/1.x */
+    MG_FFI_MINOR = 0, /* of HTTP/1.x; -1: no request line could be read */
     MG_FFI_PEER_PORT,
     MG_FFI_SERVER_PORT,
     MG_FFI_CLIENT_PORT,

@@ -354,6 +354,10 @@ static void put_request_line(struct line *line)
 {
     struct mg_req *req = line->req;
     const mg_str query = mg_record_query(line->record, req);
+    if (req->head.method.len == 0) {
+        mg_record_put_char(&line->text, '-'); /* as Apache does where there was no request line */
+        return;
+    }
     mg_record_put_plain(&line->text, req->head.method);
     mg_record_put_char(&line->text, ' ');
     mg_record_put_plain(&line->text, mg_record_path(line->record, req));

@@ -44,6 +44,9 @@ mg_str mg_record_ip(const struct mg_record *record, struct mg_req *req, mg_str i
 
 mg_str mg_record_protocol(const struct mg_req *req)
 {
+    if (req->head.method.len == 0) { /* no request line was understood */
+        return MG_STR("");
+    }
     return req->head.minor == 0 ? MG_STR("HTTP/1.0") : MG_STR("HTTP/1.1");
 }
 

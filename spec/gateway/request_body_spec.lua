@@ -193,6 +193,7 @@ describe('a request body', function()
     it('that nobody wants is not asked for', function()
         local connection = ask('POST /%ff HTTP/1.1\r\nHost: x\r\n' .. EXPECT .. '\r\n')
         assert.equal('HTTP/1.1 400 Bad Request\r\n', connection:take_until('\r\n'))
+        assert.equal('bad_request', records:next().outcome)
         connection:close()
     end)
 

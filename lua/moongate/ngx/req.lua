@@ -24,9 +24,9 @@ function M.get_method()
     return base.text(base.request(base.REQUEST), C.MG_FFI_UP_METHOD)
 end
 
---- @treturn number 1.0 or 1.1
+--- @treturn number|nil 1.0 or 1.1; nil where no request line could be read
 function M.http_version()
-    return C.mg_ffi_req_int(base.request(base.REQUEST), C.MG_FFI_MINOR) == 0 and 1.0 or 1.1
+    return base.version(base.request(base.REQUEST))
 end
 
 --- @treturn number seconds since the epoch, with ms

@@ -43,7 +43,8 @@ local function with_query(path_of, query_of)
 end
 
 local function protocol(req)
-    return C.mg_ffi_req_int(req, C.MG_FFI_MINOR) == 0 and 'HTTP/1.0' or 'HTTP/1.1'
+    local version = base.version(req)
+    return version and ('HTTP/%.1f'):format(version) or ''
 end
 
 local function seconds_since_start(req)
@@ -80,7 +81,8 @@ local readers = {
     uri = text(C.MG_FFI_PATH),
     request_uri = request_uri,
     request = function(req)
-        return base.text(req, C.MG_FFI_METHOD) .. ' ' .. request_uri(req) .. ' ' .. protocol(req)
+        local method = base.text(req, C.MG_FFI_METHOD)
+        return method and method .. ' ' .. request_uri(req) .. ' ' .. protocol(req) or ''
     end,
     request_method = text(C.MG_FFI_METHOD),
     request_id = text(C.MG_FFI_REQUEST_ID),

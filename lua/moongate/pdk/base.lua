@@ -96,6 +96,14 @@ function M.text(req, which)
     return ffi.string(out.ptr, out.len)
 end
 
+--- Version of the client's message; nil where there is none (a head that was refused).
+-- @tparam cdata req
+-- @treturn number|nil 1.0 or 1.1
+function M.version(req)
+    local minor = C.mg_ffi_req_int(req, C.MG_FFI_MINOR)
+    return minor >= 0 and 1 + minor / 10 or nil
+end
+
 --- Raises unless value has the type.
 -- @tparam string what name of the argument, for the message
 function M.check_type(value, wanted, what)

@@ -37,7 +37,7 @@ end
 
 local function path_of(req)
     local query = base.text(req, C.MG_FFI_QUERY)
-    local path = base.text(req, C.MG_FFI_PATH)
+    local path = base.text(req, C.MG_FFI_PATH) or ''
     return query and path .. '?' .. query or path
 end
 
@@ -48,7 +48,7 @@ local function request_of(req)
     return {
         id = base.text(req, C.MG_FFI_REQUEST_ID),
         uri = uri,
-        url = ('http://%s:%d%s'):format(host, port, uri),
+        url = host ~= '' and ('http://%s:%d%s'):format(host, port, uri) or nil,
         querystring = query_of(req),
         method = base.text(req, C.MG_FFI_METHOD),
         headers = headers_of(req, C.MG_FFI_REQUEST),

@@ -22,7 +22,7 @@ function M.get_scheme()
 end
 
 --- Name in Host, lower case, without the port.
--- @treturn string
+-- @treturn string "" in log, where the head was refused
 function M.get_host()
     return base.text(base.request(REQUEST), C.MG_FFI_HOST)
 end
@@ -34,18 +34,19 @@ function M.get_port()
 end
 
 --- Version of the client's message.
--- @treturn number 1.0 or 1.1
+-- @treturn number|nil 1.0 or 1.1; nil in log, where no request line could be read
 function M.get_http_version()
-    return C.mg_ffi_req_int(base.request(REQUEST), C.MG_FFI_MINOR) == 0 and 1.0 or 1.1
+    return base.version(base.request(REQUEST))
 end
 
---- @treturn string upper case
+--- Method of the request.
+-- @treturn string|nil upper case; nil in log, where no request line could be read
 function M.get_method()
     return base.text(base.request(REQUEST), C.MG_FFI_METHOD)
 end
 
 --- Canonical path, without the query.
--- @treturn string
+-- @treturn string|nil nil in log, where no target could be read
 function M.get_path()
     return base.text(base.request(REQUEST), C.MG_FFI_PATH)
 end
