@@ -257,7 +257,8 @@ static bool keep_more(const struct mg_exchange *x, size_t more)
 {
     const struct mg_limits *limits =
         x->req.route ? x->req.route->limits : &x->req.config->gateway.limits;
-    return !x->body_streaming && x->kept.len + more <= limits->request_buffer;
+    const bool may_keep = !x->req.route || x->req.route->request_buffering;
+    return may_keep && !x->body_streaming && x->kept.len + more <= limits->request_buffer;
 }
 
 void mg_attempt_body(struct mg_exchange *x, mg_str octets, bool last)

@@ -326,6 +326,13 @@ static void run_response(struct mg_exchange *x)
     }
 }
 
+/* So much may wait for the client before the upstream is not read any more. Without
+ * response_buffering nothing may: what one read has left over is taken first. */
+static size_t high_water(const struct mg_exchange *x)
+{
+    return x->req.route && !x->req.route->response_buffering ? 1 : MG_HIGH_WATER;
+}
+
 void mg_respond_hook_done(struct mg_exchange *x, enum mg_phase phase, int verdict)
 {
     if (phase == MG_PHASE_RESPONSE) {
@@ -337,7 +344,7 @@ void mg_respond_hook_done(struct mg_exchange *x, enum mg_phase phase, int verdic
     }
     mg_respond_flush(x);
     if (!x->waiting && x->client && x->state == MG_EXCHANGE_BODY &&
-        mg_client_queued(x->client) < MG_HIGH_WATER) { /* else when the queue is out */
+        mg_client_queued(x->client) < high_water(x)) { /* else when the queue is out */
         mg_upstream_resume(&x->upstream);
     }
 }
@@ -453,9 +460,13 @@ void mg_respond_flush(struct mg_exchange *x)
         put(x, mg_str_make(NULL, 0), false); /* the head alone: its body may take its time */
     }
     write_gathered(x);
-    if (x->state == MG_EXCHANGE_BODY && x->client && !x->answered_locally &&
-        mg_client_queued(x->client) >= MG_HIGH_WATER) {
-        mg_upstream_pause(&x->upstream);
+    if (x->state == MG_EXCHANGE_BODY && x->client && !x->answered_locally) {
+        const size_t queued = mg_client_queued(x->client);
+        const bool full = queued >= high_water(x);
+        if (full) {
+            mg_upstream_pause(&x->upstream);
+        }
+        mg_upstream_read_at_most(&x->upstream, full ? MG_HIGH_WATER : MG_HIGH_WATER - queued);
     }
     finish_if_out(x);
 }

@@ -444,6 +444,13 @@ void mg_upstream_resume(struct mg_upstream *upstream)
     mg_io_read_start(upstream->io);
 }
 
+void mg_upstream_read_at_most(struct mg_upstream *upstream, size_t bytes)
+{
+    if (upstream->io) {
+        mg_io_set_read_size(upstream->io, bytes);
+    }
+}
+
 void mg_upstream_await(struct mg_upstream *upstream)
 {
     const bool due = upstream->state == MG_UPSTREAM_READY || upstream->state == MG_UPSTREAM_BODY;

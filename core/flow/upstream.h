@@ -88,6 +88,8 @@ size_t mg_upstream_queued(const struct mg_upstream *upstream);
 /* Back-pressure on the answer: what has been read already waits too. */
 void mg_upstream_pause(struct mg_upstream *upstream);
 void mg_upstream_resume(struct mg_upstream *upstream);
+/* Bytes of the next read. */
+void mg_upstream_read_at_most(struct mg_upstream *upstream, size_t bytes);
 /* While the request body is sent, the read timeout stands still; from now on it runs. */
 void mg_upstream_await(struct mg_upstream *upstream);
 /* From now on bytes are raw. What had arrived after the head is delivered by on_raw. */

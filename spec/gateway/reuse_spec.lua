@@ -23,11 +23,11 @@ describe('a kept connection', function()
     local upstream, gateway, worker, records
 
     -- No worker of these is taken for stuck.
-    local function start(port)
+    local function start(port, route)
         gateway = process.gateway(process.yaml{ upstream = port, gateway = [[
   plugins: { watchdog_ms: 60000 }
 plugins: [{ name: access-log }]
-]] })
+]], plugins = route })
         worker = gateway:status().workers[1].pid
         records = scripted.records(gateway)
     end
@@ -186,6 +186,19 @@ plugins: [{ name: access-log }]
                 end
             end)
     end
+
+    it('that ends fails a PUT whose route keeps no body', function()
+        start(upstream.port, '    request_buffering: false')
+        local connection, peer = warm_up()
+        assert(connection:send((PUT:gsub('body', 'bo'))))
+        peer:read_head()
+        assert(connection:send('dy'))
+        peer:wait_for('body')
+        peer:close()
+        assert.equal(502, assert(connection:response()).status)
+        assert.is_false(upstream:is_asked(0))
+        connection:close()
+    end)
 
     it('that ends inside an answer is never a reason to ask again', function()
         start(upstream.port)

@@ -91,7 +91,8 @@ return common.entity('routes', {
     { request_buffering = { type = 'boolean', default = true, required = true,
         description = 'false: a plugin cannot read the body, and nothing of it is kept' } },
     { response_buffering = { type = 'boolean', default = true, required = true,
-        description = 'taken and without effect: answers are always streamed' } },
+        description = 'an answer is passed on as it comes; true: up to 64 KiB of it wait for a '
+            .. 'slow client, false: only what one read brought' } },
 }, {
     entity_checks = {
         { custom_entity_check = {

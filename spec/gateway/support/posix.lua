@@ -32,6 +32,7 @@ int bind(int fd, const void *address, unsigned length);
 int listen(int fd, int backlog);
 int accept4(int fd, void *address, unsigned *length, int flags);
 int getsockname(int fd, void *address, unsigned *length);
+int getpeername(int fd, void *address, unsigned *length);
 int getsockopt(int fd, int level, int name, void *value, unsigned *length);
 int setsockopt(int fd, int level, int name, const void *value, unsigned length);
 long send(int fd, const void *buffer, size_t bytes, int flags);
@@ -75,6 +76,11 @@ function M.now()
     local time = ffi.new('struct mgt_time')
     C.clock_gettime(CLOCK_MONOTONIC, time)
     return tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e9
+end
+
+--- Lets others run for so many seconds: to look at something again and again.
+function M.pause(seconds)
+    C.poll(nil, 0, seconds * 1000)
 end
 
 function M.getpid()
@@ -392,6 +398,10 @@ function M.connect(place, deadline, receive_buffer)
     end
     if C.connect(fd, address, length) ~= 0 then
         local number = ffi.errno()
+        while number == EAGAIN and M.now() < deadline do -- the queue of a unix socket is full
+            M.pause(0.002)
+            number = C.connect(fd, address, length) ~= 0 and ffi.errno() or 0
+        end
         if number == EINPROGRESS then
             number = wait(fd, POLLOUT, deadline) and number_option(fd, SO_ERROR) or EAGAIN
         end
@@ -412,6 +422,19 @@ end
 --- Sends what is given at once, however little it is.
 function M.no_delay(fd)
     C.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ffi.new('int[1]', 1), 4)
+end
+
+local function port_of(name, fd)
+    local address = ffi.new('struct mgt_in')
+    assert(name(fd, address, ffi.new('unsigned[1]', ffi.sizeof(address))) == 0, text_of_errno())
+    return bit.bor(bit.lshift(bit.band(address.port, 255), 8), bit.rshift(address.port, 8))
+end
+
+--- Ports of a connected TCP socket.
+-- @treturn number its own
+-- @treturn number its peer's
+function M.ports(fd)
+    return port_of(C.getsockname, fd), port_of(C.getpeername, fd)
 end
 
 function M.shutdown_write(fd)

@@ -5,6 +5,8 @@
 --     local before = procfs.rss_bytes(pid)
 --     ...
 --     assert.is_true(procfs.rss_bytes(pid) - before < 2 * 1024 * 1024)
+local posix = require 'spec.gateway.support.posix'
+
 local M = {}
 
 local function read(path)
@@ -32,6 +34,33 @@ end
 --- CPU time that the process's first thread has used; milliseconds.
 function M.cpu_ms(pid)
     return tonumber(read(('/proc/%d/schedstat'):format(pid)):match('^%d+')) / 1e6
+end
+
+--- Waits until the process has nothing to do: for a tenth of a second it hardly ran.
+-- @tparam number pid
+-- @tparam[opt=60] number seconds at most
+-- @treturn boolean
+function M.wait_rest(pid, seconds)
+    local deadline = posix.now() + (seconds or 60)
+    repeat
+        local before = M.cpu_ms(pid)
+        posix.pause(0.1)
+        if M.cpu_ms(pid) - before < 2 then
+            return true
+        end
+    until posix.now() > deadline
+    return false
+end
+
+--- What the kernel holds of an IPv4 connection of this machine, seen from one end.
+-- @tparam number port of this end
+-- @tparam number peer port of the other
+-- @treturn number|nil bytes sent and not acknowledged; nil when there is no such connection
+-- @treturn number bytes received and not read
+function M.tcp_queues(port, peer)
+    local pattern = (':%04X %%x+:%04X %%x+ (%%x+):(%%x+)'):format(port, peer)
+    local sent, received = read('/proc/net/tcp'):match(pattern)
+    return tonumber(sent or '', 16), tonumber(received or '', 16)
 end
 
 --- How many descriptors it has open.
