@@ -46,6 +46,9 @@ void mg_stats_sum(struct mg_stats *total, const struct mg_stats *part)
 
 void mg_stats_begin(struct mg_stats *stats)
 {
+    const uint64_t lines = stats->value[MG_STAT_LOG_QUEUED]; /* were in the last owner's memory */
+    mg_stats_add(stats, MG_STAT_LOG_WORKER_DIED, lines);
+    mg_stats_add(stats, MG_STAT_LOG_DROPPED, lines);
     for (unsigned i = 0; i < MG_STAT_COUNT; i++) {
         if (descriptions[i].gauge) {
             stats->value[i] = 0;

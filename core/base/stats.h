@@ -112,6 +112,8 @@
     /* logs */                                                                                     \
     X(LOG_WRITTEN, "log_lines_written", false, "access-log lines written")                         \
     X(LOG_DROPPED, "log_lines_dropped", false, "access-log lines lost")                            \
+    X(LOG_WORKER_DIED, "log_lines_worker_died", false, "of them with a worker that died")          \
+    X(LOG_QUEUED, "log_lines_queued", true, "access-log lines not written yet")                    \
     X(LOG_BYTES, "log_bytes_written", false, "bytes of access log written")                        \
     X(ERROR_LOG_LINES, "error_log_lines", false, "error-log lines written")                        \
     X(ERROR_LOG_SUPPRESSED, "error_log_suppressed", false, "error-log lines held back")            \
@@ -173,5 +175,6 @@ const char *mg_stat_text(enum mg_stat which);
 bool mg_stat_is_gauge(enum mg_stat which);
 /* total += part, plain; for a reader's own sum. */
 void mg_stats_sum(struct mg_stats *total, const struct mg_stats *part);
-/* All gauges to 0: a new owner begins. */
+/* All gauges to 0: the owner is dead, or a new one begins. Log lines that it had not written count
+ * as lost. */
 void mg_stats_begin(struct mg_stats *stats);

@@ -61,10 +61,21 @@ static void retry_later(struct mg_sink *sink, uint64_t ms)
                     mg_loop_now_ms(loop));
 }
 
+/* At once, so that the lines of a worker that dies in this turn are counted (mg_stats_begin). */
+static void tell_queued(struct mg_sink *sink)
+{
+    struct mg_stats *stats = sink->sinks->stats;
+    if (stats) {
+        mg_stats_add(stats, MG_STAT_LOG_QUEUED, sink->queue.counts.queued - sink->told.queued);
+    }
+    sink->told.queued = sink->queue.counts.queued;
+}
+
 static void tell_stats(struct mg_sink *sink)
 {
     struct mg_stats *stats = sink->sinks->stats;
     const struct mg_sink_counts *now = &sink->queue.counts;
+    tell_queued(sink);
     if (stats) {
         mg_stats_add(stats, MG_STAT_LOG_WRITTEN, now->written - sink->told.written);
         mg_stats_add(stats, MG_STAT_LOG_DROPPED, now->dropped - sink->told.dropped);
@@ -224,6 +235,7 @@ void mg_sink_put(struct mg_sink *sink, mg_str line)
         return;
     }
     mg_sink_queue_put(&sink->queue, line, wall_ms(sink));
+    tell_queued(sink);
 }
 
 void mg_sink_counts(const struct mg_sink *sink, struct mg_sink_counts *counts)

@@ -295,6 +295,25 @@ describe('the access log', function()
         holder:stop()
     end)
 
+    it('counts the lines that die with a worker', function()
+        local folder = process.folder()
+        local holder = held_pipe(folder .. '/access.log')
+        local gateway = start('{ sinks: [{ type: file, path: PATH }] }',
+            { folder = folder, workers = 1 })
+        get(gateway, 400)
+        local before = gateway:status().counters
+        assert.is_true(before.log_lines_queued > 0)
+        assert.equal(400, before.log_lines_written + before.log_lines_queued)
+        assert(posix.kill(worker_of(gateway), posix.signals.KILL))
+        assert.truthy(gateway:wait_status(function(status)
+            return status.counters.log_lines_worker_died == before.log_lines_queued
+        end))
+        local after = settled(gateway)
+        assert.equal(before.log_lines_queued, after.log_lines_dropped)
+        assert.equal(0, after.log_lines_queued)
+        holder:stop()
+    end)
+
     it('refuses to start with a file that cannot be opened, in one sentence', function()
         local gateway = process.start_gateway(
             yaml('{ sinks: [{ type: file, path: /nonexistent/a.log }] }', {}))
