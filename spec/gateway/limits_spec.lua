@@ -1,13 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- Limits of a request, on the real binary: at the limit it passes, one above it is refused with
--- its status, a problem body and the end of the connection. A route may have limits of its own.
+-- its status, a problem body, the end of the connection, a count and an outcome in the log. A route
+-- may have limits of its own.
 local client = require 'spec.gateway.support.client'
+local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local scripted = require 'spec.gateway.support.scripted'
 local dkjson = require 'dkjson'
 
 local YAML = [[
 _format_version: "3.0"
+plugins: [{ name: access-log }]
 services:
 - name: echo
   url: http://127.0.0.1:%d
@@ -15,6 +19,8 @@ services:
   - { name: plain, paths: [/] }
   - { name: small, paths: [/small] }
   - { name: large, paths: [/large] }
+  - { name: total, paths: [/total] }
+  - { name: rate, paths: [/rate] }
 gateway:
   workers: 1
   listeners: [{ address: "127.0.0.1:%d" }]
@@ -31,6 +37,7 @@ gateway:
     chunk_extensions: 30
     trailers: 2
     connection_requests: 4
+    keepalive_timeout: 300ms
     header_timeout: 300ms
     body_timeout: 300ms
   routes:
@@ -44,13 +51,19 @@ gateway:
           body_timeout: 100ms
           send_timeout: 200ms
       large: { limits: { request_body: 5000, query_args: 10, body_timeout: 10s } }
+      total: { limits: { body_total_timeout: 400ms } }
+      rate: { limits: { body_min_rate: 100, body_timeout: 10s } }
 ]]
 
+local OUTCOMES = { [200] = 'ok', [400] = 'bad_request', [408] = 'body_timeout',
+    [413] = 'too_large', [414] = 'too_large', [431] = 'too_large' }
+
 describe('a limit', function()
-    local gateway
+    local gateway, records
 
     setup(function()
         gateway = process.gateway(YAML:format(process.echo().port, process.free_port()))
+        records = scripted.records(gateway)
     end)
 
     teardown(process.stop_all)
@@ -74,6 +87,9 @@ describe('a limit', function()
             assert.is_false((connection:fill()))
         end
         connection:close()
+        local record = records:of(res.headers['x-request-id'])
+        assert.equal(res.status, record.status)
+        assert.equal(OUTCOMES[res.status], record.outcome)
         return res.status
     end
 
@@ -151,9 +167,12 @@ describe('a limit', function()
     end)
 
     it('of all headers together gives 431', function()
-        local line = 'X-A: ' .. ('v'):rep(200) .. '\r\n'
-        expect(200, 'header_bytes', 'GET / HTTP/1.1\r\nHost: x\r\n' .. line:rep(4) .. '\r\n')
-        expect(431, 'header_bytes', 'GET / HTTP/1.1\r\nHost: x\r\n' .. line:rep(5) .. '\r\n')
+        local fields = 'Host: x\r\n' .. ('X-A: ' .. ('v'):rep(200) .. '\r\n'):rep(4) .. 'X-B: '
+        for extra, status in pairs({ [-1] = 200, [0] = 200, [1] = 431 }) do
+            local value = ('v'):rep(1000 - #fields - 2 + extra)
+            expect(status, 'header_bytes', 'GET / HTTP/1.1\r\n' .. fields .. value ..
+                '\r\n\r\n')
+        end
     end)
 
     it('of cookies may be a route\'s own', function()
@@ -191,6 +210,8 @@ describe('a limit', function()
         for extra, status in pairs({ [-1] = 200, [0] = 200, [1] = 400 }) do
             expect(status, 'trailers', CHUNKED:format('/') .. '1\r\nx\r\n0\r\n' ..
                 ('X-T: 1\r\n'):rep(2 + extra) .. '\r\n')
+            expect(status, 'trailers', CHUNKED:format('/') .. '1\r\nx\r\n0\r\nX-T: ' ..
+                ('v'):rep(8192 - #'X-T: \r\n' + extra) .. '\r\n\r\n')
         end
     end)
 
@@ -217,8 +238,62 @@ describe('a limit', function()
         assert.equal(1, gateway:status().outcomes.client_stalled)
     end)
 
-    it('of the time for a head gives 408', function()
-        expect(408, 'header_timeout', 'GET / HTTP/1.1\r\nHost:')
+    it('of the time for a head gives 408, however busily it comes', function()
+        local before = count_of('header_timeout')
+        local connection = assert(client.connect(gateway.port))
+        assert(connection:send('GET / HTTP/1.1\r\nX-A: '))
+        while connection:send('v') and not posix.wait_readable(connection.fd, posix.now() + 0.02)
+        do
+            assert.equal('', connection.kept)
+        end
+        local res = assert(connection:response())
+        assert.equal(408, res.status)
+        connection:close()
+        assert.equal('header_timeout', records:of(res.headers['x-request-id']).outcome)
+        assert.equal(before + 1, count_of('header_timeout'))
+    end)
+
+    -- Sends octet after octet until there is an answer; how many.
+    local function trickle(path)
+        local connection = assert(client.connect(gateway.port))
+        assert(connection:send(('POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n')
+            :format(path)))
+        local octets = 0
+        while not posix.wait_readable(connection.fd, posix.now() + 0.05) do
+            assert(connection:send('o'))
+            octets = octets + 1
+        end
+        local res = assert(connection:response())
+        connection:close()
+        assert.equal(408, res.status)
+        assert.equal('body_timeout', records:of(res.headers['x-request-id']).outcome)
+        return octets
+    end
+
+    it('of the time for a whole body gives 408, however busily it comes', function()
+        local before = count_of('body_total_timeout')
+        assert.is_true(trickle('/total') > 1)
+        assert.equal(before + 1, count_of('body_total_timeout'))
+    end)
+
+    it('of the least rate of a body gives 408, after a time of grace', function()
+        local before, idle = count_of('body_min_rate'), count_of('body_timeout')
+        trickle('/rate')
+        assert.equal(before + 1, count_of('body_min_rate'))
+        assert.equal(idle, count_of('body_timeout'))
+    end)
+
+    it('of the time between two requests closes the connection without a byte', function()
+        local before = count_of('keepalive_timeout')
+        for _, requests in ipairs({ 0, 1 }) do
+            local connection = assert(client.connect(gateway.port))
+            for _ = 1, requests do
+                assert.equal(200, assert(connection:request('GET', '/')).status)
+            end
+            assert.equal('', assert(connection:take_rest()))
+            connection:close()
+        end
+        assert.equal(before + 2, count_of('keepalive_timeout'))
     end)
 
     it('of the time between two parts of a body gives 408, also the route\'s own', function()

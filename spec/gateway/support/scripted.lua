@@ -134,6 +134,17 @@ function Records:next()
     return assert(dkjson.decode(line, 1, nil), line)
 end
 
+--- The line of a request; those before it are passed over.
+-- @tparam string id as in X-Request-Id
+-- @treturn table
+function Records:of(id)
+    local record
+    repeat
+        record = self:next()
+    until record.request_id == id
+    return record
+end
+
 --- Lines that have come and were not taken.
 function Records:count()
     repeat
