@@ -106,7 +106,8 @@ static uint32_t connection_limit(const struct mg_generation *generation)
         return configured > 0 ? configured : 1024;
     }
     const rlim_t usable = files.rlim_cur > RESERVED_FILES ? files.rlim_cur - RESERVED_FILES : 0;
-    const rlim_t each = usable / 2; /* a client and its upstream */
+    /* a client and its upstream; 5 % are left for those that are refused (flow/shed.c) */
+    const rlim_t each = usable / 2 / 20 * 19;
     return each < 1 ? 1 : (each > INT32_MAX ? INT32_MAX : (uint32_t)each);
 }
 

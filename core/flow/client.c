@@ -5,10 +5,11 @@
  */
 #include "flow/client.h"
 
+#include "flow/shed.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define LINGER_MS 2000     /* how long we let a client read an answer before the socket goes */
 #define RATE_GRACE_MS 5000 /* limits.body_min_rate is asked for after this time */
 
 static uint64_t now_ms(const struct mg_client *client)
@@ -51,6 +52,7 @@ static void drop(struct mg_client *client, int status)
 static void on_io_closed(void *context)
 {
     struct mg_client *client = context;
+    client->server->linger_count -= client->lingers;
     mg_buf_deinit(&client->in);
     free(client);
 }
@@ -58,7 +60,9 @@ static void on_io_closed(void *context)
 void mg_client_close(struct mg_client *client)
 {
     if (client->state != MG_CLIENT_CLOSED) {
-        mg_io_close_lingering(client->io, LINGER_MS);
+        client->lingers = true;
+        client->server->linger_count++;
+        mg_io_close_lingering(client->io, MG_LINGER_MS);
         drop(client, MG_ECLOSED);
     }
 }
@@ -352,20 +356,6 @@ static const struct mg_io_handler io_handler = {
     .on_closed = on_io_closed,
 };
 
-/* Over the limit of connections: one canned answer, no parsing. */
-static void shed(struct mg_server *server, struct mg_io *io)
-{
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-                                 "Connection: close\r\nContent-Length: 0\r\n\r\n";
-    const mg_str part = mg_str_make(answer, sizeof answer - 1);
-    mg_stats_add(server->parts.stats, MG_STAT_SHED, 1);
-    if (mg_io_write(io, &part, 1) != 0) {
-        mg_io_close(io);
-        return;
-    }
-    mg_io_close_lingering(io, LINGER_MS);
-}
-
 static void set_peer(struct mg_client *client, const struct mg_address *peer)
 {
     client->peer = *peer;
@@ -383,8 +373,8 @@ void mg_client_accept(struct mg_server_listener *listener, int fd, const struct 
     if (mg_io_new_fd(&io, server->parts.loop, fd, listener->port == 0) != 0) {
         return;
     }
-    if (server->client_count >= server->parts.connection_limit) {
-        shed(server, io);
+    if (mg_shed_is_full(server)) {
+        mg_shed(server, io);
         return;
     }
     struct mg_client *client = calloc(1, sizeof *client);

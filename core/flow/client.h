@@ -36,6 +36,7 @@ struct mg_client {
     struct mg_http1_scan scan;
     enum mg_client_state state;
     bool feeding, paused, broken_body;
+    bool lingers;          /* closed by us, and counted in server->linger_count until it is gone */
     bool unasked;          /* the client waits for 100 Continue: the body's time does not run yet */
     uint64_t send_timeout; /* ms, of the present request */
     uint64_t sent_at_deadline; /* bytes the system had taken, to see progress of a slow reader */

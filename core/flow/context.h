@@ -22,6 +22,7 @@ struct mg_req;
 
 #define MG_SERVER_LISTENERS 64
 #define MG_SERVER_QUIET_MS 5000 /* how long a kept-alive client may stay quiet while draining */
+#define MG_LINGER_MS 2000       /* how long we let a client read an answer before the socket goes */
 #define MG_HIGH_WATER 65536 /* bytes queued in one direction before the other side is not read */
 
 struct mg_server_parts { /* borrowed; outlive the server */
@@ -47,6 +48,8 @@ struct mg_server {
     uint32_t listener_count;
     struct mg_link clients;
     uint32_t client_count;
+    uint32_t shed_count;   /* connections over the limit, being told so */
+    uint32_t linger_count; /* connections with their last answer, until the client has read it */
     uint64_t connections_made;
     uint64_t id_seed, id_count; /* of request ids */
     struct mg_link exchanges;   /* not yet ended, log phase included */
