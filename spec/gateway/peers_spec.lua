@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Real peers: Debian's nginx behind the gateway, curl, wrk and Node's fetch in front of it. What
--- arrives is byte for byte what nginx serves to a client without the gateway.
+-- Real peers: Debian's nginx behind the gateway, curl, wrk and Node's fetch in front of it: what
+-- arrives is byte for byte what nginx serves to a client without the gateway. And Node's ws on both
+-- sides of it.
 local client = require 'spec.gateway.support.client'
 local peers = require 'spec.gateway.support.peers'
 local process = require 'spec.gateway.support.process'
@@ -159,5 +160,46 @@ describe('with nginx behind it, the gateway', function()
         if SOAK then
             print(('    wrk: %d requests in %d s'):format(requests, WRK_SECONDS))
         end
+    end)
+end)
+
+describe("with Node's ws on both sides, the gateway", function()
+    local SCRIPT = 'spec/gateway/support/websocket.mjs'
+    local MESSAGES = SOAK and 5000 or 200
+
+    after_each(process.stop_all)
+
+    local function test(name, run)
+        it(name, function()
+            local missing = peers.missing({ 'node' })
+            if missing or os.execute(('node %s has 2>/dev/null'):format(SCRIPT)) ~= 0 then
+                pending(missing or 'node-ws is not installed: script/bootstrap installs it')
+                return
+            end
+            run()
+        end)
+    end
+
+    local function ask(port)
+        local gateway = process.gateway(process.yaml{ upstream = port })
+        local out = peers.run({ 'node', SCRIPT, 'ask', ('ws://127.0.0.1:%d/ws'):format(
+            gateway.port), tostring(MESSAGES) }, 60)
+        assert.equal(('%d messages, 1 pong, closed with 4321 enough\n'):format(MESSAGES), out)
+        -- It is Node that ends the connections; none stays.
+        assert.truthy(gateway:wait_status(function(status)
+            return status.counters.tunnels == 0 and status.counters.connections == 0 and
+                status.counters.upstream_connections == 0
+        end))
+        assert.equal(1, gateway:status().outcomes.upgraded)
+    end
+
+    test('passes messages, a ping and the close, compressed', function()
+        local server = process.start({ 'node', SCRIPT, 'serve' })
+        assert(server:wait_text('\n', nil, 'out'), server.err)
+        ask(tonumber(server.out))
+    end)
+
+    test('passes messages to and from our own echo', function()
+        ask(process.echo().port)
     end)
 end)
