@@ -177,16 +177,13 @@ int mg_head_understand(struct mg_exchange *x, mg_str bytes)
 static uint32_t count_cookies(const struct mg_headers *headers)
 {
     uint32_t count = 0;
-    const uint32_t first = headers->first[MG_HEADER_COOKIE];
-    for (uint32_t i = first; i > 0 && i <= headers->count; i++) {
-        const struct mg_header *field = &headers->items[i - 1];
-        if (field->id != MG_HEADER_COOKIE) {
-            continue;
-        }
+    const struct mg_header *field = mg_headers_known(headers, MG_HEADER_COOKIE);
+    while (field) {
         count++;
         for (size_t at = 0; at < field->value.len; at++) {
             count += field->value.ptr[at] == ';';
         }
+        field = mg_headers_next(headers, MG_HEADER_COOKIE, mg_headers_place(headers, field) + 1);
     }
     return count;
 }

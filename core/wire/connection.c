@@ -23,10 +23,10 @@ int mg_connection_parse(const struct mg_headers *headers, struct mg_connection *
 {
     connection->close = connection->keep_alive = connection->upgrade = false;
     connection->count = 0;
-    if (!mg_headers_known(headers, MG_HEADER_CONNECTION)) {
+    if (!mg_headers_has(headers, MG_HEADER_CONNECTION)) {
         return 0;
     }
-    for (uint32_t i = headers->first[MG_HEADER_CONNECTION] - 1; i < headers->count; i++) {
+    for (uint32_t i = 0; i < headers->count; i++) {
         if (headers->items[i].id != MG_HEADER_CONNECTION) {
             continue;
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Header tables. A name is matched to its id by its length and a comparison of whole words; the
- * index of first positions is made anew after a removal, which is rare.
+ * Header tables. A name is matched to its id by its length and a comparison of whole words. Which
+ * ids are there is one word; where one stands is looked for, in a table of some ten fields.
  */
 #include "wire/headers.h"
 
@@ -125,9 +125,7 @@ static inline void append(struct mg_headers *headers, enum mg_header_id id, mg_s
     field->name = name;
     field->value = value;
     field->id = (uint8_t)id;
-    if (headers->first[id] == 0) {
-        headers->first[id] = headers->count;
-    }
+    headers->known |= (uint64_t)1 << id;
 }
 
 void mg_headers_add_known(struct mg_headers *headers, enum mg_header_id id, mg_str name,
@@ -139,14 +137,6 @@ void mg_headers_add_known(struct mg_headers *headers, enum mg_header_id id, mg_s
 void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value)
 {
     append(headers, mg_header_id_of(name), name, value);
-}
-
-static void index_again(struct mg_headers *headers)
-{
-    memset(headers->first, 0, sizeof headers->first);
-    for (uint32_t i = headers->count; i > 0; i--) {
-        headers->first[headers->items[i - 1].id] = i;
-    }
 }
 
 /* First field at or after from whose name is equal by the given comparison. */
@@ -161,14 +151,10 @@ static const struct mg_header *find(const struct mg_headers *headers, mg_str nam
     return NULL;
 }
 
-static const struct mg_header *find_id(const struct mg_headers *headers, enum mg_header_id id,
-                                       uint32_t from)
+const struct mg_header *mg_headers_next(const struct mg_headers *headers, enum mg_header_id id,
+                                        uint32_t from)
 {
-    const uint32_t first = headers->first[id];
-    if (first == 0) {
-        return NULL;
-    }
-    for (uint32_t i = first - 1 > from ? first - 1 : from; i < headers->count; i++) {
+    for (uint32_t i = from; i < headers->count; i++) {
         if (headers->items[i].id == id) {
             return &headers->items[i];
         }
@@ -180,8 +166,10 @@ const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str
                                         uint32_t from)
 {
     const enum mg_header_id id = mg_header_id_of(name);
-    return id != MG_HEADER_OTHER ? find_id(headers, id, from)
-                                 : find(headers, name, from, mg_str_iequal);
+    if (id == MG_HEADER_OTHER) {
+        return find(headers, name, from, mg_str_iequal);
+    }
+    return mg_headers_has(headers, id) ? mg_headers_next(headers, id, from) : NULL;
 }
 
 const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, mg_str name,
@@ -193,10 +181,8 @@ const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, 
 uint32_t mg_headers_count(const struct mg_headers *headers, enum mg_header_id id)
 {
     uint32_t count = 0;
-    if (headers->first[id] > 0) {
-        for (uint32_t i = headers->first[id] - 1; i < headers->count; i++) {
-            count += headers->items[i].id == id;
-        }
+    for (uint32_t i = 0; mg_headers_has(headers, id) && i < headers->count; i++) {
+        count += headers->items[i].id == id;
     }
     return count;
 }
@@ -206,6 +192,7 @@ uint32_t mg_headers_filter(struct mg_headers *headers,
                            void *context)
 {
     uint32_t kept = 0;
+    uint64_t known = 0;
     for (uint32_t i = 0; i < headers->count; i++) {
         if (drop(context, &headers->items[i])) {
             continue;
@@ -213,13 +200,12 @@ uint32_t mg_headers_filter(struct mg_headers *headers,
         if (kept != i) {
             headers->items[kept] = headers->items[i];
         }
+        known |= (uint64_t)1 << headers->items[kept].id;
         kept++;
     }
     const uint32_t dropped = headers->count - kept;
     headers->count = kept;
-    if (dropped > 0) {
-        index_again(headers);
-    }
+    headers->known = known;
     return dropped;
 }
 
@@ -237,7 +223,7 @@ static bool has_id(void *context, const struct mg_header *field)
 
 uint32_t mg_headers_remove_known(struct mg_headers *headers, enum mg_header_id id)
 {
-    return headers->first[id] > 0 ? mg_headers_filter(headers, has_id, &id) : 0;
+    return mg_headers_has(headers, id) ? mg_headers_filter(headers, has_id, &id) : 0;
 }
 
 uint32_t mg_headers_remove(struct mg_headers *headers, mg_str name)
@@ -266,7 +252,7 @@ void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value)
         mg_headers_add(headers, name, value);
         return;
     }
-    const uint32_t position = (uint32_t)(found - headers->items);
+    const uint32_t position = mg_headers_place(headers, found);
     headers->items[position].name = name;
     headers->items[position].value = value;
     if (mg_headers_find(headers, name, position + 1)) {
@@ -279,7 +265,7 @@ void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value)
 static const struct mg_header *next_same(const struct mg_headers *headers, mg_str name,
                                          const struct mg_header *field)
 {
-    return mg_headers_find(headers, name, (uint32_t)(field - headers->items) + 1);
+    return mg_headers_find(headers, name, mg_headers_place(headers, field) + 1);
 }
 
 static char *put(char *at, mg_str bytes)
@@ -322,7 +308,7 @@ void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from)
         memcpy(to->items, from->items, from->count * sizeof *from->items);
     }
     to->count = from->count;
-    memcpy(to->first, from->first, sizeof to->first);
+    to->known = from->known;
 }
 
 /* --- octets --- */

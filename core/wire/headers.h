@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A header table: the fields of one message in order, with an index of the names that the gateway
+ * A header table: the fields of one message in order, with a set of the names that the gateway
  * itself reads. Names and values are slices that live as long as the arena given at init. Names
  * compare without regard to ASCII case (RFC 9110, 5.1).
  *
@@ -76,8 +76,10 @@ struct mg_headers {
     struct mg_arena *arena;
     struct mg_header *items;
     uint32_t count, capacity;
-    uint32_t first[MG_HEADER_COUNT]; /* position + 1 of the first field of each id, 0 = none */
+    uint64_t known; /* bit n: some field has the id n */
 };
+
+_Static_assert(MG_HEADER_COUNT <= 64, "a set of header ids is one word");
 
 void mg_headers_init(struct mg_headers *headers, struct mg_arena *arena);
 /* The id of a name; MG_HEADER_OTHER when it is none of ours. */
@@ -87,11 +89,24 @@ void mg_headers_add(struct mg_headers *headers, mg_str name, mg_str value);
 /* The same for a name whose id is known. */
 void mg_headers_add_known(struct mg_headers *headers, enum mg_header_id id, mg_str name,
                           mg_str value);
-/* First field of the id, or NULL. Lives until the table changes. */
+static inline bool mg_headers_has(const struct mg_headers *headers, enum mg_header_id id)
+{
+    return headers->known >> id & 1;
+}
+/* First field of the id at or after position from, or NULL. Lives until the table changes. */
+const struct mg_header *mg_headers_next(const struct mg_headers *headers, enum mg_header_id id,
+                                        uint32_t from);
+/* First field of the id, or NULL; that there is none is known at once. */
 static inline const struct mg_header *mg_headers_known(const struct mg_headers *headers,
                                                        enum mg_header_id id)
 {
-    return headers->first[id] ? &headers->items[headers->first[id] - 1] : NULL;
+    return mg_headers_has(headers, id) ? mg_headers_next(headers, id, 0) : NULL;
+}
+/* Where a field of the table stands. */
+static inline uint32_t mg_headers_place(const struct mg_headers *headers,
+                                        const struct mg_header *field)
+{
+    return (uint32_t)(field - headers->items);
 }
 /* First field with the name at or after position from, or NULL. */
 const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name,

@@ -10,7 +10,6 @@
 
 /* Sets of field ids. */
 #define BIT(id) ((uint64_t)1 << MG_HEADER_##id)
-_Static_assert(MG_HEADER_COUNT <= 64, "a set of header ids is one word");
 
 /* Fields whose meaning would depend on which of two lines a reader takes (M14; RFC 9110, 5.3). */
 static const uint64_t single_valued =
@@ -54,16 +53,16 @@ static bool is_host_text(mg_str text, const struct mg_host *host)
 static void rewrite_host(struct mg_request_head *head, struct mg_host *host)
 {
     struct mg_headers *headers = &head->headers;
-    const uint32_t at = headers->first[MG_HEADER_HOST];
+    const struct mg_header *field = mg_headers_known(headers, MG_HEADER_HOST);
     host->port = host->port == DEFAULT_PORT ? -1 : host->port;
-    if (at > 0 && is_host_text(headers->items[at - 1].value, host)) {
+    if (field && is_host_text(field->value, host)) {
         return;
     }
     const mg_str text = host->port < 0 ? host->name
                                        : mg_arena_format(headers->arena, "%.*s:%d",
                                                          MG_STR_ARG(host->name), (int)host->port);
-    if (at > 0) {
-        headers->items[at - 1].value = text;
+    if (field) {
+        headers->items[mg_headers_place(headers, field)].value = text;
     } else {
         mg_headers_add_known(headers, MG_HEADER_HOST, MG_STR("Host"), text);
     }
@@ -187,7 +186,7 @@ static bool asks_for_websocket(const struct mg_request_head *head, uint64_t repe
 {
     const struct mg_header *upgrade = mg_headers_known(&head->headers, MG_HEADER_UPGRADE);
     if (!upgrade || head->method_id != MG_METHOD_GET || head->minor == 0 || has_body(head) ||
-        !mg_headers_known(&head->headers, MG_HEADER_SEC_WEBSOCKET_KEY)) {
+        !mg_headers_has(&head->headers, MG_HEADER_SEC_WEBSOCKET_KEY)) {
         return false;
     }
     return mg_str_iequal(upgrade->value, MG_STR("websocket")) &&

@@ -21,7 +21,7 @@ static mg_str join_3(struct mg_arena *arena, mg_str a, mg_str b, mg_str c)
 static void add_unless_there(struct mg_headers *headers, enum mg_header_id id, mg_str name,
                              mg_str value)
 {
-    if (!mg_headers_known(headers, id)) {
+    if (!mg_headers_has(headers, id)) {
         mg_headers_add_known(headers, id, name, value);
     }
 }
@@ -29,7 +29,7 @@ static void add_unless_there(struct mg_headers *headers, enum mg_header_id id, m
 static void append_peer(struct mg_headers *headers, mg_str peer_ip)
 {
     const mg_str name = MG_STR("X-Forwarded-For");
-    if (!mg_headers_known(headers, MG_HEADER_X_FORWARDED_FOR)) {
+    if (!mg_headers_has(headers, MG_HEADER_X_FORWARDED_FOR)) {
         mg_headers_add_known(headers, MG_HEADER_X_FORWARDED_FOR, name, peer_ip);
         return;
     }
@@ -57,7 +57,7 @@ void mg_rules_add_forwarding(struct mg_headers *headers, const struct mg_rules_f
         add_unless_there(headers, MG_HEADER_X_FORWARDED_HOST, MG_STR("X-Forwarded-Host"),
                          forward->host);
     }
-    if (!mg_headers_known(headers, MG_HEADER_X_FORWARDED_PORT)) {
+    if (!mg_headers_has(headers, MG_HEADER_X_FORWARDED_PORT)) {
         mg_headers_add_known(headers, MG_HEADER_X_FORWARDED_PORT, MG_STR("X-Forwarded-Port"),
                              port_text(headers->arena, forward->port));
     }
@@ -93,10 +93,10 @@ static mg_str received_by(mg_str element)
 uint32_t mg_rules_count_via(const struct mg_headers *headers, mg_str pseudonym)
 {
     uint32_t count = 0;
-    if (!mg_headers_known(headers, MG_HEADER_VIA) || pseudonym.len == 0) {
+    if (!mg_headers_has(headers, MG_HEADER_VIA) || pseudonym.len == 0) {
         return 0;
     }
-    for (uint32_t i = headers->first[MG_HEADER_VIA] - 1; i < headers->count; i++) {
+    for (uint32_t i = 0; i < headers->count; i++) {
         mg_str rest = headers->items[i].value, element;
         while (headers->items[i].id == MG_HEADER_VIA && mg_str_next_element(&rest, &element)) {
             count += mg_str_iequal(received_by(element), pseudonym);

@@ -299,7 +299,7 @@ static bool has_framing(const struct mg_write_response *response)
 
 static bool has(const struct mg_headers *headers, enum mg_header_id id)
 {
-    return headers && mg_headers_known(headers, id);
+    return headers && mg_headers_has(headers, id);
 }
 
 int mg_write_response_head(struct mg_buf *out, const struct mg_write_response *response)

@@ -215,8 +215,7 @@ static void combined_is_apaches_format(void **state)
     f->req.consumer = MG_STR("joe");
     f->req.body_bytes_out = 0;
     f->req.uri.query = MG_STR("");
-    f->req.head.headers.count = 0;
-    memset(f->req.head.headers.first, 0, sizeof f->req.head.headers.first);
+    mg_headers_init(&f->req.head.headers, &f->req.arena);
     write_line(f, record);
     assert_string_equal(f->line, "203.0.113.77 - joe [14/Nov/2023:22:13:20 +0000] "
                                  "\"GET /a/b HTTP/1.1\" 200 - \"-\" \"-\"\n");
