@@ -433,7 +433,8 @@ void mg_attempt_end(struct mg_exchange *x)
         }
         /* who answers before the request is complete may take its rest for another one */
         const bool complete = x->tail_out && !x->answered_early;
-        mg_upstream_end(&x->upstream, complete, x->settings.keepalive, x->settings.keepalive_idle);
+        mg_upstream_end(&x->upstream, complete, x->settings->keepalive,
+                        x->settings->keepalive_idle);
     }
     mg_target_release(x);
 }

@@ -48,19 +48,10 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server)
     return exchange;
 }
 
-/* Everything behind the deadlines starts at zero for each request, but the buffers' memory. */
 static void clear_story(struct mg_exchange *x)
 {
-    const struct mg_buf kept = x->kept;
-    const struct mg_buf hold = x->hold;
-    const struct mg_buf waited = x->waited;
-    const struct mg_upstream upstream = x->upstream;
     const size_t from = offsetof(struct mg_exchange, waiting);
-    memset((char *)x + from, 0, sizeof *x - from);
-    x->kept = kept;
-    x->hold = hold;
-    x->waited = waited;
-    x->upstream = upstream;
+    memset((char *)x + from, 0, offsetof(struct mg_exchange, gather) - from);
 }
 
 void mg_exchange_recycle(struct mg_exchange *x)

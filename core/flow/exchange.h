@@ -42,14 +42,19 @@ struct mg_exchange {
     enum mg_exchange_state state;
     struct mg_deadline deadline;       /* limits.request_timeout; a tunnel's silence */
     struct mg_deadline probe_deadline; /* req.up.head_timeout */
-    bool waiting;                      /* a chain of handlers is suspended */
-    bool close;                        /* close the client's connection after this answer */
+    struct mg_buf kept;                /* request body, until it cannot be replayed any more */
+    struct mg_buf hold;                /* whole answers, and filtered octets held with the head */
+    struct mg_buf waited;              /* octets whose body_filter round waits */
+    struct mg_upstream upstream;
+
+    /* zero from here to gather at the start of each request */
+    bool waiting; /* a chain of handlers is suspended */
+    bool close;   /* close the client's connection after this answer */
     bool answered_locally;
     uint16_t doomed_status; /* a failure that waits for the suspended handler to finish; 0 = none */
     enum mg_outcome doomed_outcome;
 
-    /* request body: kept until it cannot be replayed any more */
-    struct mg_buf kept;
+    /* request body */
     size_t kept_sent;      /* of kept, to the present upstream */
     bool body_due;         /* the client has more of it to send */
     bool body_streaming;   /* not kept any more: passes straight through */
@@ -59,14 +64,13 @@ struct mg_exchange {
     uint64_t bytes_before; /* client->bytes_out when the request began */
 
     /* upstream */
-    struct mg_upstream upstream;
     struct mg_peer_group *group;
     struct mg_peer *peer;
     struct mg_origin *fixed; /* of a plugin's set_target */
     uint64_t hash, tried;
     int32_t retries_left;
     uint64_t try_started_us;
-    struct mg_upstream_settings settings;
+    const struct mg_upstream_settings *settings; /* the generation's */
     bool head_out;       /* the request head was written to this upstream */
     bool tail_out;       /* and the end of the body */
     bool answered_early; /* before that */
@@ -84,15 +88,12 @@ struct mg_exchange {
     bool filtering;                    /* body_filter round in progress (maybe waiting) */
     bool filtered_part;                /* body_filter has seen octets of the upstream's */
     bool filter_off;                   /* read-only chain: its output is ignored */
-    struct mg_buf hold;                /* whole answers, and filtered octets held with the head */
-    struct mg_buf waited;              /* octets whose body_filter round waits */
     mg_str round;                      /* octets of the present body_filter round, as they came */
     bool round_last;
-    mg_str gather[MG_GATHER_PARTS];
-    uint32_t gathered;
     bool head_gathered; /* the head is among the parts: nothing of the answer is out yet */
-    char chunk_heads[2][20];
-    uint32_t chunk_head_count;
+    uint32_t gathered, chunk_head_count;
+    mg_str gather[MG_GATHER_PARTS]; /* not read beyond gathered */
+    char chunk_heads[2][20];        /* nor these beyond chunk_head_count */
 };
 
 /* The exchange layer's side of a client connection. */

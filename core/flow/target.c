@@ -94,7 +94,7 @@ static int pick_fixed(struct mg_exchange *x, struct mg_origin **origin)
     struct mg_req *req = &x->req;
     x->fixed = mg_pool_origin(x->server->parts.pool, req->up.target_host, req->up.target_port);
     *origin = x->fixed;
-    x->settings = req->config->gateway.upstream_defaults;
+    x->settings = &req->config->gateway.upstream_defaults;
     return 0;
 }
 
@@ -119,8 +119,8 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
         return MG_ENO_TARGET;
     }
     x->settings =
-        group->upstream ? group->upstream->settings : req->config->gateway.upstream_defaults;
-    const struct mg_upstream_limits *limits = &x->settings.limits;
+        group->upstream ? &group->upstream->settings : &req->config->gateway.upstream_defaults;
+    const struct mg_upstream_limits *limits = &x->settings->limits;
     if (group->inflight >= limits->requests || group->inflight >= limits->connections) {
         mg_stats_add(x->server->parts.stats,
                      group->inflight >= limits->requests ? MG_STAT_UPSTREAM_MAX_REQUESTS

@@ -9,14 +9,9 @@ void mg_req_reset(struct mg_req *req)
 {
     mg_arena_reset(&req->arena);
     mg_buf_clear(&req->filter_out);
-    const struct mg_arena arena = req->arena;
-    const struct mg_buf filter_out = req->filter_out;
-    const uint32_t slot = req->slot, number = req->number + 1;
-    memset(req, 0, sizeof *req);
-    req->arena = arena;
-    req->filter_out = filter_out;
-    req->slot = slot;
-    req->number = number;
+    req->number++;
+    const size_t from = offsetof(struct mg_req, config);
+    memset((char *)req + from, 0, offsetof(struct mg_req, match.captures.at) - from);
     mg_headers_init(&req->head.headers, &req->arena);
     mg_headers_init(&req->out, &req->arena);
     mg_headers_init(&req->up_headers, &req->arena);

@@ -64,11 +64,15 @@ enum mg_body_state {
 };
 
 struct mg_req {
+    /* what lives on from request to request */
     struct mg_arena arena;
+    struct mg_buf filter_out; /* see chunk */
+    uint32_t slot, number;
+
+    /* zero from here to captures.at at the start of each request */
     struct mg_config *config; /* its generation's */
     struct mg_vm *vm;         /* its generation's; NULL only in tests without Lua */
     const struct mg_req_ops *ops;
-    uint32_t slot, number;
 
     /* the client's side */
     mg_str peer_ip; /* of the connection; "unix:" */
@@ -88,7 +92,6 @@ struct mg_req {
     mg_str request_id; /* accepted or made; lives in the arena */
 
     /* routing */
-    struct mg_match match;
     struct mg_route *route;     /* match.route or NULL */
     struct mg_service *service; /* the route's, or NULL */
 
@@ -132,7 +135,6 @@ struct mg_req {
      * by chunk. Kept out of the arena, since a body may be endless. */
     mg_str chunk;
     bool chunk_last;
-    struct mg_buf filter_out;
     bool want_whole_body; /* a filter collects: hold the head until the end */
     bool chunk_over;      /* it collected too much: what it took away cannot be sent on */
 
@@ -149,7 +151,6 @@ struct mg_req {
     uint64_t hook_began_us; /* the script layer's: when the running chain began */
     uint64_t delay_us, connect_us, queue_us; /* sums */
     uint64_t bytes_in, bytes_out, body_bytes_in, body_bytes_out;
-    struct mg_try tries[MG_TRIES];
     uint32_t try_count;
 
     /* notes that policies leave for the log: JSON objects in the arena, empty = none */
@@ -162,6 +163,10 @@ struct mg_req {
     bool lua_used;   /* some Lua ran for it: mg_hook_end has work to do */
     int32_t lua_ref; /* free for the script layer */
     void *script;    /* free for the script layer */
+
+    /* large, and not read beyond their counts */
+    struct mg_match match;
+    struct mg_try tries[MG_TRIES]; /* of try_count attempts: the first ones, then the last */
 };
 
 /* Prepares a pooled request for its next use: resets its arena, empties filter_out, keeps slot,

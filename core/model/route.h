@@ -29,10 +29,10 @@ struct mg_match {
     struct mg_route *route;
     const struct mg_route_path *path; /* NULL when the route has no paths */
     size_t matched;                   /* bytes of the path that the prefix or regex took */
-    struct mg_regex_match captures;   /* count 0 unless a regex matched */
     const struct mg_regex *regex;
     mg_str host;                      /* the route's host pattern that matched, empty if none */
     const struct mg_route *undecided; /* one whose regex reached limits.regex_match_limit */
+    struct mg_regex_match captures;   /* count 0 unless a regex matched */
 };
 
 /* false: no route, or undecided: then the request must be refused, since another route may have
