@@ -8,11 +8,15 @@
  */
 #include "net/redis.h"
 
+#include "net/redis_cluster.h"
 #include "net/redis_failover.h"
 #include "net/redis_single.h"
+#include "net/redis_slots.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define TRY_AGAIN_MS 2 /* until a command with keys of a moving slot is sent once more */
 
 struct mg_redis_set {
     struct mg_redis_parts parts;
@@ -48,7 +52,10 @@ struct mg_redis_scripts *mg_redis_scripts(struct mg_redis_set *set)
 
 static const struct mg_redis_ops *ops_of(enum mg_redis_topology topology)
 {
-    return topology == MG_REDIS_SENTINEL ? &mg_redis_failover_ops : &mg_redis_single_ops;
+    static const struct mg_redis_ops *const all[] = {[MG_REDIS_SINGLE] = &mg_redis_single_ops,
+                                                     [MG_REDIS_SENTINEL] = &mg_redis_failover_ops,
+                                                     [MG_REDIS_CLUSTER] = &mg_redis_cluster_ops};
+    return all[topology];
 }
 
 struct mg_redis *mg_redis_hold(struct mg_redis_set *set, const struct mg_redis_options *options)
@@ -73,32 +80,79 @@ void mg_redis_release(struct mg_redis *redis)
 
 /* --- replies ---------------------------------------------------------------------------------- */
 
-/* Sent once more, or what that fails with; then the first reply counts. */
-static bool send_again(struct mg_redis_command *command, struct mg_redis_connection *connection)
+static void on_again(struct mg_deadline *deadline)
 {
-    return mg_redis_connection_send(connection, command) == MG_REDIS_OK;
+    struct mg_redis_command *command = MG_CONTAINER(deadline, struct mg_redis_command, again);
+    mg_link_remove(&command->link);
+    const enum mg_redis_result result = mg_redis_instance_route(command->redis, command);
+    if (result) {
+        mg_redis_instance_finish(command, result, NULL);
+    }
 }
 
-static bool follow(struct mg_redis_command *command, struct mg_redis_connection *connection,
-                   enum mg_redis_result result)
+static bool wait_and_try(struct mg_redis_command *command)
 {
-    if (result == MG_REDIS_NOSCRIPT && command->script && !command->has_been_eval) {
-        mg_redis_command_use_source(command);
-        return send_again(command, connection);
+    struct mg_loop *loop = command->redis->parts->loop;
+    command->has_waited = true;
+    mg_list_append(&command->redis->pausing, &command->link);
+    mg_deadline_arm(mg_deadlines_class(&loop->deadlines, TRY_AGAIN_MS), &command->again, on_again,
+                    mg_loop_now_ms(loop));
+    return true;
+}
+
+/* To the server it was sent away to. MOVED is news for all commands, whatever becomes of this
+ * one. */
+static bool redirect(struct mg_redis_command *command, struct mg_redis_connection *connection,
+                     enum mg_redis_result result, mg_str text)
+{
+    struct mg_redis *redis = command->redis;
+    bool *followed = result == MG_REDIS_MOVED ? &command->has_moved : &command->has_asked;
+    if (*followed || !redis->ops->redirect ||
+        !redis->ops->redirect(redis, command, connection, result, text)) {
+        return false;
     }
-    return false;
+    *followed = true;
+    if (result == MG_REDIS_MOVED) {
+        redis->ops->on_stale(redis);
+    } else if (command->script) {
+        mg_redis_command_use_source(command); /* the target may lack it */
+    }
+    return mg_redis_instance_route(redis, command) == MG_REDIS_OK;
+}
+
+/* The command goes on: it was sent once more, or will be. */
+static bool follow(struct mg_redis_command *command, struct mg_redis_connection *connection,
+                   enum mg_redis_result result, mg_str text)
+{
+    switch (result) {
+    case MG_REDIS_NOSCRIPT:
+        if (!command->script || command->has_been_eval) {
+            return false;
+        }
+        mg_redis_command_use_source(command);
+        return mg_redis_connection_send(connection, command) == MG_REDIS_OK;
+    case MG_REDIS_MOVED:
+    case MG_REDIS_ASK:
+        return redirect(command, connection, result, text);
+    case MG_REDIS_TRYAGAIN:
+        return !command->has_waited && wait_and_try(command);
+    default:
+        return false;
+    }
 }
 
 static void deliver(struct mg_redis_command *command, struct mg_redis_connection *connection,
                     enum mg_redis_result result, struct mg_resp_reply *reply)
 {
     struct mg_redis *redis = command->redis;
-    if (reply && result != MG_REDIS_OK && follow(command, connection, result)) {
+    const bool is_error = reply && result != MG_REDIS_OK;
+    const mg_str text = is_error ? mg_resp_text(reply, &reply->nodes[0]) : MG_STR("");
+    if (is_error && follow(command, connection, result, text)) {
         mg_redis_breaker_count(&redis->breaker, result);
         return;
     }
     /* A lost connection has been noted as one failure, however many commands were on it. */
-    const bool is_news = reply && (result == MG_REDIS_OK || mg_redis_result_is_illness(result));
+    const bool is_news = reply && (!is_error || mg_redis_result_is_illness(result, text));
     const bool is_stale = result == MG_REDIS_READONLY || result == MG_REDIS_MOVED;
     redis->references++;
     mg_redis_instance_finish(command, result, reply);
@@ -141,6 +195,14 @@ static int set_words(struct mg_redis_command *command, const struct mg_redis_ask
     return mg_redis_command_set(command, groups, 3);
 }
 
+static int32_t slot_of(const struct mg_redis_ask *ask)
+{
+    if (!ask->script) {
+        return mg_redis_cluster_slot(ask->words, ask->count);
+    }
+    return ask->key_count > 0 ? mg_redis_slot_of(ask->keys[0]) : -1;
+}
+
 static void arm(struct mg_redis *redis, struct mg_redis_command *command, uint64_t timeout_ms)
 {
     struct mg_loop *loop = redis->parts->loop;
@@ -166,9 +228,10 @@ enum mg_redis_result mg_redis_send(struct mg_redis *redis, struct mg_redis_comma
     command->deliver = deliver;
     command->redis = redis;
     command->connection = NULL;
-    command->slot = -1;
-    command->moves = 0;
+    command->slot = redis->options->topology == MG_REDIS_CLUSTER ? slot_of(ask) : -1;
+    command->has_moved = command->has_asked = false;
     command->has_been_eval = command->has_waited = command->asking = false;
+    mg_deadline_init(&command->again);
     mg_link_init(&command->link);
     result = mg_redis_instance_route(redis, command);
     if (result) {
@@ -192,6 +255,7 @@ void mg_redis_cancel(struct mg_redis_command *command)
         mg_redis_connection_abandon(command->connection, command);
     }
     mg_deadline_cancel(&command->deadline);
+    mg_deadline_cancel(&command->again);
     mg_link_remove(&command->link);
     mg_redis_command_clear(command);
     command->redis = NULL;

@@ -70,7 +70,9 @@ void mg_redis_command_use_source(struct mg_redis_command *command)
 void mg_redis_command_clear(struct mg_redis_command *command)
 {
     free(command->argv);
+    free(command->host);
     command->argv = NULL;
+    command->host = NULL;
     command->lengths = NULL;
     command->count = 0;
 }

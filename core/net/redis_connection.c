@@ -460,6 +460,11 @@ struct mg_redis_connection *mg_redis_connection_open(
     return connection;
 }
 
+mg_str mg_redis_connection_host(const struct mg_redis_connection *connection)
+{
+    return connection->options->host;
+}
+
 bool mg_redis_connection_is_up(const struct mg_redis_connection *connection)
 {
     return connection->state == UP;

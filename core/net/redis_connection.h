@@ -48,6 +48,8 @@ struct mg_redis_connection *mg_redis_connection_open(
     const struct mg_redis_connection_handler *handler, void *context);
 /* Commands on it are told that result (their replies never come); handler is not. */
 void mg_redis_connection_close(struct mg_redis_connection *connection, enum mg_redis_result result);
+/* Of its options. */
+mg_str mg_redis_connection_host(const struct mg_redis_connection *connection);
 bool mg_redis_connection_is_up(const struct mg_redis_connection *connection);
 /* Places taken: replies that are still to come, those nobody waits for included. */
 uint32_t mg_redis_connection_load(const struct mg_redis_connection *connection);

@@ -47,6 +47,10 @@ static void start(struct mg_redis *redis)
         redis->sentinels = mg_redis_sentinels_new(redis->parts->loop, redis->parts->dns,
                                                   redis->options, on_master, redis);
     }
+    const struct mg_redis_address *last = mg_redis_sentinels_last(redis->sentinels);
+    if (last && !redis->master) {
+        use_master(redis, last); /* it will say itself whether it is one still */
+    }
     mg_redis_sentinels_ask(redis->sentinels);
 }
 
@@ -61,9 +65,9 @@ static void stop(struct mg_redis *redis)
     }
 }
 
-static struct mg_redis_node *node_of(struct mg_redis *redis, int32_t slot)
+static struct mg_redis_node *node_of(struct mg_redis *redis, const struct mg_redis_command *command)
 {
-    (void)slot;
+    (void)command;
     return redis->master;
 }
 

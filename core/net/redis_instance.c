@@ -39,6 +39,7 @@ void mg_redis_instance_finish(struct mg_redis_command *command, enum mg_redis_re
     struct mg_redis *redis = command->redis;
     command->redis = NULL;
     mg_deadline_cancel(&command->deadline);
+    mg_deadline_cancel(&command->again);
     mg_link_remove(&command->link);
     redis->pending--;
     mg_redis_breaker_count(&redis->breaker, result);
@@ -53,7 +54,10 @@ void mg_redis_instance_finish(struct mg_redis_command *command, enum mg_redis_re
 enum mg_redis_result mg_redis_instance_route(struct mg_redis *redis,
                                              struct mg_redis_command *command)
 {
-    struct mg_redis_node *node = redis->ops->node_of(redis, command->slot);
+    if (redis->closed || redis->is_open) {
+        return redis->closed ? MG_REDIS_REFUSED : MG_REDIS_OPEN;
+    }
+    struct mg_redis_node *node = redis->ops->node_of(redis, command);
     struct mg_redis_connection *connection = node ? mg_redis_node_pick(node) : NULL;
     if (connection) {
         return mg_redis_connection_send(connection, command);
@@ -87,14 +91,19 @@ void mg_redis_instance_reroute(struct mg_redis *redis)
     mg_redis_instance_release(redis);
 }
 
+static void fail_all(struct mg_link *list, enum mg_redis_result result)
+{
+    while (!mg_list_empty(list)) {
+        mg_redis_instance_finish(MG_CONTAINER(list->next, struct mg_redis_command, link), result,
+                                 NULL);
+    }
+}
+
 static void fail_waiting(struct mg_redis *redis, enum mg_redis_result result)
 {
     redis->references++;
-    while (!mg_list_empty(&redis->waiting)) {
-        struct mg_redis_command *command =
-            MG_CONTAINER(redis->waiting.next, struct mg_redis_command, link);
-        mg_redis_instance_finish(command, result, NULL);
-    }
+    fail_all(&redis->waiting, result);
+    fail_all(&redis->pausing, result);
     mg_redis_instance_release(redis);
 }
 
@@ -118,13 +127,29 @@ static void complain(struct mg_redis *redis, enum mg_redis_result result, mg_str
     }
 }
 
+static bool is_any_opening(struct mg_redis *redis)
+{
+    for (struct mg_link *at = redis->nodes.next; at != &redis->nodes; at = at->next) {
+        if (mg_redis_node_is_opening(mg_redis_node_from_link(at))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A connection that is not there is a failure of the store when nothing else is: one server of a
+ * cluster, or one connection of two, is not. */
 static void on_node_down(void *context, struct mg_redis_node *node, bool was_up,
                          enum mg_redis_result result, mg_str text)
 {
     struct mg_redis *redis = context;
     (void)was_up;
     redis->references++;
-    mg_redis_instance_failed(redis, result, text);
+    if (mg_redis_instance_up_node(redis)) {
+        complain(redis, result, text);
+    } else if (!redis->probing || !is_any_opening(redis)) {
+        mg_redis_instance_failed(redis, result, text);
+    }
     if (!redis->is_open && !redis->closed) {
         redis->ops->on_down(redis, node);
         mg_redis_instance_reroute(redis);
@@ -155,6 +180,29 @@ struct mg_redis_node *mg_redis_instance_add_node(struct mg_redis *redis, mg_str 
     struct mg_redis_node *node = mg_redis_node_new(&settings, &node_handler, redis);
     mg_list_append(&redis->nodes, mg_redis_node_link(node));
     return node;
+}
+
+struct mg_redis_node *mg_redis_instance_find_node(struct mg_redis *redis, mg_str host,
+                                                  uint16_t port)
+{
+    for (struct mg_link *at = redis->nodes.next; at != &redis->nodes; at = at->next) {
+        struct mg_redis_node *node = mg_redis_node_from_link(at);
+        if (!mg_redis_node_is_retired(node) && mg_redis_node_is(node, host, port)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+struct mg_redis_node *mg_redis_instance_up_node(struct mg_redis *redis)
+{
+    for (struct mg_link *at = redis->nodes.next; at != &redis->nodes; at = at->next) {
+        struct mg_redis_node *node = mg_redis_node_from_link(at);
+        if (!mg_redis_node_is_retired(node) && mg_redis_node_pick(node)) {
+            return node;
+        }
+    }
+    return NULL;
 }
 
 void mg_redis_instance_drop_node(struct mg_redis *redis, struct mg_redis_node *node,
@@ -372,7 +420,10 @@ void mg_redis_instance_ready(struct mg_redis *redis)
                      MG_STR_ARG(redis->options->name));
         go_on(redis);
         for (struct mg_link *at = redis->nodes.next; at != &redis->nodes; at = at->next) {
-            mg_redis_node_start(mg_redis_node_from_link(at));
+            struct mg_redis_node *node = mg_redis_node_from_link(at);
+            if (!mg_redis_node_is_retired(node)) {
+                mg_redis_node_start(node);
+            }
         }
     }
     redis->has_complained = false;
@@ -433,6 +484,7 @@ struct mg_redis *mg_redis_instance_new(const struct mg_redis_parts *parts,
     mg_link_init(&redis->link);
     mg_link_init(&redis->nodes);
     mg_link_init(&redis->waiting);
+    mg_link_init(&redis->pausing);
     mg_link_init(&redis->news.link);
     mg_deadline_init(&redis->watch);
     mg_deadline_init(&redis->probe);

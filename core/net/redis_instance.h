@@ -17,7 +17,7 @@
 #include "net/redis_options.h"
 
 struct mg_shm;
-struct mg_redis_slots;
+struct mg_redis_cluster;
 struct mg_redis_sentinels;
 
 /* What the instances of a worker stand on; outlives them. */
@@ -34,8 +34,9 @@ struct mg_redis_ops {
     void (*start)(struct mg_redis *redis);
     /* Gives up what is under way; the nodes are closed after it. */
     void (*stop)(struct mg_redis *redis);
-    /* Where the command goes; NULL: not known. Also for slot -1, any. */
-    struct mg_redis_node *(*node_of)(struct mg_redis *redis, int32_t slot);
+    /* Where the command goes; NULL: not known. */
+    struct mg_redis_node *(*node_of)(struct mg_redis *redis,
+                                     const struct mg_redis_command *command);
     /* The node has a new connection; if with that the instance can serve, calls
      * mg_redis_instance_ready. */
     void (*on_up)(struct mg_redis *redis, struct mg_redis_node *node);
@@ -45,6 +46,10 @@ struct mg_redis_ops {
     bool (*is_searching)(const struct mg_redis *redis);
     /* A server said READONLY, or MOVED: what we know of the servers is old. */
     void (*on_stale)(struct mg_redis *redis);
+    /* MOVED or ASK: notes where the command goes now. false: it cannot be followed. */
+    bool (*redirect)(struct mg_redis *redis, struct mg_redis_command *command,
+                     const struct mg_redis_connection *from, enum mg_redis_result result,
+                     mg_str text);
 };
 
 struct mg_redis {
@@ -59,9 +64,10 @@ struct mg_redis {
     struct mg_deadline_class *timeout_class;
     struct mg_link nodes;         /* struct mg_redis_node */
     struct mg_redis_node *master; /* SINGLE, SENTINEL; NULL: not known */
-    struct mg_redis_slots *slots; /* CLUSTER */
+    struct mg_redis_cluster *cluster;
     struct mg_redis_sentinels *sentinels;
     struct mg_link waiting;       /* struct mg_redis_command without a connection */
+    struct mg_link pausing;       /* ... that are sent again in a moment */
     uint32_t pending;             /* commands not answered yet */
     bool is_open;                 /* we know that the breaker is open, and hold no connections */
     bool probing;                 /* this worker looks whether the store is back */
@@ -89,6 +95,11 @@ void mg_redis_instance_close(struct mg_redis *redis);
 
 struct mg_redis_node *mg_redis_instance_add_node(struct mg_redis *redis, mg_str host,
                                                  uint16_t port);
+/* The one with that address that is not retired, or NULL. */
+struct mg_redis_node *mg_redis_instance_find_node(struct mg_redis *redis, mg_str host,
+                                                  uint16_t port);
+/* Some node that has a connection, or NULL. */
+struct mg_redis_node *mg_redis_instance_up_node(struct mg_redis *redis);
 /* Its commands are told that result. */
 void mg_redis_instance_drop_node(struct mg_redis *redis, struct mg_redis_node *node,
                                  enum mg_redis_result result);

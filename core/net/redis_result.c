@@ -19,9 +19,10 @@ const char *mg_redis_result_word(enum mg_redis_result result)
     return meanings[result < MG_REDIS_RESULT_COUNT ? result : MG_REDIS_OTHER].word;
 }
 
-bool mg_redis_result_is_illness(enum mg_redis_result result)
+bool mg_redis_result_is_illness(enum mg_redis_result result, mg_str text)
 {
-    return meanings[result < MG_REDIS_RESULT_COUNT ? result : MG_REDIS_OTHER].is_illness;
+    return meanings[result < MG_REDIS_RESULT_COUNT ? result : MG_REDIS_OTHER].is_illness &&
+           !mg_str_equal(text, MG_STR("CLUSTERDOWN Hash slot not served"));
 }
 
 enum mg_redis_result mg_redis_result_of(mg_str error)

@@ -43,9 +43,10 @@ enum mg_redis_result {
 
 /* "timeout"; static. */
 const char *mg_redis_result_word(enum mg_redis_result result);
-/* Would every command fail like this? Then it counts for the breaker, as each connection does that
- * cannot be made. What hangs on the command or its keys (NOPERM, OOM, READONLY, WRONGTYPE) does
- * not: a probe could not see that it is over. */
-bool mg_redis_result_is_illness(enum mg_redis_result result);
+/* Would every command fail like this one, whose error reply has that text? Then it counts for the
+ * breaker, as each connection does that cannot be made. What hangs on the command or its keys
+ * (NOPERM, OOM, READONLY, WRONGTYPE, a slot that nobody serves) does not: a probe could not see
+ * that it is over. */
+bool mg_redis_result_is_illness(enum mg_redis_result result, mg_str text);
 /* Of the text of an error reply. */
 enum mg_redis_result mg_redis_result_of(mg_str error);

@@ -24,7 +24,7 @@ struct mg_redis_sentinels {
     bool asking;
     uint32_t hurry; /* so many more rounds */
     char last_host[HOST_BYTES];
-    uint16_t last_port;
+    struct mg_redis_address last; /* port 0: none yet */
     struct mg_redis_connection *connection;
     struct mg_redis_command command;
     struct mg_deadline next; /* the next question */
@@ -88,12 +88,13 @@ static void try_next(struct mg_redis_sentinels *sentinels, enum mg_redis_result 
 
 static bool is_new(struct mg_redis_sentinels *sentinels, mg_str host, uint16_t port)
 {
-    const bool differs =
-        port != sentinels->last_port || !mg_str_equal(host, mg_str_from(sentinels->last_host));
+    if (port == sentinels->last.port && mg_str_equal(host, sentinels->last.host)) {
+        return false;
+    }
     memcpy(sentinels->last_host, host.ptr, host.len);
-    sentinels->last_host[host.len] = '\0';
-    sentinels->last_port = port;
-    return differs;
+    sentinels->last = (struct mg_redis_address){.host = mg_str_make(sentinels->last_host, host.len),
+                                                .port = port};
+    return true;
 }
 
 static void take_answer(struct mg_redis_sentinels *sentinels, const struct mg_resp_reply *reply)
@@ -200,6 +201,11 @@ void mg_redis_sentinels_hurry(struct mg_redis_sentinels *sentinels)
         mg_redis_sentinels_ask(sentinels);
     }
     sentinels->hurry = HURRY_ROUNDS;
+}
+
+const struct mg_redis_address *mg_redis_sentinels_last(const struct mg_redis_sentinels *sentinels)
+{
+    return sentinels->last.port ? &sentinels->last : NULL;
 }
 
 bool mg_redis_sentinels_is_asking(const struct mg_redis_sentinels *sentinels)

@@ -28,5 +28,7 @@ struct mg_redis_sentinels *mg_redis_sentinels_new(struct mg_loop *loop, struct m
 void mg_redis_sentinels_ask(struct mg_redis_sentinels *sentinels);
 /* Something is wrong: asks at once, and every 100 ms for a while. */
 void mg_redis_sentinels_hurry(struct mg_redis_sentinels *sentinels);
+/* What they said last, or NULL; lives until they say something else. */
+const struct mg_redis_address *mg_redis_sentinels_last(const struct mg_redis_sentinels *sentinels);
 bool mg_redis_sentinels_is_asking(const struct mg_redis_sentinels *sentinels);
 void mg_redis_sentinels_free(struct mg_redis_sentinels *sentinels);

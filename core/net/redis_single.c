@@ -16,9 +16,9 @@ static void stop(struct mg_redis *redis)
     (void)redis;
 }
 
-static struct mg_redis_node *node_of(struct mg_redis *redis, int32_t slot)
+static struct mg_redis_node *node_of(struct mg_redis *redis, const struct mg_redis_command *command)
 {
-    (void)slot;
+    (void)command;
     return redis->master;
 }
 

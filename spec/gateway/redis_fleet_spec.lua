@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- moongate.redis with fleets of real Redis servers: a master that dies or hands over behind three
--- sentinels.
+-- sentinels; a cluster whose slots move and whose master dies.
 local asking = require 'spec.gateway.support.asking'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
@@ -62,5 +62,97 @@ describe('moongate.redis with sentinels', function()
             assert.equal('OK', gateway:value 'return redis:set("a", 2)')
         end
         assert.equal(opened, gateway:status().stores[1].opened)
+    end)
+end)
+
+describe('moongate.redis with a cluster', function()
+    local cluster, gateway
+
+    setup(function()
+        cluster = redis.cluster()
+        gateway = asking.gateway(('{ topology: cluster, nodes: ["127.0.0.1:%d"], timeout: 500ms,'
+            .. ' connect_timeout: 500ms }'):format(cluster.servers[1].port), { workers = 2 })
+    end)
+
+    teardown(process.stop_all)
+
+    -- Many keys over all slots.
+    local WRITE = [[
+        local failed = 0
+        for i = 1, 200 do
+            if redis:set('k' .. i, i) ~= 'OK' then failed = failed + 1 end
+        end
+        return failed
+    ]]
+    local READ = [[
+        local wrong = 0
+        for i = 1, 200 do
+            if redis:get('k' .. i) ~= tostring(i) then wrong = wrong + 1 end
+        end
+        return wrong
+    ]]
+
+    it('sends each command to the server of its slot', function()
+        assert.equal(0, gateway:value(WRITE))
+        assert.equal(0, gateway:value(READ))
+        local moved = gateway:status().stores[1].results.moved
+        assert.is_nil(moved)
+        assert.same({ '1', '2', '3' }, gateway:value [[
+            redis:pipeline({ { 'SET', '{a}1', 1 }, { 'SET', '{b}', 2 }, { 'SET', '{c}', 3 } })
+            return redis:pipeline({ { 'GET', '{a}1' }, { 'GET', '{b}' }, { 'GET', '{c}' } })]])
+    end)
+
+    it('follows a slot that moves, key by key', function()
+        local SLOT = 15495 -- of "a"
+        local from = cluster:owner(SLOT)
+        local to = cluster:add()
+        local set = gateway:ask 'return redis:mset("{a}1", "one", "{a}2", "two")'
+        assert.same({ ok = true, value = 'OK' }, set)
+        cluster:begin_move(SLOT, from, to)
+        assert.equal('one', gateway:value 'return redis:get("{a}1")')
+        assert.equal('OK', gateway:value 'return redis:set("{a}new", "asked")')    -- ASK
+        assert.equal('asked', gateway:value 'return redis:get("{a}new")')
+        assert.same({ gateway:value 'return redis:get("{a}gone") == ngx.null', 'x' },
+            { true, gateway:value 'return redis:run(script, { "{a}s" }, { "x" })[2]' })
+        cluster:move_keys(SLOT, from, to, 1)
+        local answer = gateway:ask 'return redis:mget("{a}1", "{a}2")'             -- TRYAGAIN
+        assert.equal('tryagain', answer.class)
+        cluster:move_keys(SLOT, from, to, 100)
+        assert.same({ 'one', 'two' }, gateway:value 'return redis:mget("{a}1", "{a}2")')
+        cluster:end_move(SLOT, from, to)
+        assert.equal('two', gateway:value 'return redis:get("{a}2")')              -- MOVED
+        assert.equal('one', gateway:value 'return redis:get("{a}1")')
+        assert.equal('x', gateway:value 'return redis:get("{a}s")')
+        local results = gateway:status().stores[1].results
+        assert.is_true(results.ask >= 4 and results.moved >= 1 and results.tryagain == 2)
+        assert.equal(0, gateway:status().stores[1].opened)
+    end)
+
+    it('loses nothing while hundreds of slots move', function()
+        assert.equal(0, gateway:value(WRITE))
+        local resharding = cluster:reshard(cluster:owner(15495), 400)
+        local failed, rounds = 0, 0
+        repeat
+            failed, rounds = failed + gateway:value(WRITE) + gateway:value(READ), rounds + 1
+        until resharding:wait(0.01)
+        assert.equal(0, resharding.code, resharding.err)
+        assert.is_true(rounds >= 2, rounds .. ' rounds')
+        assert.is_true(failed <= 16, failed .. ' failures') -- 2 workers, 4 masters, 2 connections
+        assert.equal(0, gateway:value(READ))
+        assert.equal(0, gateway:status().stores[1].opened)
+    end)
+
+    it('serves what is left when a master dies, and its replica when that is promoted', function()
+        assert.equal(0, gateway:value(WRITE))
+        cluster:owner(16383):kill() -- one of the first three, which have replicas
+        local deadline = posix.now() + process.deadline
+        local failed
+        local in_a_row = 0
+        repeat -- either worker may answer: both have to learn it
+            failed = gateway:value(WRITE) + gateway:value(READ)
+            in_a_row = failed == 0 and in_a_row + 1 or 0
+            assert.is_true(failed < 400, 'all servers fail')
+        until in_a_row == 10 or posix.now() > deadline
+        assert.equal(0, failed)
     end)
 end)

@@ -116,7 +116,6 @@ local function server_fields()
                 .. ' of host' } },
         { topology = { type = 'string', default = 'single',
             one_of = { 'single', 'sentinel', 'cluster' },
-            not_supported_yet = { cluster = 'clusters' },
             description = 'one server; a master that sentinels name; or a cluster' } },
         { nodes = { type = 'array', len_min = 1, len_max = MOST_NODES,
             elements = { type = 'string', custom_validator = is_node },

@@ -236,6 +236,7 @@ static void illness_opens_and_other_errors_do_not(void **state)
         {"-LOADING Redis is loading the dataset in memory\r\n", "loading", true},
         {"-BUSY Redis is busy running a script\r\n", "busy", true},
         {"-CLUSTERDOWN The cluster is down\r\n", "clusterdown", true},
+        {"-CLUSTERDOWN Hash slot not served\r\n", "clusterdown", false},
         {"-NOAUTH Authentication required.\r\n", "auth", false},
         {"-OOM command not allowed\r\n", "oom", false},
         {"-ERR whatever\r\n", "other", false},

@@ -176,14 +176,24 @@ function Server:count(section, name)
     return tonumber(info:match(plain .. '[=:](%d+)')) or 0
 end
 
+-- A cluster's server has a second port, 10000 above the first.
+local function free_port(with_bus)
+    local port
+    repeat
+        port = process.free_port()
+    until not with_bus or port < 55536
+    return port
+end
+
 --- Starts a server on a free port and a unix socket.
--- @tparam[opt] table o arguments (of redis-server), login (user and password for `ask`), port
+-- @tparam[opt] table o arguments (of redis-server), login (user and password for `ask`), port, bus
+-- (true: its port leaves room for the one of a cluster)
 -- @treturn Server port, socket, folder, pid
 function M.server(o)
     o = o or {}
     local folder = process.folder()
     local server = setmetatable({ folder = folder, socket = folder .. '/redis.sock',
-        port = o.port or process.free_port(), arguments = o.arguments or {}, login = o.login },
+        port = o.port or free_port(o.bus), arguments = o.arguments or {}, login = o.login },
         Server)
     return server:start()
 end
@@ -263,6 +273,138 @@ function Fleet:wait_following()
         end
         return self.replica:ask('INFO', 'replication'):match('master_link_status:up')
     end, 'the replica follows')
+end
+
+local Cluster = {}
+Cluster.__index = Cluster
+
+local function cluster_node(o)
+    return M.server({ bus = true, arguments = { '--cluster-enabled', 'yes',
+        '--cluster-node-timeout', tostring(o.node_timeout or 1000),
+        '--cluster-require-full-coverage', 'no',
+        '--repl-diskless-sync-delay', '0' } })
+end
+
+local function command(argv)
+    local program = process.start(argv)
+    local code = program:wait(60)
+    program:stop()
+    assert(code == 0, table.concat(argv, ' ') .. ': ' .. program.out .. program.err)
+end
+
+--- A cluster: masters with a share of the slots each, and as many replicas.
+-- @tparam[opt] table o masters (3), replicas (of each master, 1), node_timeout (1000 ms)
+-- @treturn Cluster servers
+function M.cluster(o)
+    o = o or {}
+    local masters, replicas = o.masters or 3, o.replicas or 1
+    local cluster = setmetatable({ servers = {} }, Cluster)
+    local argv = { 'redis-cli', '--cluster', 'create' }
+    for i = 1, masters * (1 + replicas) do
+        cluster.servers[i] = cluster_node(o)
+        argv[#argv + 1] = '127.0.0.1:' .. cluster.servers[i].port
+    end
+    for _, argument in ipairs({ '--cluster-replicas', tostring(replicas), '--cluster-yes' }) do
+        argv[#argv + 1] = argument
+    end
+    command(argv)
+    cluster:wait_ok()
+    return cluster
+end
+
+--- Waits until every server that lives calls the cluster whole.
+function Cluster:wait_ok()
+    M.wait(function()
+        for _, server in ipairs(self.servers) do
+            if not server.process.code
+                and not server:ask('CLUSTER', 'INFO'):match('cluster_state:ok') then
+                return false
+            end
+        end
+        return true
+    end, 'the cluster is whole')
+end
+
+--- Adds an empty master.
+function Cluster:add()
+    local server = cluster_node({})
+    server:ask('CLUSTER', 'MEET', '127.0.0.1', self.servers[1].port)
+    self.servers[#self.servers + 1] = server
+    M.wait(function()
+        for _, each in ipairs(self.servers) do
+            if #each:nodes() ~= #self.servers then
+                return false
+            end
+        end
+        return true
+    end, 'the new server is known')
+    self:wait_ok()
+    return server
+end
+
+--- What CLUSTER NODES says, a table for each line: id, port, is_master.
+function Server:nodes()
+    local list = {}
+    for line in self:ask('CLUSTER', 'NODES'):gmatch('[^\n]+') do
+        local id, port, flags = line:match('^(%x+) [%d.]+:(%d+)@%d+%S* (%S+)')
+        if id and not flags:match('handshake') then
+            list[#list + 1] = { id = id, port = tonumber(port),
+                is_master = flags:match('master') ~= nil }
+        end
+    end
+    return list
+end
+
+function Cluster:id(server)
+    for _, node in ipairs(server:nodes()) do
+        if node.port == server.port then
+            return node.id
+        end
+    end
+end
+
+--- The server that owns a slot.
+function Cluster:owner(slot)
+    for _, range in ipairs(self.servers[1]:ask('CLUSTER', 'SLOTS')) do
+        if slot >= range[1] and slot <= range[2] then
+            for _, server in ipairs(self.servers) do
+                if server.port == range[3][2] then
+                    return server
+                end
+            end
+        end
+    end
+end
+
+--- Moves so many slots of all masters to one, as an operator does.
+-- @treturn Process that does it
+function Cluster:reshard(to, slots)
+    return process.start({ 'redis-cli', '--cluster', 'reshard',
+        '127.0.0.1:' .. self.servers[1].port, '--cluster-from', 'all', '--cluster-to',
+        self:id(to), '--cluster-slots', tostring(slots), '--cluster-yes' })
+end
+
+--- Begins to move a slot: the source answers ASK for keys it has not.
+function Cluster:begin_move(slot, from, to)
+    assert(to:ask('CLUSTER', 'SETSLOT', slot, 'IMPORTING', self:id(from)) == 'OK')
+    assert(from:ask('CLUSTER', 'SETSLOT', slot, 'MIGRATING', self:id(to)) == 'OK')
+end
+
+--- Moves keys of the slot.
+function Cluster:move_keys(slot, from, to, count)
+    local keys = from:ask('CLUSTER', 'GETKEYSINSLOT', slot, count)
+    if #keys > 0 then
+        assert(from:ask('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', unpack(keys))
+            == 'OK')
+    end
+    return #keys
+end
+
+--- The slot belongs to the other one from now on.
+function Cluster:end_move(slot, from, to)
+    local id = self:id(to)
+    assert(to:ask('CLUSTER', 'SETSLOT', slot, 'NODE', id) == 'OK')
+    assert(from:ask('CLUSTER', 'SETSLOT', slot, 'NODE', id) == 'OK')
 end
 
 return M
