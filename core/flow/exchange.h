@@ -71,10 +71,10 @@ struct mg_exchange {
     int32_t retries_left;
     uint64_t try_started_us;
     const struct mg_upstream_settings *settings; /* the generation's */
-    bool head_out;       /* the request head was written to this upstream */
-    bool tail_out;       /* and the end of the body */
-    bool answered_early; /* before that */
-    bool fresh;          /* the next attempt must not take an idle connection */
+    bool head_out;                               /* the request head was written to this upstream */
+    bool tail_out;                               /* and the end of the body */
+    bool answered_early;                         /* before that */
+    bool fresh; /* the next attempt must not take an idle connection */
 
     /* answer */
     enum mg_framing in_framing, out_framing;
