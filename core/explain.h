@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What would happen to a request, read off a checked configuration (operator-experience.md, 4):
+ * What would happen to a request, read off a checked configuration (docs/operating.md):
  *
  *     request   GET shop.example /orders/7 (sent as /7: strip_path)
  *     route     orders          moongate.yml:7   host any, path /orders, methods any

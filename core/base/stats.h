@@ -31,7 +31,7 @@
     X(BYTES_IN, "bytes_in", false, "bytes read from clients")                                      \
     X(BYTES_OUT, "bytes_out", false, "bytes written to clients")                                   \
     X(UNTRUSTED_DROPPED, "untrusted_fields_dropped", false, "forged fields deleted")               \
-    /* limits and timeouts of the client's side (hardening.md, 1) */                               \
+    /* limits and timeouts of the client's side */                                                 \
     X(HEADER_TIMEOUT, "limit_header_timeout", false, "heads not complete in time")                 \
     X(BODY_TIMEOUT, "limit_body_timeout", false, "request bodies that went silent")                \
     X(BODY_TOTAL_TIMEOUT, "limit_body_total_timeout", false, "request bodies too long under way")  \

@@ -312,7 +312,7 @@ static void on_interim(struct mg_upstream *upstream, struct mg_response_head *he
 }
 
 /* The answer begins while the client still owes octets of its body. Where none has been sent, none
- * will be (hardening.md, 2); in any case the upstream must go on answering in time. */
+ * will be (docs/threat-model.md); in any case the upstream must go on answering in time. */
 static void expect_answer_alone(struct mg_exchange *x)
 {
     if (x->kept_sent == 0 && !x->body_streaming) {

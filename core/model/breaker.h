@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Circuit breakers: the state machine of policies.md 3.1 over words that all workers share.
+ * Circuit breakers: a state machine (plugins/circuit-breaker/README.md) over words that all workers
+ * share.
  *
  *            failure or network share, or consecutive failures
  *   CLOSED ───────────────────────────────────────────────────► OPEN

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a circuit breaker is made of, as plain data: its rule, its states, the kinds of results
- * (policies.md 3.1 to 3.3).
+ * (plugins/circuit-breaker/README.md).
  *
  * Times are milliseconds, shares thousandths of a percent (50 % = 50000), 0 = off.
  */

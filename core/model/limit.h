@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rate limits: the decision over several limits and a ban as one atomic step over all workers
- * (docs/plugin-reference: rate-limit). Everything is an integer; times are milliseconds. The
+ * (plugins/rate-limit/README.md). Everything is an integer; times are milliseconds. The
  * arithmetic of one limit is pure (limit_rule.h), as is that of a ban (limit_ban.h).
  *
  *     struct mg_limit limit = {.rule = {.algorithm = MG_LIMIT_SLIDING_WINDOW, .quota = 100,

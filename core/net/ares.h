@@ -14,7 +14,7 @@
 
 #include <netinet/in.h>
 
-#define MG_ARES_ADDRESSES 64 /* used of one answer (hardening.md, 5) */
+#define MG_ARES_ADDRESSES 64 /* used of one answer (docs/threat-model.md) */
 #define MG_ARES_ALIASES 8    /* on the way to an address; more are nonsense (the same) */
 
 struct mg_ares;

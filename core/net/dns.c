@@ -20,7 +20,7 @@
 
 #define BUCKETS 256
 #define MAX_ENTRIES 4096 /* plugins may take names from clients */
-#define MIN_TTL_S 1      /* hardening.md, 5 */
+#define MIN_TTL_S 1      /* a name server may not make us ask at each request */
 #define MAX_TTL_S 3600
 #define SECOND_FAMILY_MS 50 /* RFC 8305, 3: "resolution delay" */
 #define STALE_PATIENCE_MS                                                                          \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a Redis is reached: one entry of `gateway.redis`, or the record `redis` of a plugin
- * (policies.md, 2.7). Two with equal options are the same instance, whoever asks.
+ * (docs/configuration.md). Two with equal options are the same instance, whoever asks.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
 /*
  * Counting allocator of a Lua state: stands before LuaJIT's own one (which gives a closed state's
  * memory back as a whole) and refuses what would pass the limit. Lua then raises "not enough
- * memory"; after a full collection the state is usable again (hardening.md, 8).
+ * memory"; after a full collection the state is usable again (docs/threat-model.md).
  *
  *     lua_State *L = luaL_newstate();
  *     mg_alloc_attach(&alloc, L, limits->lua_memory);

@@ -181,7 +181,7 @@ static void mask_bytes(uint8_t *bytes, unsigned count, int bits)
 }
 
 /* The bytes that count of an address: 4 or 16, 0 for what is none. A v4-mapped address is a v4 one,
- * a zone is dropped (policies.md 2.2). */
+ * a zone is dropped (plugins/rate-limit/README.md). */
 static unsigned address_bytes(mg_str ip, int ipv4_bits, int ipv6_bits, uint8_t out[16])
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The CPU limiter: stops Lua code that runs too long without waiting, compiled loops included
- * (plugin-interface.md, 4.2).
+ * (docs/plugin-reference.md).
  *
  * The thread has a 4 ms timer on its own CPU clock. Its signal handler counts ticks of the running
  * slice; at the limit it sets a debug hook, which raises. A compiled loop never looks at hooks, but

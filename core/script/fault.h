@@ -2,7 +2,7 @@
 /*
  * What happens when a handler fails: the error's text and traceback, the line in the error log (10
  * full ones a second for each turn, then a count), and quarantine: a plugin that reached three
- * limits in 10 s is not called for 10 s, then once on trial (plugin-interface.md, 4).
+ * limits in 10 s is not called for 10 s, then once on trial (docs/plugin-reference.md).
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Lua modules `cjson` and `cjson.safe` (lua-compat.md, section 7):
+ * The Lua modules `cjson` and `cjson.safe` (docs/plugin-reference.md):
  *
  *     encode(value) -> text            decode(text) -> value          new() -> instance of its own
  *     null, empty_array                sentinels: NULL, and a value that encodes as []

@@ -24,7 +24,7 @@
  *
  * Plain scalars follow YAML 1.2: null, ~, true, false, decimal, 0o, 0x and decimal fractions; all
  * else is text. Merge keys (<<) work. One document; 4 MiB, depth 32, 10,000 nodes through aliases
- * (hardening.md, section 1). Custom tags, non-scalar keys and aliases to an open node are errors.
+ * (docs/configuration.md). Custom tags, non-scalar keys and aliases to an open node are errors.
  *
  * libyaml's state lives in a userdata with a finaliser, and its frames are never on the C stack
  * while Lua runs: an out-of-memory error of Lua leaks nothing.

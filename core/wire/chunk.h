@@ -4,7 +4,7 @@
  * bounded lines, well-formed extensions without white space, bounded trailers. Extensions and
  * trailer fields are checked and dropped; a
  * trailer that names a field of framing, routing, authentication or control is refused
- * (hardening.md, M16).
+ * (docs/threat-model.md).
  *
  *     struct mg_chunk chunk;
  *     mg_chunk_init(&chunk, &limits);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One complete head to slices. Start lines are cut here, strictly (rules M04 to M06 and R01 of
- * hardening.md); llhttp in strict mode runs over the whole head once more and delivers the fields.
- * It is stopped where the fields end: bodies are not its business. Each slice that it delivers must
- * stand where the grammar says it stands, so a surprise in it ends as a refusal.
+ * docs/threat-model.md); llhttp in strict mode runs over the whole head once more and delivers the
+ * fields. It is stopped where the fields end: bodies are not its business. Each slice that it
+ * delivers must stand where the grammar says it stands, so a surprise in it ends as a refusal.
  */
 #include "wire/http1.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The raw scanner: finds the end of a head and owns rules M02, M03, M04 (no HTAB), M07, M08 and the
- * size limits of hardening.md. It jumps from control byte to control byte; all others are plain
- * text.
+ * size limits of docs/threat-model.md. It jumps from control byte to control byte; all others are
+ * plain text.
  *
  *     START --text--> LINE --CR--> LINE_CR --LF--> FIELD_START --text--> NAME --':'--> VALUE
  *     START --CR--> EMPTY_CR --LF--> START (once)       |  ^                            |

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Judges parsed heads: rules M11 to M14, M18 and M20 of requests, R01 to R03 of answers
- * (hardening.md, 2). What a head means is decided here and written into it; nobody asks its fields
- * again.
+ * (docs/threat-model.md). What a head means is decided here and written into it; nobody asks its
+ * fields again.
  */
 #include "wire/rules.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is taken out of a head on its way (hardening.md, 4): fields of one hop, and fields by which
- * a peer that is not trusted would speak for a proxy or for an authentication plugin. One pass over
- * the table; a known field costs one test of a bit.
+ * What is taken out of a head on its way (docs/threat-model.md): fields of one hop, and fields by
+ * which a peer that is not trusted would speak for a proxy or for an authentication plugin. One
+ * pass over the table; a known field costs one test of a bit.
  */
 #include "wire/connection.h"
 #include "wire/rules.h"

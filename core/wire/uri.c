@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Canonical request targets (hardening.md, 3). Most paths are canonical as they come, so one walk
- * over a table of byte classes decides that first. The others take two passes over a copy: escapes,
- * which leaves only bytes with one meaning, then slashes and dot segments, which only shortens.
+ * Canonical request targets (docs/threat-model.md). Most paths are canonical as they come, so one
+ * walk over a table of byte classes decides that first. The others take two passes over a copy:
+ * escapes, which leaves only bytes with one meaning, then slashes and dot segments, which only
+ * shortens.
  */
 #include "wire/uri.h"
 

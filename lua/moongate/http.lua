@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.http: requests to other services (plugin-interface.md, section 6). The handler waits,
+-- moongate.http: requests to other services (docs/plugin-reference.md). The handler waits,
 -- the worker does not. Connections are pooled per host. Plain http only; TLS is not built yet.
 --
 --     local answer, err = moongate.http.request{ url = 'http://127.0.0.1:9000/check', timeout = 2 }

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Field definitions that schemas share (plugin-interface.md, section 8); for plugins written for
+-- Field definitions that schemas share (docs/plugin-reference.md); for plugins written for
 -- Kong also `kong.db.schema.typedefs`. Each may be used as it is or called with overrides:
 --
 --     { port = typedefs.port }    { port = typedefs.port{ default = 6379 } }

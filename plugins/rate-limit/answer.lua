@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The answers that rate-limit makes: denials (policies.md 2.6). What they have in common is written
--- once, for a client that hammers costs a gateway mostly this.
+-- The answers that rate-limit makes: denials and bans (README.md). What they have in common is
+-- written once, for a client that hammers costs a gateway mostly this.
 local cjson = require 'cjson'
 local base = require 'moongate.pdk.base'
 local expression = require 'moongate.expression'

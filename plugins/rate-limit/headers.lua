@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The header fields that tell clients of their limits (policies.md 2.6). Seconds are rounded up and
+-- The header fields that tell clients of their limits (README.md). Seconds are rounded up and
 -- at least 1. On a denial nothing remains and the reset is the retry time, so Retry-After is never
 -- earlier. The triples are on every answer: they make no strings and no tables.
 local ffi = require 'ffi'

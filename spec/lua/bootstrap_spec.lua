@@ -5,7 +5,7 @@ local source = require 'tools.source'
 
 local PACKAGE_OF = {
     curl = 'curl', nginx = 'nginx-light', node = 'nodejs', prlimit = 'util-linux',
-    strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
+    ['redis-cli'] = 'redis-tools', strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
 }
 -- Of coreutils, findutils and dash, and this binary under other names.
 local ESSENTIAL = {}

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- cjson and cjson.safe: lua-compat.md section 7, and RFC 8259 for what is read.
+-- cjson and cjson.safe: docs/plugin-reference.md, and RFC 8259 for what is read.
 local cjson = require 'cjson'
 local safe = require 'cjson.safe'
 

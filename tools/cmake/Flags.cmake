@@ -40,7 +40,7 @@ target_compile_options(moongate_flags INTERFACE -Wall -Wextra -Wshadow -Wconvers
 target_compile_definitions(moongate_flags INTERFACE
     MOONGATE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" MOONGATE_VERSION="${PROJECT_VERSION}")
 
-# hardening.md, 9. The fortified libc functions need optimisation, and sanitizers have their own.
+# The fortified libc functions need optimisation, and sanitizers have their own.
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT MOONGATE_SANITIZE AND NOT MOONGATE_FUZZ)
     target_compile_options(moongate_flags INTERFACE
         -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong)

@@ -28,8 +28,8 @@
 --                 and files. config.serialize makes text of it, config.deserialize reads that, and
 --                 config.load{ expanded = …, load_plugin = … } gives an equal snapshot
 --   warnings      the findings, as above
--- Every entity has id, created_at, updated_at, __line, __column, its fields of plugin-interface.md
--- 9.2 with their defaults, and references as the very tables: route.service, plugin.route,
+-- Every entity has id, created_at, updated_at, __line, __column, its fields (docs/configuration.md)
+-- with their defaults, and references as the very tables: route.service, plugin.route,
 -- plugin.service, plugin.consumer, service.upstream (whose name is the host), upstream.targets.
 --   service       timeouts and retries are filled from gateway.limits and gateway.retry;
 --                 service.own says which were explicit: own.read_timeout == true. host is lower

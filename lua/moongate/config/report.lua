@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Findings as people read them (operator-experience.md, section 2) and as machines do:
+-- Findings as people read them (docs/operating.md) and as machines do:
 --
 --     moongate.yml:5:5: services[0]: unknown key "raed_timeout" [MG1023]
 --         5 |     raed_timeout: 5000

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- Makes entities of items: checks their fields, resolves references to tables, finds duplicate
--- names, and gives ids to those that have none (plugin-interface.md, 9.1): the same file gives the
+-- names, and gives ids to those that have none (docs/configuration.md): the same file gives the
 -- same ids, wherever its lines move.
 local cjson = require 'cjson'
 local entities = require 'moongate.entities'

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- The `gateway:` section (plugin-interface.md, 9.5): every key with its type and default. Durations
+-- The `gateway:` section (docs/configuration.md): every key with its type and default. Durations
 -- become milliseconds and sizes bytes. What is specified and not built is refused where it is set.
 --
 -- 0 means "none" or "unlimited" for request_timeout, body_total_timeout,

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- The entities of a configuration file (plugin-interface.md, 9.2): their schemas, how they nest, by
+-- The entities of a configuration file (docs/configuration.md): their schemas, how they nest, by
 -- what they are named, and which of Kong's the gateway does not serve yet.
 --
 -- References to other entities (`service: orders`) are not part of these schemas: the loader takes

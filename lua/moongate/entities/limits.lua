@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- `gateway.limits` and the part of it that a route may set for itself (hardening.md, section 1).
+-- `gateway.limits` and the part of it that a route may set for itself (docs/configuration.md).
 local M = {}
 
 local MOST_MS = 2 ^ 31 - 2

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- How a Redis is reached (policies.md, 2.7): the fields of an entry of `gateway.redis`, which a
--- plugin's record `redis` has too, the rules over them, and what they come to.
+-- How a Redis is reached (docs/configuration.md): the fields of an entry of `gateway.redis`, which
+-- a plugin's record `redis` has too, the rules over them, and what they come to.
 --
 --     local redis = require 'moongate.entities.redis'
 --     { redis = { type = 'record', fields = redis.fields('20ms'), entity_checks = redis.checks } }

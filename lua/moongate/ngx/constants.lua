@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Constants of `ngx` (lua-compat.md, section 2).
+-- Constants of `ngx` (docs/plugin-reference.md).
 local M = {
     OK = 0, ERROR = -1, AGAIN = -2, DONE = -4, DECLINED = -5,
     STDERR = 0, EMERG = 1, ALERT = 2, CRIT = 3, ERR = 4, WARN = 5, NOTICE = 6, INFO = 7, DEBUG = 8,

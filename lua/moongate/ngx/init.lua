@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The global `ngx`: the common names of OpenResty's interface over the kit, so that plugins written
--- for Kong run. Our own plugins use `moongate`. What lua-compat.md lists and this table lacks is
--- absent.
+-- for Kong run. Our own plugins use `moongate`. docs/plugin-reference.md lists what is here.
 local ffi = require 'ffi'
 local cjson = require 'cjson'
 local base = require 'moongate.pdk.base'

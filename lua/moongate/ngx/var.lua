@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- ngx.var: the common names (lua-compat.md, section 2.2). What is not known reads as nil. `uri` and
+-- ngx.var: the common names (docs/plugin-reference.md). What is not known reads as nil. `uri` and
 -- `request_uri` hold the canonical path, because plugins decide by them.
 local args = require 'moongate.pdk.args'
 local base = require 'moongate.pdk.base'

@@ -3,7 +3,7 @@
 --
 -- A plugin that wants the whole body takes each chunk away until the end flag comes, then gives all
 -- of it on as one chunk. Each plugin collects for itself, so several may do so one behind the
--- other. C is told, so that the head waits for the end (plugin-interface.md, section 3.4).
+-- other. C is told, so that the head waits for the end (docs/plugin-reference.md).
 local base = require 'moongate.pdk.base'
 local runtime = require 'moongate.runtime'
 local C = require('moongate.runtime.ffi').C

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.client: who calls, as address and as consumer (plugin-interface.md, section 7).
+-- moongate.client: who calls, as address and as consumer (docs/plugin-reference.md).
 local base = require 'moongate.pdk.base'
 local fields = require 'moongate.pdk.fields'
 local runtime = require 'moongate.runtime'

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The plugin development kit: this table becomes the globals `moongate` and `kong`
--- (plugin-interface.md, sections 6 and 7). One file a noun; a function that needs what is not built
+-- (docs/plugin-reference.md). One file a noun; a function that needs what is not built
 -- yet (databases, metrics, TLS) is absent.
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.request: what the client sent (plugin-interface.md, section 7). Reads make no Lua value
+-- moongate.request: what the client sent (docs/plugin-reference.md). Reads make no Lua value
 -- but the one they return.
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.response: the answer to the client (plugin-interface.md, sections 3.3, 3.4 and 7).
+-- moongate.response: the answer to the client (docs/plugin-reference.md).
 --
 -- What is set before there is an answer is recorded in C and replayed on the upstream's head. exit
 -- makes an answer here; runtime.exit then leaves the handler.

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.service: where the request goes (plugin-interface.md, section 7).
+-- moongate.service: where the request goes (docs/plugin-reference.md).
 local base = require 'moongate.pdk.base'
 local C = require('moongate.runtime.ffi').C
 

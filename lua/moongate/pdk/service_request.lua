@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.service.request: what goes to the upstream (plugin-interface.md, section 7). Setters
+-- moongate.service.request: what goes to the upstream (docs/plugin-reference.md). Setters
 -- raise on anything that cannot stand in a message.
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- moongate.service.response: the upstream's answer as it came (plugin-interface.md, section 7).
+-- moongate.service.response: the upstream's answer as it came (docs/plugin-reference.md).
 local base = require 'moongate.pdk.base'
 local cjson = require 'cjson.safe'
 local fields = require 'moongate.pdk.fields'

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- moongate.tracing: every method exists and does nothing; a span is an object of the same kind. So
--- instrumented plugins run, and no trace is claimed (lua-compat.md, section 10).
+-- instrumented plugins run, and no trace is claimed (docs/plugin-reference.md).
 local M = {}
 
 local span

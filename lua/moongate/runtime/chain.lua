@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Chains: which plugins run for a route, in which order, with which configurations
--- (plugin-interface.md, 2.3 and 2.4). All that does not depend on the consumer is decided here,
+-- (docs/plugin-reference.md). All that does not depend on the consumer is decided here,
 -- when a generation is built.
 --
 -- A chain's functions get `base`, a table that is shared by all requests:

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Checks what a plugin's files returned, and makes one form of its two layouts: handler and schema
--- (plugin-interface.md, 2.1).
+-- (docs/plugin-reference.md).
 local typedefs = require 'moongate.typedefs'
 
 local M = {}

@@ -2,7 +2,7 @@
 -- pcall and xpcall that cannot catch what must not be caught: a limit (CPU, wall, quarantine) and
 -- response.exit where it has to unwind. C, or runtime.exit, sets shared.unwind before the one value
 -- `limit` is raised; the wrappers test the flag and not the value, since an error inside an xpcall
--- handler loses the value (plugin-interface.md, 4.2).
+-- handler loses the value (docs/plugin-reference.md).
 local boot = require 'moongate.runtime.boot'
 local shared = require('moongate.runtime.ffi').shared
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Finds and loads modules and plugins (plugin-interface.md, section 2).
+-- Finds and loads modules and plugins (docs/plugin-reference.md).
 --
 --     loader.install()                                 -- package.loaders
 --     loader.use(settings, folder)                     -- gateway.plugins, folder of the config

@@ -3,7 +3,7 @@
 --
 -- A waiting call yields a private sentinel up to C, through any coroutines of the plugin's own: the
 -- wrapped resume passes it upwards and hands what comes back to the inner coroutine, so plugin code
--- never sees it (lua-compat.md, section 5).
+-- never sees it (docs/plugin-reference.md).
 local ffi = require 'ffi'
 local boot = require 'moongate.runtime.boot'
 local guard = require 'moongate.runtime.guard'

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Which configuration of a plugin applies (plugin-interface.md, 2.4). The most specific wins,
+-- Which configuration of a plugin applies (docs/plugin-reference.md). The most specific wins,
 -- nothing is merged:
 --
 --   route+service+consumer > route+consumer > service+consumer > route+service > consumer > route

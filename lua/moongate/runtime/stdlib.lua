@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The standard library as plugins find it (lua-compat.md, section 1). Plugins are the operator's
+-- The standard library as plugins find it (docs/plugin-reference.md). Plugins are the operator's
 -- code: io, os, debug and ffi stay; what is changed serves the limits and the event loop.
 -- luacheck: globals coroutine os io debug jit
 local boot = require 'moongate.runtime.boot'

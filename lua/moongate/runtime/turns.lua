@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Turns: a plugin with the limits of one of its configurations. Settings are looked for by instance
--- name, then by plugin name, then in the defaults (plugin-interface.md, 4.1).
+-- name, then by plugin name, then in the defaults (docs/plugin-reference.md).
 local M = {}
 
 local Turns = {}

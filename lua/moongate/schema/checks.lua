@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- Entity checks: rules over several fields of one record, with the fixed texts of
--- plugin-interface.md, section 8. Names of fields may be dotted paths.
+-- docs/plugin-reference.md. Names of fields may be dotted paths.
 --
 -- A check sees the processed record, defaults included. A field that is in error takes the checks
 -- on it out, but for the first five kinds.

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- What a schema may say: finds the mistakes of a schema's author before any value is checked, and
--- indexes its records. plugin-interface.md, section 8.
+-- indexes its records (docs/plugin-reference.md).
 --
 -- Beside the language of Kong there are, for our own schemas:
 --   types duration (milliseconds from "10s"), bytes (from "64KiB"), percent, secret, any

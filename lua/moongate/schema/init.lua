@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The schema engine: one language for entities, `gateway:` and plugin configurations
--- (plugin-interface.md, section 8; our additions in definition.lua).
+-- (docs/plugin-reference.md; our additions in definition.lua).
 --
 --     local schema = require 'moongate.schema'
 --     local s = assert(schema.new({ name = 'tenant', fields = { { config = { … } } } }))
@@ -395,7 +395,7 @@ function M.new(def)
     return setmetatable({ name = def.name, definition = def, index = index }, Schema)
 end
 
---- The definition of a one-file plugin's `config` map (plugin-interface.md, 2.1).
+--- The definition of a one-file plugin's `config` map (docs/plugin-reference.md).
 -- @tparam string name
 -- @tparam table config field name -> field definition; nested `fields` may be such maps
 -- @tparam[opt] table entity_checks

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Paths of routes and services. The router compares canonical paths (hardening.md, section 3), so a
+-- Paths of routes and services. The router compares canonical paths (docs/threat-model.md), so a
 -- configured path must be canonical too: a prefix that is not could never match.
 local validators = require 'moongate.schema.validators'
 

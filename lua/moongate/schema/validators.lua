@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The validators of the schema language, with their fixed texts and in their fixed order: of a
--- value that breaks several, the first is reported (plugin-interface.md, section 8).
+-- value that breaks several, the first is reported (docs/plugin-reference.md).
 --
 -- `run` returns nil where the value is fine, else the fixed text, and the code of the finding with
 -- true where "expected …, found …" says it better to an operator.

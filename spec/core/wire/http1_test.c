@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * wire/http1: each message is scanned whole, byte by byte and in two pieces at every cut, and must
- * give the same result each time. Names of tests carry the rule of hardening.md, section 2.
+ * give the same result each time. Names of tests carry the rule of docs/threat-model.md.
  */
 #include "wire/http1.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire/rules: fields that are removed on the way (hardening.md, 4). */
+/* wire/rules: fields that are removed on the way (docs/threat-model.md). */
 #include "wire/rules.h"
 
 #include <setjmp.h>

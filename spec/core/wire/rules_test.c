@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire/rules: what heads are refused, and what the others mean. Names carry hardening.md's
+/* wire/rules: what heads are refused, and what the others mean. Names carry docs/threat-model.md's
  * rules. */
 #include "wire/rules.h"
 

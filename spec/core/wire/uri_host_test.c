@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire/uri: the one form of a host, and rule M11 of hardening.md. */
+/* wire/uri: the one form of a host, and rule M11 of docs/threat-model.md. */
 #include "wire/uri.h"
 
 #include <setjmp.h>

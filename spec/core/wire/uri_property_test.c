@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * wire/uri: a property test of canonical paths against a slow reference that follows the text of
- * hardening.md section 3 and the RFC with lists of symbols instead of bytes in place.
+ * docs/threat-model.md and the RFC with lists of symbols instead of bytes in place.
  */
 #include "wire/uri.h"
 

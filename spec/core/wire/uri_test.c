@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire/uri: the steps of hardening.md section 3 one by one, targets and decoded views. */
+/* wire/uri: the steps of docs/threat-model.md one by one, targets and decoded views. */
 #include "wire/uri.h"
 
 #include <setjmp.h>
