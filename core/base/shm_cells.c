@@ -335,11 +335,11 @@ static void lock_embedded(struct mg_shm *shm, struct mg_cell_place *places, unsi
     }
 }
 
-/* Locks the home shards and finds the keys' own places; true: each that needs one has one. */
+/* Locks the home shards, and those in set, and finds the keys' own places; true: each that needs
+ * one has one. */
 static bool lock_own(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
-                     int64_t now_ms, const struct shard_set *others, struct mg_cell_place *places)
+                     int64_t now_ms, struct shard_set *set, struct mg_cell_place *places)
 {
-    struct shard_set set = *others;
     for (unsigned i = 0; i < count; i++) {
         const uint32_t home = groups_of(shm, asks[i].key).shard;
         places[i] = (struct mg_cell_place){.shard = home,
@@ -348,9 +348,9 @@ static bool lock_own(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigne
                                            .record = asks[i].record,
                                            .network = asks[i].network,
                                            .key = asks[i].key};
-        add_shard(&set, home);
+        add_shard(set, home);
     }
-    lock_set(shm, &set);
+    lock_set(shm, set);
     bool complete = true;
     for (unsigned i = 0; i < count; i++) {
         find_place(shm, &asks[i], now_ms, places, i);
@@ -365,18 +365,19 @@ static bool lock_own(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigne
 static void lock_with_overflow(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
                                int64_t now_ms, struct mg_cell_place *places)
 {
-    struct shard_set others = {.count = 0};
+    struct shard_set set;
+    set.count = 0;
     uint32_t extra[MG_CELLS_AT_ONCE];
     bool prepared[MG_CELLS_AT_ONCE];
     for (unsigned i = 0; i < count; i++) {
         prepared[i] = wants_overflow(&asks[i], &places[i]);
         if (prepared[i]) {
             extra[i] = groups_of(shm, overflow_key(shm, &asks[i])).shard;
-            add_shard(&others, extra[i]);
+            add_shard(&set, extra[i]);
         }
     }
     mg_cells_unlock(shm, places, count);
-    lock_own(shm, asks, count, now_ms, &others, places);
+    lock_own(shm, asks, count, now_ms, &set, places);
     for (unsigned i = 0; i < count; i++) {
         places[i].extra = prepared[i] ? extra[i] : places[i].extra;
         if (!wants_overflow(&asks[i], &places[i])) {
@@ -397,8 +398,9 @@ static void lock_with_overflow(struct mg_shm *shm, const struct mg_cell_ask *ask
 void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned count,
                    int64_t now_ms, struct mg_cell_place *places)
 {
-    const struct shard_set none = {.count = 0};
-    if (!lock_own(shm, asks, count, now_ms, &none, places)) {
+    struct shard_set set; /* not cleared as a whole: every decision comes through here */
+    set.count = 0;
+    if (!lock_own(shm, asks, count, now_ms, &set, places)) {
         lock_with_overflow(shm, asks, count, now_ms, places);
     }
 }
@@ -444,7 +446,8 @@ void mg_cells_empty(struct mg_shm *shm, struct mg_cell_place *place)
 
 void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned count)
 {
-    struct shard_set set = {.count = 0};
+    struct shard_set set;
+    set.count = 0;
     for (unsigned i = 0; i < count; i++) {
         if (places[i].reserved) {
             mg_limit_live_drop(shm, places[i].record, places[i].network);

@@ -10,11 +10,11 @@
 #include "model/req.h"
 #include "net/loop.h"
 #include "script/export.h"
+#include "script/record_text.h"
 #include "script/vm.h"
 #include "script/ffi.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define KEY_BYTES 1024 /* six parts, and room */
@@ -459,35 +459,64 @@ MG_FFI_EXPORT int mg_ffi_limits_field(struct mg_req *req, const char *name, size
     return mg_ffi_response_field(req, MG_FFI_SET, name, len, digits + at, sizeof digits - at);
 }
 
-/* Names of limits are [a-z0-9_-] and need no escaping. */
-static int list_shadows(const struct mg_ffi_limits *limits, char *out, size_t room)
+/* Names of limits and decisions are [a-z0-9_-] and need no escaping. */
+static void put_text(struct mg_record_text *note, mg_str member, mg_str value)
 {
-    int length = 0;
+    mg_record_put(note, member);
+    mg_record_put(note, value);
+    mg_record_put_char(note, '"');
+}
+
+static void put_number(struct mg_record_text *note, mg_str member, int64_t value)
+{
+    mg_record_put(note, member);
+    mg_record_put_u64(note, value > 0 ? (uint64_t)value : 0);
+}
+
+static void put_hash(struct mg_record_text *note, uint64_t hash)
+{
+    mg_record_put(note, MG_STR(",\"key_hash\":\""));
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        mg_record_put_char(note, "0123456789abcdef"[hash >> shift & 15]);
+    }
+    mg_record_put_char(note, '"');
+}
+
+static void put_shadows(struct mg_record_text *note, const struct mg_ffi_limits *limits)
+{
+    bool any = false;
     for (int i = 0; i < limits->count; i++) {
         const struct entry *entry = &limits->entries[i];
         if (entry->limit.shadow && entry->answer.asked && !entry->answer.ok) {
-            length += snprintf(out + length, room - (size_t)length, "%s\"%s\"",
-                               length > 0 ? "," : ",\"shadow\":[", entry->limit.name);
+            put_text(note, any ? MG_STR(",\"") : MG_STR(",\"shadow\":[\""),
+                     mg_str_from(entry->limit.name));
+            any = true;
         }
     }
-    return length > 0 ? length + snprintf(out + length, room - (size_t)length, "]") : 0;
+    if (any) {
+        mg_record_put_char(note, ']');
+    }
 }
 
 MG_FFI_EXPORT int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
                                      const char *decision, size_t len)
 {
-    char text[NOTE_BYTES];
-    const struct entry *entry = &limits->entries[index];
-    const double remaining = entry->answer.asked ? entry->answer.remaining : 0; /* else a ban */
-    int length =
-        snprintf(text, sizeof text,
-                 "{\"name\":\"%s\",\"decision\":\"%.*s\",\"quota\":%lld,"
-                 "\"remaining\":%.0f,\"cost\":%lld,\"store\":\"local\","
-                 "\"key_hash\":\"%016llx\"",
-                 entry->limit.name, (int)len, decision,
-                 (long long)(entry->quota >= 0 ? entry->quota : entry->limit.rule.quota), remaining,
-                 (long long)entry->cost, (unsigned long long)entry->key.hash[1]);
-    length += list_shadows(limits, text + length, sizeof text - (size_t)length);
-    req->note_limit = mg_arena_format(&req->arena, "%.*s}", length, text);
+    char bytes[NOTE_BYTES];
+    struct mg_record_text note = {.at = bytes, .end = bytes + sizeof bytes, .cap = SIZE_MAX};
+    put_text(&note, MG_STR("{\"decision\":\""), mg_str_make(decision, len));
+    if (index >= 0) {
+        const struct entry *entry = &limits->entries[index];
+        const bool is_banned = !entry->answer.asked; /* then no limit was looked at */
+        put_text(&note, MG_STR(",\"name\":\""), mg_str_from(entry->limit.name));
+        put_number(&note, MG_STR(",\"quota\":"),
+                   entry->quota >= 0 ? entry->quota : entry->limit.rule.quota);
+        put_number(&note, MG_STR(",\"remaining\":"), is_banned ? 0 : entry->found.remaining);
+        put_number(&note, MG_STR(",\"cost\":"), entry->cost);
+        mg_record_put(&note, MG_STR(",\"store\":\"local\""));
+        put_hash(&note, entry->key.hash[1]);
+        put_shadows(&note, limits);
+    }
+    mg_record_put_char(&note, '}');
+    req->note_limit = mg_arena_copy_str(&req->arena, mg_str_make(bytes, (size_t)(note.at - bytes)));
     return 1;
 }

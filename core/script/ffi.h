@@ -342,7 +342,9 @@ struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits, struc
 /* The cost was `cost` units, not what was charged: 0 gives all back; negative: it was right.
  * Returns how many charges could not be corrected: their window has passed. */
 int mg_ffi_charges_settle(struct mg_ffi_charges *charges, double cost);
-/* Leaves the note for the access log: of that limit, with shadow limits that would have denied. */
+/* Leaves the note for the access log: of that limit, with shadow limits that would have denied.
+ * index
+ * -1: of none, since the request was not counted. */
 int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
                        const char *decision, size_t len);
 /* Sets a field of the answer to a whole number from 0 on; as mg_ffi_response_field. */

@@ -246,10 +246,10 @@ end
 
 --- Leaves the note for the access log.
 -- @tparam cdata req
--- @tparam table|nil limit to tell of; nil: the first
+-- @tparam table|nil limit to tell of; nil: none, the request was not counted
 -- @tparam string decision
 function Policy:note(req, limit, decision)
-    C.mg_ffi_limits_note(self.set, req, (limit or self.judged[1]).index, decision, #decision)
+    C.mg_ffi_limits_note(self.set, req, limit and limit.index or -1, decision, #decision)
 end
 
 --- Decides on the request, charges it, and leaves the note for the access log.
@@ -268,7 +268,7 @@ function Policy:decide(req, object, cost)
     local shown = pick(self.judged, verdict.admitted == 1)
     local is_banned = verdict.banned ~= 0 or verdict.ban_began ~= 0
     if shown or is_banned then
-        self:note(req, shown, decision_of(self, verdict))
+        self:note(req, shown or self.judged[1], decision_of(self, verdict))
     end
     if is_banned then
         return 'banned', shown, verdict

@@ -214,10 +214,12 @@ static void the_note_names_the_limit_and_the_shadows_that_would_deny(void **stat
     char *hash = strstr(note, "\"key_hash\":\"");
     assert_non_null(hash);
     memset(hash + 12, '0', 16);
-    assert_string_equal(note, "{\"name\":\"minute\",\"decision\":\"allowed\",\"quota\":10,"
+    assert_string_equal(note, "{\"decision\":\"allowed\",\"name\":\"minute\",\"quota\":10,"
                               "\"remaining\":8,\"cost\":1,\"store\":\"local\","
                               "\"key_hash\":\"0000000000000000\",\"shadow\":[\"b\",\"c\"]}");
     assert_int_equal(bench->vm.options.stats->value[MG_STAT_LIMIT_SHADOW_DENIED], 2);
+    mg_ffi_limits_note(bench->limits, bench->req, -1, KEY("exempt")); /* tells of no other key */
+    assert_true(mg_str_equal(bench->req->note_limit, MG_STR("{\"decision\":\"exempt\"}")));
 }
 
 static void bad_rules_and_too_many_limits_are_refused(void **state)
