@@ -5,7 +5,7 @@ local typedefs = require 'moongate.typedefs'
 
 local NETWORK = 'sinks over the network are not built yet'
 local BATCHES = 'only sinks over the network send batches, and those are not built yet'
-local LUA = 'values in Lua are not built yet'
+local LUA = 'it takes no values in Lua yet'
 
 local function is_lua(value)
     return type(value) == 'string' and value:sub(1, 4) == 'lua:' and LUA

@@ -2,7 +2,7 @@
 local meetings = require 'moongate.plugins.circuit-breaker.meetings'
 local typedefs = require 'moongate.typedefs'
 
-local LUA = 'values in Lua are not built yet'
+local LUA = 'it takes no values in Lua yet'
 local KEYS = 'breakers by key are not built yet; there are upstream, service and route'
 local RAMP = 'the ramp is not built yet; good probes close the breaker at once'
 local DAY = 24 * 3600 * 1000 -- ms

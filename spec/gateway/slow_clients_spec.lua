@@ -15,7 +15,7 @@ local SOAK = tonumber(os.getenv('MOONGATE_SOAK_CLIENTS'))
 local IS_MEASURED = os.getenv('MOONGATE_PRESET') ~= 'asan'
 local SLOW = SOAK or (IS_MEASURED and 150 or 30)
 local IDLE = IS_MEASURED and 5000 or 500
-local STALLED = IS_MEASURED and 20 or 5
+local STALLED = IS_MEASURED and 20 or 15
 local FIRST = 10 -- before anything is measured: what is made once is made
 
 local MOST_SLOW = 80 * 1024     -- bytes of the worker for each
