@@ -85,7 +85,8 @@ void mg_head_peer(struct mg_exchange *x)
     struct mg_req *req = &x->req;
     struct mg_client *client = x->client;
     const struct mg_gateway *gateway = &req->config->gateway;
-    req->peer_ip = mg_str_from(client->peer.ip);
+    /* a copy: the client may be gone before its request is logged */
+    req->peer_ip = mg_arena_copy_str(&req->arena, mg_str_from(client->peer.ip));
     req->peer_port = client->peer.port;
     req->server_port = client->port;
     req->peer_trusted = gateway->trusted_count > 0 &&
