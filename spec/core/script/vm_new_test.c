@@ -19,7 +19,7 @@ static struct vm_fixture *open_with(const char *body)
     return vm_fixture_open(text, 1);
 }
 
-static void bytecode_is_never_loaded(void **state)
+static void lua_02_bytecode_is_never_loaded(void **state)
 {
     (void)state;
     struct vm_fixture *f = open_with("local code = string.dump(function() end)\n"
@@ -30,6 +30,23 @@ static void bytecode_is_never_loaded(void **state)
                                      "seen(tostring(load('return 7')())"
                                      " .. loadstring('return 8')())");
     assert_string_equal(run_in(f), "nil nil nil nil 78");
+    vm_fixture_close(f);
+}
+
+/* Counts as large as they come end as errors, or wrap around to small ones (LuaJIT takes them as 32
+ * bits), and the state goes on. */
+static void lua_02_unpack_and_rep_are_bounded(void **state)
+{
+    (void)state;
+    struct vm_fixture *f = open_with(
+        "local function ends(fn, ...) local ok, text = pcall(fn, ...)"
+        " seen(not ok and 'error' or (text == nil or #text < 1e6) and 'small' or 'large') end\n"
+        "ends(unpack, {}, 1, 1e8) ends(unpack, {}, -2^31, 2^31 - 1) ends(unpack, {}, 1, 2^53)\n"
+        "ends(string.rep, 'x', 2^53) ends(string.rep, ('x'):rep(65536), 2^31)\n"
+        "ends(string.rep, 'x', 2^62) ends(table.concat, {}, 'x', 1, 2^31)\n"
+        "ends(string.format, '%99999999d', 1) ends(string.char, unpack({}, 1, 10))\n"
+        "seen(('x'):rep(3) .. select('#', unpack({ 1, 2 }, 1, 5)))");
+    assert_string_equal(run_in(f), "error error small small small small small error error xxx5");
     vm_fixture_close(f);
 }
 
@@ -124,7 +141,8 @@ static void a_free_of_nothing_is_fine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytecode_is_never_loaded),
+        cmocka_unit_test(lua_02_bytecode_is_never_loaded),
+        cmocka_unit_test(lua_02_unpack_and_rep_are_bounded),
         cmocka_unit_test(files_are_loaded_as_text_too),
         cmocka_unit_test(what_would_harm_the_worker_is_absent_or_raises),
         cmocka_unit_test(blocking_calls_warn_once_for_each_place),
