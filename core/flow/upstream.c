@@ -263,7 +263,8 @@ static void feed(struct mg_upstream *upstream, mg_str bytes)
 static void on_data(void *context, mg_str bytes)
 {
     struct mg_upstream *upstream = context;
-    if (!upstream->response_begun && upstream->taken_turn == upstream->server->parts.loop->turn) {
+    if (!upstream->response_begun &&
+        upstream->taken_poll == mg_loop_poll_number(upstream->server->parts.loop)) {
         fail(upstream, MG_EBAD_RESPONSE); /* it came before the request was sent (R05) */
         return;
     }
@@ -374,7 +375,7 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
     upstream->want_tunnel = ask->want_tunnel;
     struct mg_io *idle = ask->fresh ? NULL : mg_pool_take(ask->origin, ask->once);
     if (idle) {
-        upstream->taken_turn = ask->once ? 0 : server->parts.loop->turn;
+        upstream->taken_poll = ask->once ? 0 : mg_loop_poll_number(server->parts.loop);
         use_connection(upstream, idle, true);
         return true;
     }

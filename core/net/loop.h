@@ -102,6 +102,14 @@ static inline void mg_loop_wake(struct mg_loop *loop)
     }
 }
 
+/* Names the poll whose events are handled, never 0. A turn has several where 1024 or more events
+ * are ready, since libuv asks again for the rest; it takes the time after each, and so many events
+ * take longer than its millisecond. */
+static inline uint64_t mg_loop_poll_number(const struct mg_loop *loop)
+{
+    return loop->turn + uv_now(&loop->uv);
+}
+
 /* Callbacks since the last poll. */
 static inline uint64_t mg_loop_events_of_turn(const struct mg_loop *loop)
 {

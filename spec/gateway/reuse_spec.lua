@@ -244,6 +244,38 @@ plugins: [{ name: access-log }]
         second:close()
     end)
 
+    -- libuv hands out 1024 events at a time; the rest, and what came meanwhile, in the same turn.
+    it('is believed when there are more events than one poll tells of', function()
+        local CLIENTS = 1500
+        gateway = process.gateway(process.yaml{ upstream = process.echo().port, gateway = [[
+  plugins: { watchdog_ms: 60000 }
+  limits: { connections: 4000 }
+  upstreams: { defaults: { keepalive: 4000, limits: { connections: 4000, requests: 4000 } } }
+]] })
+        worker = gateway:status().workers[1].pid
+        local connections = {}
+        for i = 1, CLIENTS do
+            connections[i] = connect()
+        end
+        local function send()
+            for i = 1, CLIENTS do
+                assert(connections[i]:send(GET))
+            end
+        end
+        for _ = 1, 3 do
+            at_once(send)
+            for i = 1, CLIENTS do
+                assert.equal(200, assert(connections[i]:response()).status)
+            end
+        end
+        local counters = gateway:status().counters
+        assert.equal(3 * CLIENTS, counters.upstream_tries)
+        assert.equal(0, counters.upstream_retries)
+        for i = 1, CLIENTS do
+            connections[i]:close()
+        end
+    end)
+
     -- New connections ----------------------------------------------------------------------------
 
     it('is not one that has just been made: that ends in 502', function()
