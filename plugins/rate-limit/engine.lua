@@ -56,23 +56,24 @@ local function remember(self, req)
     end
 end
 
-local function tell_denied(self, shown, wait, is_banned)
+local function tell_denied(self, name, quota, wait, is_banned)
     if self.on_denied then
-        self.on_denied(shown and shown.name, shown and headers.quota(shown), wait, is_banned)
+        self.on_denied(name, quota, wait, is_banned)
     end
 end
 
 local function deny(self, req, shown)
     C.mg_ffi_req_set_outcome(req, LIMITED)
+    local quota = headers.quota(shown) -- the body may wait, and then it is another request's
     local body, wait = answer.denial(req, self.form, self.policy.limits, shown)
-    tell_denied(self, shown, wait, false)
+    tell_denied(self, shown.name, quota, wait, false)
     return moongate.response.exit(self.conf.status, body)
 end
 
 local function refuse_banned(self, req, verdict)
     C.mg_ffi_req_set_outcome(req, BANNED)
     local body, wait = answer.ban(req, self.form, verdict.ban_ms)
-    tell_denied(self, nil, wait, true)
+    tell_denied(self, nil, nil, wait, true)
     return moongate.response.exit(self.conf.ban.status, body)
 end
 

@@ -296,6 +296,37 @@ describe('rate-limit', function()
         end)
     end)
 
+    -- While a value waits, the other request is decided by the same entry.
+    describe('a value in Lua that waits', function()
+        local function pair(first, second)
+            local calls = { gw:send{ path = '/1', headers = first },
+                gw:send{ path = '/1', headers = second } }
+            return { calls[1]:wait().status, calls[2]:wait().status }
+        end
+
+        it('leaves each request its key', function()
+            start(one{ quota = 1, key = { "lua: (function() local user = "
+                .. "moongate.request.get_header('x-user'); moongate.sleep(user == 'a' and 0.2 "
+                .. "or 0.1); return user end)()" } })
+            assert.same({ 200, 200 }, pair({ ['X-User'] = 'a' }, { ['X-User'] = 'b' }))
+            assert.equal(429, status{ headers = { ['X-User'] = 'a' } })
+            assert.equal(429, status{ headers = { ['X-User'] = 'b' } })
+        end)
+
+        it('leaves each request its quota', function()
+            local function limit(name, quota)
+                return { name = name, quota = quota, fallback_quota = 9, window = '1m' }
+            end
+            start({ limits = {
+                limit('first', "lua: tonumber(moongate.request.get_header('x-quota'))"),
+                limit('second', "lua: (function() moongate.sleep("
+                    .. "tonumber(moongate.request.get_header('x-wait'))); return 9 end)()"),
+            } })
+            assert.same({ 200, 429 }, pair({ ['X-Quota'] = '5', ['X-Wait'] = '0.2' },
+                { ['X-Quota'] = '0', ['X-Wait'] = '0.1' }))
+        end)
+    end)
+
     it('has keys in Lua', function()
         start(one{ quota = 1, key = { "lua: moongate.request.get_query_arg('user')" } })
         assert.equal(1, admitted(3, { query = { user = 'a' } }))

@@ -119,15 +119,25 @@ function RESOLVERS.cookie(set, req, _, part)
     return put(set, find_cookie(req, part.name))
 end
 
+-- M.compute gave the value before.
 function RESOLVERS.lua(set, _, _, part)
+    return put(set, part.value)
+end
+
+--- The value of a part in Lua, for part.value. May wait, so before a key is begun.
+-- @tparam table part of M.prepare
+-- @treturn string|nil
+function M.compute(part)
     local ok, value = part.expression()
-    if ok and type(value) == 'number' then
-        value = tostring(value)
-    elseif ok and value and type(value) ~= 'string' then
+    if not ok or not value then
+        return nil
+    elseif type(value) == 'number' then
+        return tostring(value)
+    elseif type(value) ~= 'string' then
         part.expression:refuse(value, 'text, a number, nil or false')
-        value = nil
+        return nil
     end
-    return put(set, ok and value or nil)
+    return value
 end
 
 --- Parts as build takes them: expressions are compiled.

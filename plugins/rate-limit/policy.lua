@@ -67,15 +67,15 @@ local function open_ban(set, conf, scope)
 end
 
 -- Limits with equal keys form a group, whose key is made once.
-local function add_to_group(groups, limit, list)
-    local text = parts.text(list)
+function Policy:add_to_group(limit, list)
+    local text, groups = parts.text(list), self.groups
     for _, group in ipairs(groups) do
         if group.text == text and group.shadow == limit.shadow then
             group.limits[#group.limits + 1] = limit
             return
         end
     end
-    groups[#groups + 1] = { text = text, parts = key.prepare(list), limits = { limit },
+    groups[#groups + 1] = { text = text, parts = self:prepare(list), limits = { limit },
         shadow = limit.shadow }
 end
 
@@ -90,6 +90,38 @@ local function judged(list)
     return #enforced > 0 and enforced or list, #enforced > 0
 end
 
+-- A value in Lua that a decision needs: owner[field] = compute(owner).
+function Policy:add_value(owner, field, compute)
+    local values = self.values or {}
+    values[#values + 1] = { owner = owner, field = field, compute = compute }
+    self.values = values
+end
+
+function Policy:prepare(list)
+    local ready = key.prepare(list)
+    for _, part in ipairs(ready) do
+        if part.kind == 'lua' then
+            self:add_value(part, 'value', key.compute)
+        end
+    end
+    return ready
+end
+
+-- The quota of the request: false where the limit does not apply.
+local function quota_of(limit)
+    local ok, value = limit.expression()
+    if not ok then
+        return limit.quota
+    elseif value == false then
+        return false
+    elseif type(value) == 'number' and value == math.floor(value) and value >= 0
+        and value <= MOST_UNITS then
+        return value
+    end
+    limit.expression:refuse(value, 'a whole number from 0, or false')
+    return limit.quota
+end
+
 function Policy:add(limit, conf)
     local scope, part = scopes.of(limit, conf)
     local ok, err = open(self.set, limit, scope)
@@ -99,16 +131,16 @@ function Policy:add(limit, conf)
     limit.each = fields.each(limit.name)
     if limit.quota_text then
         limit.expression = expression.compile(limit.quota_text, { option = 'quota' })
-        self.has_quotas = true
+        self:add_value(limit, 'given', quota_of)
     end
-    add_to_group(self.groups, limit, part and { part, unpack(limit.key) } or limit.key)
+    self:add_to_group(limit, part and { part, unpack(limit.key) } or limit.key)
     return true
 end
 
 function Policy:add_ban(conf)
     local scope, part = scopes.of(conf, conf)
     local list = parts.list(conf.key)
-    self.ban_parts = key.prepare(part and { part, unpack(list) } or list)
+    self.ban_parts = self:prepare(part and { part, unpack(list) } or list)
     return open_ban(self.set, conf, scope)
 end
 
@@ -149,35 +181,23 @@ function M.new(conf)
     return self
 end
 
--- The quota of the request: false where the limit does not apply.
-local function quota_of(limit)
-    local ok, value = limit.expression()
-    if not ok then
-        return limit.quota
-    elseif value == false then
-        return false
-    elseif type(value) == 'number' and value == math.floor(value) and value >= 0
-        and value <= MOST_UNITS then
-        return value
+-- Any of the values may wait, and other requests are decided meanwhile: so all are computed before
+-- the first is put where the decision, which waits for nothing, finds it.
+local function compute(values)
+    local found = {}
+    for i = 1, #values do
+        found[i] = values[i].compute(values[i].owner)
     end
-    limit.expression:refuse(value, 'a whole number from 0, or false')
-    return limit.quota
-end
-
-local function find_quotas(list)
-    for i = 1, #list do
-        local limit = list[i]
-        if limit.expression then
-            limit.given = quota_of(limit)
-        end
+    for i = 1, #values do
+        values[i].owner[values[i].field] = found[i]
     end
 end
 
 -- Gives each limit its key. False: a key has to be there and is not. C keeps the keys that were
 -- given until it decides; those of enforcing limits, which come first, are given anew before that.
 function Policy:ask(req, object, cost)
-    if self.has_quotas then -- may wait, so before any key is given
-        find_quotas(self.limits)
+    if self.values then
+        compute(self.values)
     end
     for i = 1, #self.groups do
         local group = self.groups[i]
