@@ -127,18 +127,25 @@ static void write_state(struct mg_shm *shm, struct mg_cell_place *place, int64_t
     mg_cells_write(shm, place, &image, 0, 0);
 }
 
+/* With the quota that the request had: another burst would cut the bucket. */
+static struct mg_limit_rule rule_of_answer(const struct mg_limit *limit,
+                                           const struct mg_limit_answer *answer)
+{
+    const int64_t factor = answer->overflow ? MG_LIMIT_OVERFLOW_FACTOR : 1;
+    struct mg_limit_rule rule = mg_limit_rule_with(&limit->rule, answer->quota / factor);
+    rule.quota *= factor;
+    rule.burst *= factor;
+    return rule;
+}
+
 bool mg_limit_correct(struct mg_shm *shm, const struct mg_limit *limit,
                       const struct mg_limit_answer *answer, int64_t now_ms, int64_t units)
 {
-    struct mg_limit_rule rule = limit->rule;
     if (answer->cell.hash[0] == 0 || !answer->charged ||
         !mg_limit_record_is(shm, limit->record, limit->id)) {
         return false;
     }
-    if (answer->overflow) {
-        rule.quota *= MG_LIMIT_OVERFLOW_FACTOR;
-        rule.burst *= MG_LIMIT_OVERFLOW_FACTOR;
-    }
+    const struct mg_limit_rule rule = rule_of_answer(limit, answer);
     const struct mg_cell_ask ask = {.key = answer->cell, .record = limit->record, .peek = true};
     struct mg_cell_place place;
     mg_cells_lock(shm, &ask, 1, now_ms, &place);

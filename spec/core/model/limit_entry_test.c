@@ -402,6 +402,25 @@ static void a_charge_is_given_back_where_it_went(void **state)
     }
 }
 
+static void a_charge_is_corrected_by_the_quota_of_its_request(void **state)
+{
+    struct bench *bench = *state;
+    open_limit(bench, rule_of(MG_LIMIT_TOKEN_BUCKET, 2, HOUR));
+    const struct mg_limit_ask ask_100 = {.limit = &bench->limit,
+                                         .key =
+                                             mg_limit_key(bench->shm, &bench->limit, MG_STR("k")),
+                                         .cost = 10,
+                                         .has_quota = true,
+                                         .quota = 100};
+    const struct mg_limit_request request = {.now_ms = bench->now, .asks = &ask_100, .count = 1};
+    struct mg_limit_answer charged, next;
+    assert_true(mg_limits_take(bench->shm, &request, &charged).admitted);
+    assert_int_equal(charged.remaining, 90);
+    assert_true(mg_limit_correct(bench->shm, &bench->limit, &charged, bench->now, -5));
+    assert_true(mg_limits_take(bench->shm, &request, &next).admitted);
+    assert_int_equal(next.remaining, 85);
+}
+
 static void a_charge_of_the_bucket_before_is_given_back_there(void **state)
 {
     struct bench *bench = *state;
@@ -448,6 +467,7 @@ int main(void)
         TEST(a_network_that_invents_keys_crowds_out_its_own_class_only),
         TEST(one_key_seen_from_two_networks_stays_counted_where_it_began),
         TEST(a_charge_is_given_back_where_it_went),
+        TEST(a_charge_is_corrected_by_the_quota_of_its_request),
         TEST(a_charge_of_the_bucket_before_is_given_back_there),
         TEST(a_count_is_raised_to_what_another_store_has_seen),
     };
