@@ -108,8 +108,10 @@ local function wait_turn(delay_ms)
     return true
 end
 
+-- The charges may be remembered, and are given back once.
 local function give_back(self, req)
-    local charges = C.mg_ffi_limits_charges(self.policy.set, req)
+    local charges = moongate.ctx.plugin.charges or C.mg_ffi_limits_charges(self.policy.set, req)
+    moongate.ctx.plugin.charges = nil
     if charges ~= nil then
         C.mg_ffi_charges_settle(charges, 0)
     end
