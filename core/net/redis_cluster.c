@@ -48,15 +48,22 @@ static void ask_later(struct mg_redis_cluster *cluster, uint64_t least_ms)
     }
 }
 
-static struct mg_redis_node *use_server(struct mg_redis *redis,
-                                        const struct mg_redis_address *address)
+static void use_server(struct mg_redis *redis, const struct mg_redis_address *address)
 {
-    struct mg_redis_node *node = mg_redis_instance_find_node(redis, address->host, address->port);
-    if (!node) {
-        node = mg_redis_instance_add_node(redis, address->host, address->port);
-        mg_redis_instance_connect(redis, node);
+    if (!mg_redis_instance_find_node(redis, address->host, address->port)) {
+        mg_redis_instance_connect(redis,
+                                  mg_redis_instance_add_node(redis, address->host, address->port));
     }
-    return node;
+}
+
+/* Servers may send us to any number of others; a map has no more. */
+static bool has_room(const struct mg_redis *redis)
+{
+    uint32_t count = 0;
+    for (const struct mg_link *at = redis->nodes.next; at != &redis->nodes; at = at->next) {
+        count++;
+    }
+    return count < MG_REDIS_MASTERS;
 }
 
 static bool is_master(const struct mg_redis_cluster *cluster, const struct mg_redis_node *node)
@@ -280,9 +287,10 @@ static bool redirect(struct mg_redis *redis, struct mg_redis_command *command,
     if (server.host.len == 0) { /* it does not know its own address */
         server.host = mg_redis_connection_host(from);
     }
-    if (!use_server(redis, &server)) {
+    if (!mg_redis_instance_find_node(redis, server.host, server.port) && !has_room(redis)) {
         return false;
     }
+    use_server(redis, &server);
     command->slot = slot;
     free(command->host);
     command->host = NULL;

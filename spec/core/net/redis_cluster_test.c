@@ -176,6 +176,23 @@ static void ask_is_followed_with_asking(void **state)
     assert_string_equal(get("foo"), "1"); /* the slot has not moved yet */
 }
 
+static void servers_that_are_named_without_end_are_not_all_used(void **state)
+{
+    (void)state;
+    hold();
+    for (int i = 0; i < MG_REDIS_MASTERS + 10; i++) {
+        snprintf(c.moved[1], sizeof c.moved[1], "-ASK 12182 unix:/nonexistent/%d:1\r\n", i);
+        get("foo");
+    }
+    int count = 0;
+    for (struct mg_link *at = c.client.redis->nodes.next; at != &c.client.redis->nodes;
+         at = at->next) {
+        count++;
+    }
+    assert_int_equal(count, MG_REDIS_MASTERS);
+    assert_string_equal(get("bar"), "0");
+}
+
 static void ask_to_a_server_that_is_new_waits_for_it(void **state)
 {
     (void)state;
@@ -321,6 +338,7 @@ int main(void)
         WITH_CLUSTER(moved_is_followed_once_and_remembered),
         WITH_CLUSTER(the_map_is_asked_for_once_a_second_at_most),
         WITH_CLUSTER(ask_is_followed_with_asking),
+        WITH_CLUSTER(servers_that_are_named_without_end_are_not_all_used),
         WITH_CLUSTER(ask_to_a_server_that_is_new_waits_for_it),
         WITH_CLUSTER(scripts_go_to_an_importing_server_with_their_source),
         WITH_CLUSTER(tryagain_is_sent_once_more_after_two_ms),
