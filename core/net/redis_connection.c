@@ -188,19 +188,17 @@ enum mg_redis_result mg_redis_connection_send(struct mg_redis_connection *connec
                                               struct mg_redis_command *command)
 {
     mg_require(connection->state == UP);
+    const char *asking[] = {"ASKING"};
+    const size_t asking_length = strlen(asking[0]);
     const size_t before = connection->out.len;
-    if (mg_io_queued(connection->io) > OUT_BYTES) {
+    if (mg_io_queued(connection->io) > OUT_BYTES ||
+        (command->asking && mg_resp_format(&connection->out, asking, &asking_length, 1)) ||
+        mg_resp_format(&connection->out, command->argv, command->lengths, command->count)) {
+        connection->out.len = before; /* takes ASKING back */
         return MG_REDIS_OVERLOAD;
     }
     if (command->asking) {
-        put(connection, ASKING, 1, (const mg_str[]){MG_STR("ASKING")});
-    }
-    if (mg_resp_format(&connection->out, command->argv, command->lengths, command->count)) {
-        if (command->asking) { /* takes ASKING back */
-            connection->out.len = before;
-            connection->count--;
-        }
-        return MG_REDIS_OVERLOAD;
+        add_place(connection, ASKING);
     }
     command->connection = connection;
     command->place = connection->first + connection->count;
