@@ -73,8 +73,7 @@ bool mg_io_is_reusable(const struct mg_io *io);
 /* What waits to be read, without reading it (one system call): 0 nothing, 1 bytes, MG_ECLOSED the
  * peer's end, or a negative code. */
 MG_NODISCARD int mg_io_look(const struct mg_io *io);
-/* Most bytes taken by one read: 64 KiB at first, up to MG_READ_BYTES while the other side takes
- * every write at once. */
+/* Most bytes taken by one read, at most MG_READ_BYTES; MG_IO_READ_BYTES at first. */
 void mg_io_set_read_size(struct mg_io *io, size_t bytes);
 /* Writes the parts in order (at most MG_IO_PARTS). What the kernel does not take is copied and
  * queued; then on_drain fires later, once for all that is queued by then. 0, or a negative code
