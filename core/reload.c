@@ -407,8 +407,3 @@ void mg_reload_cancel(struct mg_master *master, const char *reason, uint64_t now
     append(&master->reload.report, "%s\n", reason);
     end_run(master, MG_EXIT_FAILED, now_ms);
 }
-
-uint64_t mg_reload_deadline(const struct mg_master *master)
-{
-    return master->reload.step == MG_RELOAD_IDLE ? UINT64_MAX : master->reload.deadline_ms;
-}

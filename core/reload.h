@@ -31,8 +31,6 @@ void mg_reload_heard(struct mg_master *master, uint32_t index,
 void mg_reload_worker_died(struct mg_master *master, uint32_t index, uint64_t now_ms);
 /* Gives up the run: the gateway is to end. */
 void mg_reload_cancel(struct mg_master *master, const char *reason, uint64_t now_ms);
-/* When mg_reload_step must be called at the latest; UINT64_MAX = no run. */
-uint64_t mg_reload_deadline(const struct mg_master *master);
 
 /* Why the plan cannot be taken over from the present one without a restart: appends a sentence for
  * each reason; true when there is none. */

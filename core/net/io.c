@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams on libuv. An idle one is this struct and nothing else (about 340 bytes): the write queue,
+ * Streams on libuv. An idle one is this struct and nothing else (about 320 bytes): the write queue,
  * the connect request and the lingering state are allocated while they are needed.
  *
  * A write goes straight to the kernel. Only what is left over is copied: the first rest becomes the
@@ -58,7 +58,6 @@ struct mg_io {
     const struct mg_io_handler *handler;
     struct write_queue *queue;
     struct lingering *lingering;
-    struct mg_link link;
     uint64_t bytes_in, bytes_out;
     uint32_t read_bytes;
     uint32_t turn;       /* of the loop (low bits), in which reads were made */
@@ -82,7 +81,6 @@ static struct mg_io *new_io(struct mg_loop *loop, bool is_unix)
     struct mg_io *io = malloc(sizeof *io);
     mg_require(io != NULL);
     *io = (struct mg_io){.read_bytes = MG_IO_READ_BYTES, .flags = is_unix ? IS_UNIX : 0};
-    mg_link_init(&io->link);
     if (is_unix) {
         mg_require(uv_pipe_init(&loop->uv, &io->uv.pipe, 0) == 0);
     } else {
@@ -171,16 +169,6 @@ void mg_io_set_handler(struct mg_io *io, const struct mg_io_handler *handler, vo
 void *mg_io_context(const struct mg_io *io)
 {
     return io->uv.handle.data;
-}
-
-struct mg_link *mg_io_link(struct mg_io *io)
-{
-    return &io->link;
-}
-
-struct mg_io *mg_io_from_link(struct mg_link *link)
-{
-    return MG_CONTAINER(link, struct mg_io, link);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -448,7 +436,6 @@ static void on_closed(uv_handle_t *handle)
 {
     struct mg_io *io = io_of(handle);
     mg_loop_wake(loop_of(io));
-    mg_link_remove(&io->link);
     if (io->handler && io->handler->on_closed) {
         io->handler->on_closed(mg_io_context(io));
     }

@@ -94,9 +94,6 @@ void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms);
 /* Ask the kernel. Empty text and port 0 when the stream is dead. */
 void mg_io_local(const struct mg_io *io, struct mg_address *address);
 void mg_io_peer(const struct mg_io *io, struct mg_address *address);
-/* Link for the owner's lists; unlinked at start, and by us just before on_closed. */
-struct mg_link *mg_io_link(struct mg_io *io);
-struct mg_io *mg_io_from_link(struct mg_link *link);
 /* For owners of many kinds of stream: what mg_io_set_handler was given. */
 void *mg_io_context(const struct mg_io *io);
 uint64_t mg_io_bytes_in(const struct mg_io *io);

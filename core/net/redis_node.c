@@ -230,16 +230,6 @@ bool mg_redis_node_is(const struct mg_redis_node *node, mg_str host, uint16_t po
     return node->settings.options.port == port && mg_str_equal(node->settings.options.host, host);
 }
 
-mg_str mg_redis_node_host(const struct mg_redis_node *node)
-{
-    return node->settings.options.host;
-}
-
-uint16_t mg_redis_node_port(const struct mg_redis_node *node)
-{
-    return node->settings.options.port;
-}
-
 enum mg_redis_result mg_redis_node_failure(const struct mg_redis_node *node)
 {
     return node->failure;

@@ -49,8 +49,6 @@ struct mg_redis_connection *mg_redis_node_pick(struct mg_redis_node *node);
 /* None is ready, but one is being made. */
 bool mg_redis_node_is_opening(const struct mg_redis_node *node);
 bool mg_redis_node_is(const struct mg_redis_node *node, mg_str host, uint16_t port);
-mg_str mg_redis_node_host(const struct mg_redis_node *node);
-uint16_t mg_redis_node_port(const struct mg_redis_node *node);
 /* Why the last connection could not be made, or ended. */
 enum mg_redis_result mg_redis_node_failure(const struct mg_redis_node *node);
 /* For the owner's list. */

@@ -57,9 +57,8 @@ int mg_ffi_sched_wake(struct mg_vm *vm, uint32_t task, uint32_t ticket, int stat
 int mg_ffi_sched_timer(struct mg_vm *vm, double ms);
 /* 0, or MG_ENOT_FOUND when it has fired. */
 int mg_ffi_sched_timer_stop(struct mg_vm *vm, int id);
-/* Loop time: wall clock in seconds with a fraction of ms (ngx.now), and monotonic milliseconds. */
+/* Loop time: wall clock in seconds with a fraction of ms (ngx.now). */
 double mg_ffi_sched_now(struct mg_vm *vm);
-double mg_ffi_sched_monotonic_ms(struct mg_vm *vm);
 /* Takes the real time anew (ngx.update_time). */
 void mg_ffi_sched_update_time(struct mg_vm *vm);
 

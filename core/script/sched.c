@@ -465,10 +465,10 @@ MG_FFI_EXPORT int mg_ffi_sched_wake(struct mg_vm *vm, uint32_t task, uint32_t ti
 }
 
 /* The loop's clock belongs to the loop's thread: while modules are loaded the system's is read. */
-static double system_ms(clockid_t clock)
+static double system_ms(void)
 {
     struct timespec now;
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     const long ms = now.tv_nsec / 1000000;
     return (double)now.tv_sec * 1000 + (double)ms;
 }
@@ -476,17 +476,9 @@ static double system_ms(clockid_t clock)
 MG_FFI_EXPORT double mg_ffi_sched_now(struct mg_vm *vm)
 {
     if (!vm->loop || !vm->shared->loop_thread) {
-        return system_ms(CLOCK_REALTIME) / 1000;
+        return system_ms() / 1000;
     }
     return (double)mg_clock_wall_ms(&vm->loop->clock) / 1000;
-}
-
-MG_FFI_EXPORT double mg_ffi_sched_monotonic_ms(struct mg_vm *vm)
-{
-    if (!vm->loop || !vm->shared->loop_thread) {
-        return system_ms(CLOCK_MONOTONIC);
-    }
-    return (double)mg_loop_now_ms(vm->loop);
 }
 
 MG_FFI_EXPORT void mg_ffi_sched_update_time(struct mg_vm *vm)

@@ -16,11 +16,5 @@
 struct mg_vm *mg_vm_new(const struct mg_vm_options *options, char *message, size_t message_bytes);
 /* Cancels what waits and closes the state. free(NULL) is fine. */
 void mg_vm_free(struct mg_vm *vm);
-/* The state of a request's VM; for authors of FFI functions this is never needed. */
-static inline lua_State *mg_vm_state(struct mg_vm *vm)
-{
-    return vm->L;
-}
-
 /* From now on this thread runs it: its budget, its loop. */
 void mg_vm_adopt(struct mg_vm *vm, struct mg_budget *budget);

@@ -118,24 +118,6 @@ static void closing_the_loop_ends_a_lingering_stream(void **state)
     stream_close_peer(&f);
 }
 
-static void unlinks_itself_before_it_tells(void **state)
-{
-    (void)state;
-    struct stream f;
-    struct mg_link list;
-    stream_open_loop(&f, false);
-    stream_open(&f, false);
-    mg_link_init(&list);
-    mg_list_append(&list, mg_io_link(f.io));
-    assert_ptr_equal(mg_io_context(f.io), &f);
-    mg_io_close(f.io);
-    assert_false(mg_list_empty(&list));
-    sockets_run_until_set(&f.loop, &f.is_closed);
-    assert_true(mg_list_empty(&list));
-    stream_close_peer(&f);
-    mg_loop_close(&f.loop);
-}
-
 #define ON_BOTH(test)                                                                              \
     cmocka_unit_test_prestate(test, NULL),                                                         \
     {                                                                                              \
@@ -151,7 +133,6 @@ int main(void)
         ON_BOTH(lingers_until_the_peer_has_read_the_answer),
         ON_BOTH(lingers_no_longer_than_its_time),
         ON_BOTH(closing_the_loop_ends_a_lingering_stream),
-        cmocka_unit_test(unlinks_itself_before_it_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
