@@ -211,6 +211,7 @@ static void on_total_timeout(struct mg_deadline *deadline)
 static void refuse_undecided(struct mg_exchange *x)
 {
     const struct mg_route *route = x->req.match.undecided;
+    mg_stats_add(x->server->parts.stats, MG_STAT_REGEX_LIMIT, 1);
     mg_log_write(x->server->parts.log, MG_LOG_WARN, "core",
                  "a regex of route '%.*s' reached limits.regex_match_limit: request refused",
                  MG_STR_ARG(route->name.len ? route->name : route->id));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Leaf functions behind moongate.regex (ffi.h, section PDK): PCRE2 with the limits of
  * wire/regex. */
+#include "base/stats.h"
 #include "model/config.h"
 #include "script/vm.h"
 #include "wire/regex.h"
@@ -33,6 +34,9 @@ MG_FFI_EXPORT int mg_ffi_regex_exec(struct mg_vm *vm, const struct mg_regex *reg
     struct mg_regex_match match;
     const int found =
         mg_regex_exec(regex, mg_str_make(subject, len), 0, limit ? limit : MATCH_LIMIT, &match);
+    if (found == MG_EFULL && vm->options.stats) {
+        mg_stats_add(vm->options.stats, MG_STAT_REGEX_LIMIT, 1);
+    }
     if (found <= 0) {
         return found;
     }

@@ -399,11 +399,13 @@ return { PRIORITY = 1, VERSION = '1.0.0', access = function() return raw() end }
     local STALLS = ('a'):rep(60) .. '!b'
 
     it('PTH-07 on which a route\'s regex gives up is refused: no other route takes it', function()
+        local before = gateway:status().counters.limit_regex_match
         assert.equal(403, (ask('/evil/aaa!')).status)
         assert.equal(400, (ask('/evil/' .. STALLS)).status)
         assert.is_true(gateway:wait_text("a regex of route 'evil' reached limits.regex_match"))
         assert.equal(403, (ask('/field', { fields = 'X-Key: aa!\r\n' })).status)
         assert.equal(400, (ask('/field', { fields = 'X-Key: ' .. STALLS .. '\r\n' })).status)
+        assert.equal(before + 2, gateway:status().counters.limit_regex_match)
         assert.equal(0, origin.bytes)
         local code, _, err = process.run('explain', 'GET', '/evil/' .. STALLS, '-c',
             gateway.config)
@@ -412,10 +414,12 @@ return { PRIORITY = 1, VERSION = '1.0.0', access = function() return raw() end }
     end)
 
     it('PTH-07 on which a plugin\'s regex gives up gets no permission by it', function()
+        local before = gateway:status().counters.limit_regex_match
         local res = ask('/origins', { fields = 'Origin: https://right.test\r\n' })
         assert.equal('https://right.test', res.headers['access-control-allow-origin'])
         res = ask('/origins', { fields = 'Origin: https://' .. STALLS .. '\r\n' })
         assert.equal(200, res.status)
         assert.is_nil(res.headers['access-control-allow-origin'])
+        assert.equal(before + 1, gateway:status().counters.limit_regex_match)
     end)
 end)
