@@ -60,14 +60,6 @@ local function wrong_phase(mask)
     raise(text:format(runtime.phase() or 'load', table.concat(allowed, ', ')))
 end
 
---- Raises unless the running phase is in the set.
--- @tparam number mask one of the sets above
-function M.check_phase(mask)
-    if shared.phase < 0 or band(mask, lshift(1, shared.phase)) == 0 then
-        wrong_phase(mask)
-    end
-end
-
 --- The running request; raises in a phase outside the set and outside a request.
 -- @tparam number mask one of the sets above
 -- @treturn cdata struct mg_req *, not to be kept
