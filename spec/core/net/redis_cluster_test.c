@@ -238,7 +238,13 @@ static void tryagain_is_sent_once_more_after_two_ms(void **state)
     redis_client_wait(&c.client, call);
     assert_string_equal(call->reply, "1");
     assert_in_range(call->took_ms, 2, 3);
-    snprintf(c.moved[1], sizeof c.moved[1], "-TRYAGAIN a\r\n-TRYAGAIN b\r\n");
+    snprintf(c.moved[1], sizeof c.moved[1], "-TRYAGAIN Multiple keys\r\n");
+    call = redis_client_send(&c.client, "MGET", "{foo}a", "{foo}b", NULL);
+    redis_client_run(&c.client, 1);
+    assert_string_equal(c.moved[1], ""); /* said */
+    snprintf(c.moved[1], sizeof c.moved[1], "-TRYAGAIN Multiple keys\r\n");
+    redis_client_wait(&c.client, call);
+    assert_int_equal(call->result, MG_REDIS_TRYAGAIN); /* not twice */
 }
 
 static void a_pause_ends_with_the_instance(void **state)

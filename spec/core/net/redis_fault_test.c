@@ -45,6 +45,21 @@ static void close_with_peer(struct redis_client *client, struct redis_peer *peer
 
 /* --- a server that stops and comes back ------------------------------------------------------- */
 
+/* Each probe moves the time of the next one twice: when it begins and when it has failed. */
+static void wait_for_a_probe(struct redis_client *client)
+{
+    const struct mg_redis_breaker *breaker = &client->redis->breaker;
+    const uint64_t begun_ms = mg_loop_now_ms(client->loop);
+    uint64_t seen = mg_redis_breaker_probe_at(breaker);
+    for (int moves = 0; moves < 2;) {
+        redis_client_run(client, 5);
+        const uint64_t at = mg_redis_breaker_probe_at(breaker);
+        moves += at != seen;
+        seen = at;
+        assert_true(mg_loop_now_ms(client->loop) - begun_ms < 20000);
+    }
+}
+
 static void a_stopped_server_opens_the_breaker(void **state)
 {
     struct redis_server server;
@@ -55,10 +70,8 @@ static void a_stopped_server_opens_the_breaker(void **state)
     client.options.timeout_ms = 20;
     redis_client_open_beside(&beside, &client);
     beside.options.timeout_ms = 1000;
-    redis_client_hold(&client, server.address);
-    redis_client_hold(&beside, server.address);
-    redis_client_wait_up(&client);
-    redis_client_wait_up(&beside);
+    redis_client_hold_up(&client, server.address);
+    redis_client_hold_up(&beside, server.address);
     redis_server_signal(&server, SIGSTOP);
     struct redis_call *patient = redis_client_send(&beside, "PING", NULL);
     for (int i = 0; i < 20; i++) {
@@ -68,14 +81,13 @@ static void a_stopped_server_opens_the_breaker(void **state)
     assert_int_equal(client.results[MG_REDIS_TIMEOUT], 5);
     assert_int_equal(client.results[MG_REDIS_OPEN], 15); /* released at once */
     redis_client_wait(&beside, patient);                 /* the other worker's too */
-    assert_int_equal(patient->result, MG_REDIS_OPEN);
-    assert_in_range(patient->took_ms, 0, 900);
+    assert_int_equal(patient->result, MG_REDIS_OPEN);    /* and not by its own timeout */
     assert_string_equal(redis_client_say(&client, "PING", NULL), "open");
     assert_int_equal(client.redis->breaker.record->opened, 1);
-    redis_client_run(&client, 2500); /* one probe fails at least */
+    wait_for_a_probe(&client); /* it fails */
     redis_server_signal(&server, SIGCONT);
     redis_client_wait_ok(&client);
-    assert_in_range(redis_client_wait_ok(&beside), 0, 500);
+    redis_client_wait_ok(&beside);
     assert_string_equal(redis_client_say(&client, "ECHO", "mine", NULL), "mine");
     redis_client_close(&beside);
     redis_client_close(&client);
@@ -90,8 +102,7 @@ static void a_killed_server_is_refused_and_comes_back(void **state)
     redis_server_start(&server, NULL);
     redis_client_open(&client);
     client.options.timeout_ms = 500;
-    redis_client_hold(&client, server.address);
-    redis_client_wait_up(&client);
+    redis_client_hold_up(&client, server.address);
     redis_server_signal(&server, SIGSTOP);
     redis_client_send(&client, "PING", NULL);
     redis_server_kill(&server);
@@ -99,7 +110,7 @@ static void a_killed_server_is_refused_and_comes_back(void **state)
     assert_int_equal(client.results[MG_REDIS_REFUSED], 1);
     const char *answer = redis_client_say(&client, "PING", NULL);
     assert_true(strcmp(answer, "refused") == 0 || strcmp(answer, "open") == 0);
-    redis_client_run(&client, 1500);
+    redis_client_wait_open(&client);
     assert_string_equal(redis_client_say(&client, "PING", NULL), "open");
     redis_server_restart(&server);
     redis_client_wait_ok(&client);
@@ -115,7 +126,7 @@ static void nobody_is_there(void **state)
     redis_client_open(&client);
     redis_client_hold(&client, "unix:/nonexistent/socket");
     assert_string_equal(redis_client_say(&client, "PING", NULL), "refused");
-    redis_client_run(&client, 1200);
+    redis_client_wait_open(&client);
     assert_string_equal(redis_client_say(&client, "PING", NULL), "open");
     redis_client_close(&client);
     redis_client_open(&client);
@@ -126,33 +137,35 @@ static void nobody_is_there(void **state)
 
 /* --- a server that the test plays ------------------------------------------------------------- */
 
-static const char *const late_texts[] = {"$3\r\none\r\n", "$3\r\ntwo\r\n"};
-static int late_count;
-
 /* Answers nothing but the login; the test says the rest. */
 static void answer_login_only(struct redis_peer *peer, const char *command)
 {
     (void)answers_login(peer, command);
 }
 
+/* A client with one connection, on which a reply is owed. */
+static void open_with_a_debt(struct redis_client *client, struct redis_peer *peer)
+{
+    open_with_peer(client, peer, answer_login_only);
+    client->options.connections = 1;
+    redis_client_hold_up(client, peer->address);
+    assert_string_equal(redis_client_say(client, "GET", "one", NULL), "timeout");
+}
+
 static void a_late_reply_answers_nobody_else(void **state)
 {
+    static const char *const texts[] = {"$3\r\none\r\n", "$3\r\ntwo\r\n"};
     struct redis_client client;
     struct redis_peer peer;
     (void)state;
-    open_with_peer(&client, &peer, answer_login_only);
-    client.options.connections = 1;
-    redis_client_hold(&client, peer.address);
-    redis_client_wait_up(&client);
-    assert_string_equal(redis_client_say(&client, "GET", "one", NULL), "timeout");
-    client.options.timeout_ms = 5000;
+    open_with_a_debt(&client, &peer);
     const mg_str words[] = {MG_STR("GET"), MG_STR("two")};
     struct redis_call *second = redis_client_ask(
         &client, &(struct mg_redis_ask){.words = words, .count = 2, .timeout_ms = 5000});
     redis_client_run(&client, 5);
-    for (late_count = 0; late_count < 2; late_count++) {
+    for (size_t i = 0; i < 2; i++) {
         assert_false(second->is_over);
-        redis_peer_say(&peer, late_texts[late_count]);
+        redis_peer_say(&peer, texts[i]);
         redis_client_run(&client, 20);
     }
     assert_true(second->is_over);
@@ -166,11 +179,7 @@ static void a_connection_that_is_a_second_late_ends(void **state)
     struct redis_client client;
     struct redis_peer peer;
     (void)state;
-    open_with_peer(&client, &peer, answer_login_only);
-    client.options.connections = 1;
-    redis_client_hold(&client, peer.address);
-    redis_client_wait_up(&client);
-    assert_string_equal(redis_client_say(&client, "GET", "one", NULL), "timeout");
+    open_with_a_debt(&client, &peer);
     redis_client_run(&client, 900);
     assert_int_equal(peer.connections, 1);
     redis_client_run(&client, 600);
@@ -202,8 +211,7 @@ static void garbage_ends_the_connection(void **state)
         open_with_peer(&client, &peer, answer_as_wanted);
         client.options.connections = 1;
         wanted_answer = garbage[i];
-        redis_client_hold(&client, peer.address);
-        redis_client_wait_up(&client);
+        redis_client_hold_up(&client, peer.address);
         const char *said = redis_client_say(&client, "GET", "a", NULL);
         assert_string_equal(said, i == 1 ? "a" : "protocol");
         wanted_answer = "+fine\r\n";
@@ -221,8 +229,7 @@ static void half_a_reply_is_a_timeout(void **state)
     (void)state;
     open_with_peer(&client, &peer, answer_as_wanted);
     wanted_answer = "$10\r\nabc";
-    redis_client_hold(&client, peer.address);
-    redis_client_wait_up(&client);
+    redis_client_hold_up(&client, peer.address);
     assert_string_equal(redis_client_say(&client, "GET", "a", NULL), "timeout");
     close_with_peer(&client, &peer);
 }
@@ -250,8 +257,7 @@ static void illness_opens_and_other_errors_do_not(void **state)
         client.options.breaker.failures = 5;
         client.options.timeout_ms = 5000;
         wanted_answer = cases[i].answer;
-        redis_client_hold(&client, peer.address);
-        redis_client_wait_up(&client);
+        redis_client_hold_up(&client, peer.address);
         for (int k = 0; k < 5; k++) {
             assert_string_equal(redis_client_say(&client, "GET", "a", NULL), cases[i].word);
         }
@@ -308,10 +314,8 @@ static void only_one_worker_probes(void **state)
         .failures = 5, .within_ms = 1000, .open_ms = 200, .max_ms = 400};
     redis_client_open_beside(&beside, &client);
     beside.options.breaker = client.options.breaker;
-    redis_client_hold(&client, peer.address);
-    redis_client_hold(&beside, peer.address);
-    redis_client_wait_up(&client);
-    redis_client_wait_up(&beside);
+    redis_client_hold_up(&client, peer.address);
+    redis_client_hold_up(&beside, peer.address);
     for (int i = 0; i < 5; i++) {
         redis_client_say(&client, "GET", "a", NULL);
     }

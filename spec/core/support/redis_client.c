@@ -240,6 +240,23 @@ void redis_client_wait_up(struct redis_client *client)
     run_until(client, is_up, client);
 }
 
+void redis_client_hold_up(struct redis_client *client, const char *address)
+{
+    redis_client_hold(client, address);
+    redis_client_wait_up(client);
+}
+
+static bool is_open(void *context)
+{
+    const struct redis_client *client = context;
+    return mg_redis_breaker_is_open(&client->redis->breaker);
+}
+
+void redis_client_wait_open(struct redis_client *client)
+{
+    run_until(client, is_open, client);
+}
+
 const char *redis_client_say(struct redis_client *client, ...)
 {
     va_list arguments;

@@ -58,8 +58,12 @@ struct redis_call *redis_client_ask(struct redis_client *client, const struct mg
 /* Until it is over. */
 void redis_client_wait(struct redis_client *client, const struct redis_call *call);
 void redis_client_wait_all(struct redis_client *client);
-/* Until a connection is up. */
+/* Until its connections are up. */
 void redis_client_wait_up(struct redis_client *client);
+/* redis_client_hold, and then that. */
+void redis_client_hold_up(struct redis_client *client, const char *address);
+/* Until its breaker is open. */
+void redis_client_wait_open(struct redis_client *client);
 /* Sends and waits; the call's reply when OK, else the result's word. */
 const char *redis_client_say(struct redis_client *client, ...);
 /* Says PING every now and then until the store answers; how long that took, ms. */
