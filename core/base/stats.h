@@ -69,17 +69,12 @@
     X(UPSTREAM_WRITE_TIMEOUT, "limit_upstream_write_timeout", false, "upstreams took nothing")     \
     X(UPSTREAM_HEAD_TIMEOUT, "limit_upstream_head_timeout", false, "cut by a plugin's time")       \
     X(UPSTREAM_MAX_CONNECTIONS, "limit_upstream_connections", false, "refused: connections full")  \
-    X(UPSTREAM_MAX_PENDING, "limit_upstream_pending", false, "refused: queue full")                \
     X(UPSTREAM_MAX_REQUESTS, "limit_upstream_requests", false, "refused: requests full")           \
     X(UPSTREAM_KEEPALIVE, "limit_upstream_keepalive", false, "idle connections closed: pool full") \
     X(UPSTREAM_KEEPALIVE_IDLE, "limit_upstream_keepalive_idle", false, "idle connections too old") \
     X(RESPONSE_HEADER_BYTES, "limit_response_header_bytes", false, "response heads too large")     \
     X(INTERIM_RESPONSES, "limit_interim_responses", false, "answers with too many 1xx")            \
     X(RESPONSE_BUFFER, "limit_response_buffer", false, "held answers too large")                   \
-    X(DNS_QUERIES, "dns_queries", false, "names asked")                                            \
-    X(DNS_FAILURES, "dns_failures", false, "names not resolved")                                   \
-    X(DNS_TIMEOUT, "limit_dns_timeout", false, "names not answered in time")                       \
-    X(DNS_STALE, "dns_stale", false, "answers used beyond their time")                             \
     /* plugins */                                                                                  \
     X(PLUGIN_RUNS, "plugin_runs", false, "chains of handlers run")                                 \
     X(PLUGIN_YIELDS, "plugin_yields", false, "times a handler waited")                             \
@@ -102,7 +97,6 @@
     X(BREAKER_REJECTED, "breaker_rejected", false, "requests rejected by circuit-breaker")         \
     X(BREAKER_SHADOW_REJECTED, "breaker_shadow_rejected", false, "would have been rejected")       \
     X(BREAKER_TRANSITIONS, "breaker_transitions", false, "changes of a breaker's state")           \
-    X(BREAKER_STALE, "breaker_stale_results", false, "results of an earlier state")                \
     /* Redis */                                                                                    \
     X(REDIS_COMMANDS, "redis_commands", false, "commands to Redis that are over")                  \
     X(REDIS_FAILURES, "redis_failures", false, "of them without a reply, or with an error")        \
@@ -115,8 +109,6 @@
     X(LOG_WORKER_DIED, "log_lines_worker_died", false, "of them with a worker that died")          \
     X(LOG_QUEUED, "log_lines_queued", true, "access-log lines not written yet")                    \
     X(LOG_BYTES, "log_bytes_written", false, "bytes of access log written")                        \
-    X(ERROR_LOG_LINES, "error_log_lines", false, "error-log lines written")                        \
-    X(ERROR_LOG_SUPPRESSED, "error_log_suppressed", false, "error-log lines held back")            \
     /* processes */                                                                                \
     X(RELOADS, "reloads", false, "generations taken over")                                         \
     X(RELOADS_FAILED, "reloads_failed", false, "generations refused")                              \
