@@ -63,9 +63,4 @@ local function main()
     end
 end
 
-local ok, err = xpcall(main, debug.traceback)
-process.stop_all()
-if not ok then
-    io.stderr:write(err, '\n')
-    os.exit(1)
-end
+process.main(main)

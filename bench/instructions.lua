@@ -149,9 +149,4 @@ local function main()
     assert(found, "nothing to measure is called '" .. wanted .. "'")
 end
 
-local ok, err = xpcall(main, debug.traceback)
-process.stop_all()
-if not ok then
-    io.stderr:write(err, '\n')
-    os.exit(1)
-end
+process.main(main)

@@ -65,9 +65,4 @@ local function main()
         :format(times[math.ceil(rounds / 2)], times[rounds], memory / 1e6))
 end
 
-local ok, err = xpcall(main, debug.traceback)
-process.stop_all()
-if not ok then
-    io.stderr:write(err, '\n')
-    os.exit(1)
-end
+process.main(main)

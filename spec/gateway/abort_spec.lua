@@ -51,10 +51,7 @@ describe('while a handler waits in', function()
     end)
 
     local function start(phase, more)
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/waits.lua', (SOURCE:gsub('PHASE', phase)))
-        process.write(folder .. '/plugins/counts.lua', COUNTER)
+        local folder = process.plugins({ waits = SOURCE:gsub('PHASE', phase), counts = COUNTER })
         gateway = process.gateway(process.yaml{ upstream = port,
             plugins = '    plugins: [{ name: waits }, { name: counts }]', gateway = more },
             { folder = folder })
@@ -65,10 +62,7 @@ describe('while a handler waits in', function()
     end
 
     local function send(text)
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        assert(connection:send(text or 'GET /wait HTTP/1.1\r\nHost: x\r\n\r\n'))
-        return connection
+        return gateway:send(text or 'GET /wait HTTP/1.1\r\nHost: x\r\n\r\n')
     end
 
     -- The upstream's side: takes the request, sends what is given.
@@ -203,9 +197,7 @@ describe('a body that a plugin replaces before it has come', function()
 
     it('never reaches the upstream, where it would be a request of its own', function()
         local listening, port = posix.listen()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/replaces.lua', REPLACE)
+        local folder = process.plugins({ replaces = REPLACE })
         local gateway = process.gateway(process.yaml{ upstream = port,
             plugins = '    plugins: [{ name: replaces }]' }, { folder = folder })
         local deadline = posix.now() + process.deadline
@@ -263,17 +255,13 @@ describe('a handler that waits for a body that does not come', function()
     local function start(more)
         local port
         listening, port = posix.listen()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/reads.lua', READ)
+        local folder = process.plugins({ reads = READ })
         gateway = process.gateway(process.yaml{ upstream = port,
             plugins = '    plugins: [{ name: reads }]', gateway = more }, { folder = folder })
     end
 
     local function send(text)
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        assert(connection:send(text))
+        local connection = gateway:send(text)
         assert.is_true(gateway:wait_text('reading'))
         return connection
     end
@@ -335,9 +323,7 @@ describe('body_filter of a plugin that has promised to change nothing', function
 
     it('does not, so that the length that was told is right', function()
         local echo = process.echo('--size', '10')
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/liar.lua', LIAR)
+        local folder = process.plugins({ liar = LIAR })
         local gateway = process.gateway(process.yaml{ upstream = echo.port,
             plugins = '    plugins: [{ name: liar }]' }, { folder = folder })
         local connection = assert(client.connect(gateway.port))

@@ -6,64 +6,24 @@
 -- the same client is answered with its own answer.
 local answering = require 'spec.gateway.support.answering'
 local corpus = require 'spec.gateway.support.corpus'
-local process = require 'spec.gateway.support.process'
 local recorder = require 'spec.gateway.support.recorder'
+local rules = require 'spec.gateway.support.rules'
 
 local answers = corpus.read_all('spec/corpus/answers')
 
 describe('an answer', function()
-    local rig
+    local rig = recorder.new()
+    setup(function() rig:start() end)
+    teardown(function() rig:stop() end)
 
-    setup(function()
-        rig = recorder.start()
-    end)
-
-    teardown(function()
-        rig:stop()
-        process.stop_all()
-    end)
-
-    local function run(answer, cuts)
-        local err = answering.run(rig, answer, cuts)
-        assert(not err, err)
-    end
-
-    local function of_rule(id)
-        local found = {}
-        for _, answer in ipairs(answers) do
-            if answer.ids[1] == id then
-                found[#found + 1] = answer
-            end
-        end
-        assert.is_true(#found > 0)
-        return found
-    end
-
-    -- Each one whole; the outcomes are counted, and nothing of a bad one is reused.
-    local function check_whole(found)
-        local before, expected = rig.gateway:status().outcomes, {}
-        for _, answer in ipairs(found) do
-            run(answer, recorder.WHOLE)
-            recorder.add_reasons(answer, expected)
-        end
-        local after = rig.gateway:status().outcomes
-        for word, number in pairs(expected) do
-            assert.equal(number, after[word] - before[word], word)
-        end
-    end
-
-    local function rule(id)
-        return function()
-            local found = of_rule(id)
-            check_whole(found)
-            for _, answer in ipairs(found) do
-                run(answer, recorder.everywhere(answer))
-                for _, place in ipairs(recorder.places(answer)) do
-                    run(answer, { place })
-                end
-            end
-        end
-    end
+    local rule = rules.of(answers, {
+        run = function(answer, cuts)
+            return answering.run(rig, answer, cuts)
+        end,
+        counts = function()
+            return rig.gateway:status().outcomes
+        end,
+    })
 
     it('R01 has a status from 100 to 599 and version 1.0 or 1.1', rule('R01'))
     it('R02 has one framing', rule('R02'))

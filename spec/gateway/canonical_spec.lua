@@ -131,12 +131,7 @@ describe('PTH-01', function()
             return ('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Got: %s\r\n\r\n'):format(
                 table.concat(got, ' '))
         end)
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        for name, text in pairs(PLUGINS) do
-            process.write(('%s/plugins/%s.lua'):format(folder, name),
-                "local plugin = { PRIORITY = 1, VERSION = '0.1.0' }\n" .. text .. '\nreturn plugin')
-        end
+        local folder = process.plugins(PLUGINS, process.PLUGIN)
         local values = { ORIGIN = origin.port, PORT = process.free_port(), DIR = folder }
         gateway = process.gateway(CONFIG:gsub('%u%u%u+', values), { folder = folder })
         math.randomseed(SEED)
@@ -207,7 +202,7 @@ describe('PTH-01', function()
             local res = assert(connection:response(), text)
             assert.equal(400, res.status, ('seed %d, %q in %s'):format(SEED, extra, text))
             assert.equal('close', res.headers.connection)
-            assert.is_false((connection:fill()))
+            assert.equal('', connection:expect_end())
             refused = refused + 1
             origin:settle()
             assert.equal(before + PIPELINED - 1, #origin.requests, text)

@@ -3,7 +3,6 @@
 -- Chunked bodies in both directions: however they are cut, the octets arrive unchanged; many small
 -- chunks that come together go on together, so that nobody can make the gateway write a thousand
 -- times for one read; trailers and extensions stay behind.
-local client = require 'spec.gateway.support.client'
 local process = require 'spec.gateway.support.process'
 local scripted = require 'spec.gateway.support.scripted'
 
@@ -23,13 +22,6 @@ describe('a chunked body', function()
         process.stop_all()
         upstream:close()
     end)
-
-    local function ask(text)
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        assert(connection:send(text))
-        return connection
-    end
 
     local function octets_of(count)
         local octets = {}
@@ -69,7 +61,7 @@ describe('a chunked body', function()
 
     -- Sends a body up or down in the given pieces; what arrives at the other side.
     local function pass(way, pieces)
-        local connection = ask(way == 'up' and POST or GET)
+        local connection = gateway:send(way == 'up' and POST or GET)
         local peer = upstream:accept()
         local from, to = connection, peer
         if way == 'down' then
@@ -128,7 +120,7 @@ describe('a chunked body', function()
     it('with a trailer that could be taken for a field is refused', function()
         for _, name in ipairs({ 'Content-Length', 'Host', 'Authorization', 'X-Forwarded-For' }) do
             local trailer = '1\r\nx\r\n0\r\n' .. name .. ': 1\r\n\r\n'
-            local connection = ask(POST .. trailer)
+            local connection = gateway:send(POST .. trailer)
             assert.equal(400, assert(connection:response()).status)
             connection:close()
             -- Its head may have gone to the upstream, its end never.
@@ -137,7 +129,7 @@ describe('a chunked body', function()
                 assert.is_nil(peer:expect_end():find('0\r\n\r\n', 1, true))
             end
 
-            connection = ask(GET)
+            connection = gateway:send(GET)
             local peer = upstream:accept()
             peer:say(HEAD .. trailer)
             assert.equal(502, assert(connection:response()).status)

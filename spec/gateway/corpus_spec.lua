@@ -4,7 +4,6 @@
 -- connection to the upstream, and as fast as single bytes can be written, in whatever pieces the
 -- gateway then reads them.
 local corpus = require 'spec.gateway.support.corpus'
-local process = require 'spec.gateway.support.process'
 local recorder = require 'spec.gateway.support.recorder'
 
 -- What was found in servers and proxies, by others and by us, and has a class of messages here.
@@ -21,16 +20,9 @@ local CLASSES = {
 
 describe('the corpus', function()
     local messages = corpus.read_all('spec/corpus')
-    local rig
-
-    setup(function()
-        rig = recorder.start()
-    end)
-
-    teardown(function()
-        rig:stop()
-        process.stop_all()
-    end)
+    local rig = recorder.new()
+    setup(function() rig:start() end)
+    teardown(function() rig:stop() end)
 
     it('SMG-01 has at least 250 messages, of every class', function()
         local counts, titles = {}, {}

@@ -98,9 +98,7 @@ describe('random exchanges', function()
     end)
 
     it('arrive as they were sent through policies', function()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/passer.lua', PASSER)
+        local folder = process.plugins({ passer = PASSER })
         local upstream = process.free_port()
         local gateway = process.gateway(process.yaml{ upstream = upstream, workers = 2,
             plugins = POLICIES:format(folder) }, { folder = folder })

@@ -4,7 +4,6 @@
 -- a process without descriptors. Whoever is connected is served on, what is too much is refused and
 -- counted, the worker's descriptors and memory stay within their bounds, and afterwards all is as
 -- it was.
-local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
@@ -24,12 +23,6 @@ describe('in a flood', function()
     end
 
     after_each(process.stop_all)
-
-    local function connect()
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        return connection
-    end
 
     local function expect_served(connections)
         for i, connection in ipairs(connections) do
@@ -55,7 +48,7 @@ describe('in a flood', function()
     local function open(count)
         local connections = {}
         for i = 1, count do
-            connections[i] = connect()
+            connections[i] = gateway:connect()
         end
         return connections
     end
@@ -70,12 +63,12 @@ describe('in a flood', function()
         start(('{ connections: %d }'):format(MOST))
         local connections = open(MOST)
         expect_served(connections)
-        expect_shed(connect())
+        expect_shed(gateway:connect())
         expect_served(connections)
         assert.equal(1, gateway:status().counters.limit_connections)
         table.remove(connections):close()
         wait_for('connections', MOST - 1)
-        connections[MOST] = connect()
+        connections[MOST] = gateway:connect()
         expect_served(connections)
         assert.equal(1, gateway:status().counters.limit_connections)
         close_all(connections)
@@ -116,7 +109,7 @@ describe('in a flood', function()
         local before = procfs.open_files(worker)
         local flood = {}
         for i = 1, 3 * MOST do
-            flood[i] = connect()
+            flood[i] = gateway:connect()
             flood[i]:send('nonsense\r\n\r\n')
         end
         assert.truthy(gateway:wait_status(function(status)
@@ -142,7 +135,7 @@ describe('in a flood', function()
         local lines = ('X-Flood: 0123456789\r\n'):rep(3000) -- twice the limit
         local endless = ('X'):rep(65536)
         for i = 1, FLOOD do
-            local connection = connect()
+            local connection = gateway:connect()
             connection:send('GET / HTTP/1.1\r\nHost: x\r\n' .. (i % 2 == 0 and lines or endless))
             local res = assert(connection:response())
             assert.equal(431, res.status)

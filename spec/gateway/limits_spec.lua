@@ -84,7 +84,7 @@ describe('a limit', function()
             assert.equal(res.headers['x-request-id'], problem.request_id)
             assert.equal('string', type(problem.message))
             assert.equal('close', res.headers.connection)
-            assert.is_false((connection:fill()))
+            assert.equal('', connection:expect_end())
         end
         connection:close()
         local record = records:of(res.headers['x-request-id'])
@@ -223,8 +223,7 @@ describe('a limit', function()
             assert.equal(200, res.status)
             assert.equal(i == 4 and 'close' or nil, res.headers.connection)
         end
-        assert.is_false((connection:fill()))
-        connection:close()
+        assert.equal('', connection:expect_end())
         assert.equal(before + 1, count_of('connection_requests'))
     end)
 

@@ -83,9 +83,7 @@ describe('a worker that answers many requests', function()
     local missing = peers.missing({ 'wrk' })
 
     setup(function()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/own.lua', PLUGIN)
+        local folder = process.plugins({ own = PLUGIN })
         gateway = process.gateway(YAML:format(process.echo('--size', '1024').port, folder,
             process.free_port()), { folder = folder })
         worker = gateway:status().workers[1].pid

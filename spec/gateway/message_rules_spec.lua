@@ -6,64 +6,26 @@
 -- connection, sends nothing upstream and is counted by its reason. What is accepted goes out in its
 -- one form, and the next request on the connection is understood.
 local corpus = require 'spec.gateway.support.corpus'
-local process = require 'spec.gateway.support.process'
 local recorder = require 'spec.gateway.support.recorder'
+local rules = require 'spec.gateway.support.rules'
 
 local messages = corpus.read_all('spec/corpus')
 
 describe('a message', function()
-    local rig
+    local rig = recorder.new()
+    setup(function() rig:start() end)
+    teardown(function() rig:stop() end)
 
-    setup(function()
-        rig = recorder.start()
-    end)
-
-    teardown(function()
-        rig:stop()
-        process.stop_all()
-    end)
-
-    local function run(message, cuts)
-        rig:warm()
-        local err = rig:run(message, cuts)
-        assert(not err, err)
-    end
-
-    local function of_rule(id)
-        local found = {}
-        for _, message in ipairs(messages) do
-            if message.ids[1] == id then
-                found[#found + 1] = message
-            end
-        end
-        assert.is_true(#found > 0)
-        return found
-    end
-
-    -- Each one whole; the reasons are counted.
-    local function check_whole(found)
-        local before, expected = rig:refused(), {}
-        for _, message in ipairs(found) do
-            run(message, recorder.WHOLE)
-            recorder.add_reasons(message, expected)
-        end
-        for reason, number in pairs(rig:refused()) do
-            assert.equal(expected[reason] or 0, number - before[reason], reason)
-        end
-    end
-
-    local function rule(id)
-        return function()
-            local found = of_rule(id)
-            check_whole(found)
-            for _, message in ipairs(found) do
-                run(message, recorder.everywhere(message))
-                for _, place in ipairs(recorder.places(message)) do
-                    run(message, { place })
-                end
-            end
-        end
-    end
+    local rule = rules.of(messages, {
+        run = function(message, cuts)
+            rig:warm()
+            return rig:run(message, cuts)
+        end,
+        counts = function()
+            return rig:refused()
+        end,
+        are_all = true,
+    })
 
     it('M01 that no parser takes forwards nothing', rule('M01'))
     it('M02 has lines that end with CR LF, and no NUL', rule('M02'))

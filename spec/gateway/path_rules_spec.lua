@@ -113,12 +113,7 @@ describe('a request', function()
 
     setup(function()
         origin = origins.listen()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        for name, text in pairs(PLUGINS) do
-            process.write(('%s/plugins/%s.lua'):format(folder, name),
-                "local plugin = { PRIORITY = 1, VERSION = '0.1.0' }\n" .. text .. '\nreturn plugin')
-        end
+        local folder = process.plugins(PLUGINS, process.PLUGIN)
         ports = { ORIGIN = origin.port, DIR = folder }
         for _, name in ipairs(LISTENERS) do
             ports[name] = process.free_port()

@@ -3,7 +3,6 @@
 -- Requests that come before the answer to the one ahead of them: each is answered, in order and
 -- once; what waits is bounded; and a client that ends its side, or resets, or is refused in the
 -- middle, ends them all.
-local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
@@ -28,12 +27,6 @@ describe('requests in a row', function()
         gateway = process.gateway(process.yaml{ upstream = port,
             gateway = 'plugins: [{ name: access-log }]' })
         records = scripted.records(gateway)
-    end
-
-    local function connect()
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        return connection
     end
 
     -- GET, HEAD and POST with a body of either framing, told apart by their sizes.
@@ -67,7 +60,7 @@ describe('requests in a row', function()
             methods[i], parts[i] = request(i)
         end
         local text = table.concat(parts)
-        local connection = connect()
+        local connection = gateway:connect()
         assert(connection:send(text))
         expect_answers(connection, methods)
         -- However they are cut.
@@ -84,7 +77,7 @@ describe('requests in a row', function()
     it('wait in the kernel while the first is not answered, and are all answered then', function()
         start(upstream.port)
         local worker = gateway:status().workers[1].pid
-        local connection = connect()
+        local connection = gateway:connect()
         assert(connection:send('GET /0 HTTP/1.1\r\nHost: x\r\n\r\n'))
         local peer = upstream:accept()
         local before = procfs.anonymous_bytes(worker)
@@ -120,7 +113,7 @@ describe('requests in a row', function()
     for what, text in pairs(ENDS) do
         it('end with ' .. what, function()
             start(upstream.port)
-            local connection = connect()
+            local connection = gateway:connect()
             assert(connection:send(text .. 'GET /behind HTTP/1.1\r\nHost: x\r\n\r\n'))
             if not what:find('malformed', 1, true) then
                 local peer = upstream:accept()
@@ -150,7 +143,7 @@ describe('requests in a row', function()
     for how, leave in pairs(LEAVES) do
         it(('end when the client %s: the one under way is given up'):format(how), function()
             start(upstream.port)
-            local connection = connect()
+            local connection = gateway:connect()
             assert(connection:send('GET /0 HTTP/1.1\r\nHost: x\r\n\r\n'))
             local peer = upstream:accept()
             leave(connection)

@@ -70,10 +70,7 @@ describe('a request whose head is refused', function()
 
     before_each(function()
         upstream = scripted.listen()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/watches.lua', WATCHES)
-        process.write(folder .. '/plugins/route-only.lua', ROUTE_ONLY)
+        local folder = process.plugins({ watches = WATCHES, ['route-only'] = ROUTE_ONLY })
         gateway = process.gateway(YAML:gsub('%u%u%u+', { DIR = folder, PORT = process.free_port(),
             UPSTREAM = upstream.port }), { folder = folder })
         records = scripted.records(gateway)
@@ -85,9 +82,7 @@ describe('a request whose head is refused', function()
     end)
 
     local function send(text)
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        assert(connection:send(text))
+        local connection = gateway:send(text)
         local res = assert(connection:response())
         assert.equal('', assert(connection:take_rest()))
         connection:close()

@@ -2,7 +2,6 @@
 --
 -- Request bodies that come late, in part or not at all; whoever waits, and in whichever phase, half
 -- a body is never sent on as a whole one. And answers that come before the body.
-local client = require 'spec.gateway.support.client'
 local process = require 'spec.gateway.support.process'
 local scripted = require 'spec.gateway.support.scripted'
 
@@ -43,13 +42,8 @@ describe('a request body', function()
 
     setup(function()
         upstream = scripted.listen(4096)
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        for name, text in pairs(PLUGINS) do
-            process.write(('%s/plugins/%s.lua'):format(folder, name),
-                ("return { PRIORITY = 1, VERSION = '0.1.0', access = function()\n%s\nend }")
-                    :format(text))
-        end
+        local folder = process.plugins(PLUGINS,
+            process.PLUGIN:format('function plugin:access()\n%s\nend'))
         gateway = process.gateway(YAML:format(upstream.port, process.free_port()),
             { folder = folder })
         records = scripted.records(gateway)
@@ -60,15 +54,8 @@ describe('a request body', function()
         upstream:close()
     end)
 
-    local function ask(text)
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        assert(connection:send(text))
-        return connection
-    end
-
-    local function post(path, fields, octets)
-        return ask(('POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s'):format(path, fields, octets or ''))
+    local function post(...)
+        return gateway:post(...)
     end
 
     local LENGTH, CHUNKED = 'Content-Length: 10\r\n', 'Transfer-Encoding: chunked\r\n'
@@ -191,7 +178,7 @@ describe('a request body', function()
     end)
 
     it('that nobody wants is not asked for', function()
-        local connection = ask('POST /%ff HTTP/1.1\r\nHost: x\r\n' .. EXPECT .. '\r\n')
+        local connection = gateway:send('POST /%ff HTTP/1.1\r\nHost: x\r\n' .. EXPECT .. '\r\n')
         assert.equal('HTTP/1.1 400 Bad Request\r\n', connection:take_until('\r\n'))
         assert.equal('bad_request', records:next().outcome)
         connection:close()

@@ -4,7 +4,6 @@
 -- that may be repeated, no request is sent twice that may not, and bytes that came before a request
 -- are never the answer to it. The worker is stopped (SIGSTOP) so that things happen between two
 -- turns of its loop.
-local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local scripted = require 'spec.gateway.support.scripted'
@@ -41,12 +40,6 @@ plugins: [{ name: access-log }]
         upstream:close()
     end)
 
-    local function connect()
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        return connection
-    end
-
     local function expect_answer(connection, text)
         local res = assert(connection:response())
         assert.same({ 200, text }, { res.status, res.body })
@@ -55,7 +48,7 @@ plugins: [{ name: access-log }]
 
     -- A client's connection and the upstream's side of one that is idle in the pool.
     local function warm_up()
-        local connection = connect()
+        local connection = gateway:connect()
         assert(connection:send(GET))
         local peer = upstream:accept()
         peer:say(answer('first'))
@@ -133,7 +126,7 @@ plugins: [{ name: access-log }]
         start(upstream.port)
         for _, rest in ipairs({ answer('evil'), '\r\n', 'x' }) do
             for _, late in ipairs({ false, true }) do
-                local connection = connect()
+                local connection = gateway:connect()
                 assert(connection:send('HEAD / HTTP/1.1\r\nHost: x\r\n\r\n'))
                 local peer = upstream:accept()
                 peer:say('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n' .. (late and '' or rest))
@@ -218,7 +211,7 @@ plugins: [{ name: access-log }]
     it('is believed once: a request is repeated on a new one only', function()
         start(upstream.port)
         local first, one = warm_up()
-        local second = connect()
+        local second = gateway:connect()
         assert(second:send(GET))
         assert(first:send(GET))
         one:read_head()
@@ -281,7 +274,7 @@ plugins: [{ name: access-log }]
     it('is not one that has just been made: that ends in 502', function()
         start(upstream.port)
         for _, how in ipairs({ 'close', 'reset' }) do
-            local connection = connect()
+            local connection = gateway:connect()
             assert(connection:send(GET))
             local peer = upstream:accept()
             peer[how](peer)
@@ -295,7 +288,7 @@ plugins: [{ name: access-log }]
     it('is not one on which the upstream speaks first', function()
         local full = scripted.listen_full()
         start(full.port)
-        local connection = connect()
+        local connection = gateway:connect()
         assert(connection:send(POST))
         assert.truthy(gateway:wait_status(function(status)
             return status.counters.upstream_tries == 1

@@ -4,22 +4,14 @@
 -- spec/corpus: each one, and right behind it the request of somebody else, who shares the
 -- upstream's connection with it. What the attack carries never reaches the upstream as a request.
 local corpus = require 'spec.gateway.support.corpus'
-local process = require 'spec.gateway.support.process'
 local recorder = require 'spec.gateway.support.recorder'
 
 local messages = corpus.read_all('spec/corpus')
 
 describe('an attack', function()
-    local rig
-
-    setup(function()
-        rig = recorder.start()
-    end)
-
-    teardown(function()
-        rig:stop()
-        process.stop_all()
-    end)
+    local rig = recorder.new()
+    setup(function() rig:start() end)
+    teardown(function() rig:stop() end)
 
     local function attack(message, cuts)
         rig:warm()

@@ -3,131 +3,95 @@
 -- Answers that are not one piece: WebSocket tunnels, events forwarded as they come, a client of
 -- HTTP/1.0, a client that goes away, pipelined requests. Where it matters what is sent when, the
 -- spec plays the upstream itself.
-local client = require 'spec.gateway.support.client'
-local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local scripted = require 'spec.gateway.support.scripted'
 
 describe('through the gateway', function()
-    local gateway, listener
+    local gateway, upstream
 
     before_each(function()
-        local port
-        listener, port = posix.listen()
-        gateway = process.gateway(process.yaml{ upstream = port })
+        upstream = scripted.listen()
+        gateway = process.gateway(process.yaml{ upstream = upstream.port })
     end)
 
     after_each(function()
-        posix.close(listener)
         process.stop_all()
+        upstream:close()
     end)
 
-    local function deadline()
-        return posix.now() + process.deadline
-    end
-
-    -- The upstream's side: an accepted connection with the request's head read.
-    local function accept()
-        local fd = assert(posix.accept(listener, deadline()))
-        local head = ''
-        repeat
-            head = head .. assert(posix.read(fd, deadline()))
-        until head:find('\r\n\r\n', 1, true)
-        return fd, head
-    end
-
-    local function say(fd, text)
-        assert(posix.send(fd, text, deadline()))
-    end
-
-    local function ask(text)
-        local connection = assert(client.connect(gateway.port))
-        assert(connection:send(text))
-        return connection
-    end
-
-    -- Reads until what came holds the text.
-    local function wait_for(connection, text)
-        while not connection.kept:find(text, 1, true) do
-            local ok, err = connection:fill()
-            assert.is_true(ok, err)
-        end
-    end
+    local GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
     it('events arrive one by one, while the upstream still sends', function()
-        local connection = ask('GET /events HTTP/1.1\r\nHost: x\r\n\r\n')
-        local fd = accept()
-        say(fd, 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n' ..
+        local connection = gateway:send('GET /events HTTP/1.1\r\nHost: x\r\n\r\n')
+        local peer = upstream:accept()
+        peer:say('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n' ..
             'Transfer-Encoding: chunked\r\n\r\n')
-        wait_for(connection, '\r\n\r\n') -- the head comes before any event
+        connection:wait_for('\r\n\r\n') -- the head comes before any event
         for i = 1, 5 do
             local event = ('data: %d\n\n'):format(i)
-            say(fd, ('%x\r\n%s\r\n'):format(#event, event))
-            wait_for(connection, event) -- and each event before the next is sent
+            peer:say(('%x\r\n%s\r\n'):format(#event, event))
+            connection:wait_for(event) -- and each event before the next is sent
         end
-        say(fd, '0\r\n\r\n')
-        wait_for(connection, '0\r\n\r\n')
+        peer:say('0\r\n\r\n')
+        connection:wait_for('0\r\n\r\n')
         connection:close()
-        posix.close(fd)
+        peer:close()
     end)
 
     it('a stream that ends with its connection arrives as it comes', function()
-        local connection = ask('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-        local fd = accept()
-        say(fd, 'HTTP/1.1 200 OK\r\n\r\none')
-        wait_for(connection, 'one')
-        say(fd, 'two')
-        wait_for(connection, 'two')
-        posix.close(fd)
+        local connection = gateway:send(GET)
+        local peer = upstream:accept()
+        peer:say('HTTP/1.1 200 OK\r\n\r\none')
+        connection:wait_for('one')
+        peer:say('two')
+        connection:wait_for('two')
+        peer:close()
         local res = assert(connection:response())
         assert.equal('onetwo', res.body)
         connection:close()
     end)
 
     it('a request body goes on while it is still being sent', function()
-        local connection = ask('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\none')
-        local fd, seen = accept()
-        while not seen:find('one', 1, true) do
-            seen = seen .. assert(posix.read(fd, deadline()))
-        end
+        local connection = gateway:post('/', 'Content-Length: 6\r\n', 'one')
+        local peer = upstream:accept()
+        peer:wait_for('one')
         assert(connection:send('two'))
-        while not seen:find('onetwo', 1, true) do
-            seen = seen .. assert(posix.read(fd, deadline()))
-        end
-        say(fd, 'HTTP/1.1 204 No Content\r\n\r\n')
+        peer:wait_for('onetwo')
+        peer:say('HTTP/1.1 204 No Content\r\n\r\n')
         assert.equal(204, assert(connection:response()).status)
         connection:close()
-        posix.close(fd)
+        peer:close()
     end)
 
     it('a client of HTTP/1.0 gets a body without chunks, up to the end', function()
-        local connection = ask('GET / HTTP/1.0\r\n\r\n')
-        local fd, head = accept()
-        assert.truthy(head:find('^GET / HTTP/1%.1\r\n'), head)
-        assert.truthy(head:lower():find('\r\nhost: 127', 1, true), head)
-        say(fd, 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n')
-        wait_for(connection, 'one') -- sent before its length can be known
-        say(fd, '3\r\ntwo\r\n0\r\n\r\n')
+        local connection = gateway:send('GET / HTTP/1.0\r\n\r\n')
+        local peer = upstream:accept()
+        assert.truthy(peer.head:find('^GET / HTTP/1%.1\r\n'), peer.head)
+        assert.truthy(peer.head:lower():find('\r\nhost: 127', 1, true), peer.head)
+        peer:say('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n')
+        connection:wait_for('one') -- sent before its length can be known
+        peer:say('3\r\ntwo\r\n0\r\n\r\n')
         local res = assert(connection:response())
         assert.is_nil(res.headers['transfer-encoding'])
         assert.equal('onetwo', res.body)
         connection:close()
-        posix.close(fd)
+        peer:close()
     end)
 
     it('a client of HTTP/1.0 may keep its connection', function()
-        local connection = ask('GET /1 HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n')
-        local fd = accept()
-        say(fd, 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none')
+        local connection = gateway:send(
+            'GET /1 HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n')
+        local peer = upstream:accept()
+        peer:say('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none')
         local res = assert(connection:response())
         assert.equal('one', res.body)
         assert.equal('keep-alive', (res.headers.connection or ''):lower())
         assert(connection:send('GET /2 HTTP/1.0\r\nHost: x\r\n\r\n'))
-        assert.truthy(assert(posix.read(fd, deadline())):find('^GET /2 '))
-        say(fd, 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo')
+        assert.truthy(peer:read_head():find('^GET /2 '))
+        peer:say('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo')
         assert.equal('two', assert(connection:response()).body)
-        assert.is_false((connection:fill()))
-        connection:close()
-        posix.close(fd)
+        assert.equal('', connection:expect_end())
+        peer:close()
     end)
 
     it('pipelined requests are answered in order', function()
@@ -135,29 +99,22 @@ describe('through the gateway', function()
         for i = 1, 10 do
             parts[i] = ('GET /%d HTTP/1.1\r\nHost: x\r\n\r\n'):format(i)
         end
-        local connection = ask(table.concat(parts))
-        local fd
+        local connection = gateway:send(table.concat(parts))
+        local peer = upstream:accept()
         for i = 1, 10 do
-            local head
-            if fd then
-                head = assert(posix.read(fd, deadline()))
-            else
-                fd, head = accept()
-            end
+            local head = i == 1 and peer.head or peer:read_head()
             assert.truthy(head:find(('^GET /%d HTTP'):format(i)), head)
-            say(fd, ('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d'):format(i))
+            peer:say(('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d'):format(i))
         end
         for i = 1, 10 do
             assert.equal(('%02d'):format(i), assert(connection:response()).body)
         end
         connection:close()
-        posix.close(fd)
+        peer:close()
     end)
 
-    local function expect_end(fd)
-        local bytes = posix.read(fd, deadline())
-        assert.equal('', bytes)
-        posix.close(fd)
+    local function outcomes_after_end(peer)
+        peer:expect_end()
         local status = assert(gateway:wait_status(function(now)
             return now.counters.requests_active == 0
         end))
@@ -166,39 +123,36 @@ describe('through the gateway', function()
     end
 
     it('a client that goes away before the answer ends the request upstream', function()
-        local connection = ask('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-        local fd = accept()
+        local connection = gateway:send(GET)
+        local peer = upstream:accept()
         connection:close()
-        assert.equal(1, expect_end(fd).client_abort)
+        assert.equal(1, outcomes_after_end(peer).client_abort)
     end)
 
     it('a client that goes away inside the answer ends the request upstream', function()
-        local connection = ask('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-        local fd = accept()
-        say(fd, 'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin')
-        wait_for(connection, 'begin')
+        local connection = gateway:send(GET)
+        local peer = upstream:accept()
+        peer:say('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin')
+        connection:wait_for('begin')
         connection:close()
-        assert.equal(1, expect_end(fd).client_abort)
+        assert.equal(1, outcomes_after_end(peer).client_abort)
     end)
 
     it('a client that goes away inside its body ends the request upstream', function()
-        local connection = ask('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345')
-        local fd, seen = accept()
-        while not seen:find('12345', 1, true) do
-            seen = seen .. assert(posix.read(fd, deadline()))
-        end
+        local connection = gateway:post('/', 'Content-Length: 10\r\n', '12345')
+        local peer = upstream:accept()
+        peer:wait_for('12345')
         connection:close()
-        assert.equal(1, expect_end(fd).client_abort_request)
+        assert.equal(1, outcomes_after_end(peer).client_abort_request)
     end)
 
     it('an answer that the upstream breaks off does not look whole', function()
-        local connection = ask('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-        local fd = accept()
-        say(fd, 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n')
-        wait_for(connection, 'begin')
-        posix.close(fd)
-        assert.is_nil((connection:response()))
-        connection:close()
+        local connection = gateway:send(GET)
+        local peer = upstream:accept()
+        peer:say('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n')
+        connection:wait_for('begin')
+        peer:close()
+        connection:expect_cut()
         assert.truthy(gateway:wait_status(function(now)
             return now.outcomes.upstream_body_reset == 1
         end))
@@ -256,7 +210,7 @@ gateway:
     end
 
     local function open(path, more)
-        local connection = assert(client.connect(gateway.port))
+        local connection = gateway:connect()
         assert(connection:send(ASK:format(path) .. (more or '')))
         local res = assert(connection:response())
         assert.equal(101, res.status)
@@ -276,8 +230,7 @@ gateway:
         assert.equal(1, gateway:status().counters.tunnels)
         assert(connection:send(frame(8, '\3\232')))
         wait_kept(connection, string.char(0x88, 2) .. '\3\232')
-        assert.is_false((connection:fill()))
-        connection:close()
+        assert.equal('', connection:expect_end())
         local status = assert(gateway:wait_status(function(now)
             return now.counters.tunnels == 0
         end))
@@ -302,7 +255,7 @@ gateway:
     end)
 
     it('is not opened where the route forbids it', function()
-        local connection = assert(client.connect(gateway.port))
+        local connection = gateway:connect()
         assert(connection:send(ASK:format('/closed')))
         local res = assert(connection:response())
         assert.not_equal(101, res.status)
@@ -312,8 +265,7 @@ gateway:
 
     it('on which nothing is said is closed after the route\'s time', function()
         local connection = open('/short')
-        assert.is_false((connection:fill()))
-        connection:close()
+        assert.equal('', connection:expect_end())
         assert.equal(1, gateway:status().counters.limit_tunnel_timeout)
     end)
 end)

@@ -59,12 +59,7 @@ gateway:
 ]]
 
 local function start(origin, trusted)
-    local folder = process.folder()
-    os.execute('mkdir ' .. folder .. '/plugins')
-    for name, text in pairs(PLUGINS) do
-        process.write(('%s/plugins/%s.lua'):format(folder, name),
-            "local plugin = { PRIORITY = 1, VERSION = '0.1.0' }\n" .. text .. '\nreturn plugin')
-    end
+    local folder = process.plugins(PLUGINS, process.PLUGIN)
     local values = { ORIGIN = origin.port, PORT = process.free_port(), SIX = process.free_port(),
         DIR = folder, TRUSTED = trusted }
     local gateway = process.gateway(CONFIG:gsub('%u%u%u+', values), { folder = folder })
@@ -192,8 +187,7 @@ describe('of a peer', function()
             .. 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
         local connection = assert(client.connect(stranger.port, { origin = origin }))
         assert(connection:send('GET /strip/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'))
-        repeat until not connection:fill()
-        connection:close()
+        connection:expect_end()
         assert.matches('^HTTP/1%.1 103 .*X%-Kept: yes.*HTTP/1%.1 200 OK', connection.kept)
         assert.is_nil(connection.kept:find('EVIL', 1, true), connection.kept)
         answer = 'HTTP/1.1 101 Switching Protocols\r\n'

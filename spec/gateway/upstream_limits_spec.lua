@@ -3,7 +3,6 @@
 -- Limits of the upstream's side, on the real binary: at the limit an answer passes, one above it is
 -- refused; each refusal has its status, its counter and its outcome in the access log, and the
 -- connection is never used again. Timeouts: what they end, and what they leave alone.
-local client = require 'spec.gateway.support.client'
 local dkjson = require 'dkjson'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
@@ -58,11 +57,9 @@ describe('an upstream\'s limit', function()
     setup(function()
         upstream = scripted.listen()
         full = scripted.listen_full()
-        local folder = process.folder()
-        os.execute('mkdir ' .. folder .. '/plugins')
-        process.write(folder .. '/plugins/wants.lua', WANTS)
         gateway = process.gateway(YAML:gsub('%u%u%u+', { UPSTREAM = upstream.port,
-            FULL = full.port, PORT = process.free_port() }), { folder = folder })
+            FULL = full.port, PORT = process.free_port() }),
+            { folder = process.plugins({ wants = WANTS }) })
         records = scripted.records(gateway)
     end)
 
@@ -73,10 +70,7 @@ describe('an upstream\'s limit', function()
     end)
 
     local function get(path)
-        local connection = assert(client.connect(gateway.port))
-        connection.timeout = process.deadline
-        assert(connection:send(('GET %s HTTP/1.1\r\nHost: x\r\n\r\n'):format(path)))
-        return connection
+        return gateway:send(('GET %s HTTP/1.1\r\nHost: x\r\n\r\n'):format(path))
     end
 
     local function counter(name)
@@ -220,7 +214,7 @@ describe('an upstream\'s limit', function()
             assert.is_nil((posix.read(peer.fd, posix.now() + 0.06)))
             peer:say('octet ')
         end
-        assert.is_nil((connection:response()))
+        connection:expect_cut()
         local record = records:next()
         assert.same({ 200, 'upstream_body_timeout', 36 },
             { record.status, record.outcome, record.body_bytes_out })

@@ -5,6 +5,7 @@
 local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local scripted = require 'spec.gateway.support.scripted'
 local dkjson = require 'dkjson'
 
 -- Each echo answers with as many bytes as tell which one it is.
@@ -58,31 +59,29 @@ describe('an upstream with several targets', function()
         assert.same({ 30, 10 }, counts_of(gateway, 40))
     end)
 
-    -- Requests that the targets hold for a while, all under way at the same time.
-    local function hold(gateway, count)
-        local held = {}
-        for i = 1, count do
-            held[i] = assert(client.connect(gateway.port))
-            assert(held[i]:send('GET /?delay=1500 HTTP/1.1\r\nHost: x\r\n\r\n'))
-            assert.truthy(gateway:wait_status(function(status)
-                return status.counters.upstream_tries >= i
-            end))
-        end
-        local counts = { 0, 0 }
-        for _, connection in ipairs(held) do
-            local res = assert(connection:response())
-            counts[#res.body] = counts[#res.body] + 1
-            connection:close()
-        end
-        return counts
-    end
-
     it('asks the one with the least to do, by weight', function()
-        local one, two = new_target(1), new_target(2)
+        local one, two = scripted.listen(), scripted.listen()
         one.weight, two.weight = 30, 10
         local gateway = process.gateway(yaml_of({ one, two },
             { upstream = 'algorithm: least-connections' }))
-        assert.same({ 6, 2 }, hold(gateway, 8))
+        -- All under way at the same time: nobody answers before the last one has come.
+        local counts, held, peers = { [one] = 0, [two] = 0 }, {}, {}
+        for i = 1, 8 do
+            held[i] = gateway:send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+            local target = posix.wait_two(one.fd, two.fd, posix.now() + process.deadline) and one
+                or two
+            peers[i] = target:accept()
+            counts[target] = counts[target] + 1
+        end
+        assert.same({ 6, 2 }, { counts[one], counts[two] })
+        for i = 1, 8 do
+            peers[i]:say('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+            assert.equal(200, assert(held[i]:response()).status)
+            held[i]:close()
+            peers[i]:close()
+        end
+        one:close()
+        two:close()
     end)
 
     local HASH = 'algorithm: consistent-hashing\n  hash_on: header\n  hash_on_header: X-Key'
@@ -181,7 +180,6 @@ describe('an upstream', function()
 
     it('whose name cannot be resolved holds up neither the start nor other routes', function()
         local echo = process.echo()
-        local started = posix.now()
         local gateway = process.gateway(([[
 _format_version: "3.0"
 services:
@@ -202,7 +200,6 @@ gateway:
         assert.is_true(gateway:wait_text(
             ' error upstream: nowhere.invalid:8080: name could not be resolved '))
         assert.equal(1, gateway:status().outcomes.upstream_dns)
-        assert.is_true(posix.now() - started < process.deadline)
     end)
 
     it('may be a name: localhost', function()

@@ -80,6 +80,13 @@ function Connection:fill()
     return true
 end
 
+--- Reads until what has come, and was not taken, holds the text.
+function Connection:wait_for(text)
+    while not self.kept:find(text, 1, true) do
+        assert(self:fill())
+    end
+end
+
 --- Takes so many bytes.
 -- @treturn string|nil
 -- @treturn string what went wrong
@@ -124,6 +131,18 @@ function Connection:take_rest()
         return nil, err
     end
     return self:take(#self.kept)
+end
+
+--- Waits for the peer's end, in whatever way it comes, and closes the connection.
+-- @treturn string what had come before and was not taken
+function Connection:expect_end()
+    local ok, err
+    repeat
+        ok, err = self:fill()
+    until not ok
+    assert(err ~= 'timeout', 'the connection is still open')
+    self:close()
+    return self.kept
 end
 
 local function take_chunks(self)
@@ -181,6 +200,14 @@ function Connection:response(method)
         return nil, err
     end
     return res
+end
+
+--- Waits for the peer's end, which comes before a response is whole, and closes the connection.
+function Connection:expect_cut()
+    local res, err = self:response()
+    assert(not res, 'the response is whole')
+    assert(err ~= 'timeout' and err ~= 'bad chunk', err)
+    self:close()
 end
 
 local function request_text(method, path, headers, body)

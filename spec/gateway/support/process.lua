@@ -49,6 +49,22 @@ function M.folder()
     return folder
 end
 
+--- What the source of a small plugin stands in; it adds functions to `plugin`.
+M.PLUGIN = "local plugin = { PRIORITY = 1, VERSION = '0.1.0' }\n%s\nreturn plugin\n"
+
+--- A folder with plugins of one file each, for the `folder` of a gateway.
+-- @tparam {string=string} sources by name
+-- @tparam[opt] string frame that each of them stands in, at its %s; M.PLUGIN for one
+-- @treturn string
+function M.plugins(sources, frame)
+    local folder = M.folder()
+    assert(os.execute('mkdir ' .. folder .. '/plugins') == 0)
+    for name, source in pairs(sources) do
+        M.write(('%s/plugins/%s.lua'):format(folder, name), (frame or '%s'):format(source))
+    end
+    return folder
+end
+
 --- A port of 127.0.0.1 that was free a moment ago.
 function M.free_port()
     local fd, port = posix.listen()
@@ -156,6 +172,16 @@ function M.stop_all()
     folders = {}
 end
 
+--- Runs the main function of a program to its end, and then stop_all, also after an error.
+function M.main(main)
+    local ok, err = xpcall(main, debug.traceback)
+    M.stop_all()
+    if not ok then
+        io.stderr:write(err, '\n')
+        os.exit(1)
+    end
+end
+
 --- Runs a command of the binary to its end.
 -- @treturn number exit code
 -- @treturn string stdout
@@ -223,6 +249,27 @@ function Gateway:status()
     local code, out, err = self:command('status', '--json')
     assert(code == 0, err)
     return assert(dkjson.decode(out, 1, nil))
+end
+
+--- A connection whose waits are as long as those for a process.
+function Gateway:connect()
+    return assert(client.connect(self.port, { timeout = DEADLINE }))
+end
+
+--- The same, on which bytes have been sent.
+function Gateway:send(bytes)
+    local connection = self:connect()
+    assert(connection:send(bytes))
+    return connection
+end
+
+--- The same for the head of a POST, and what is given of its body.
+-- @tparam string path
+-- @tparam string fields lines, each with its end
+-- @tparam[opt] string octets
+function Gateway:post(path, fields, octets)
+    return self:send(('POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s'):format(path, fields,
+        octets or ''))
 end
 
 function Gateway:get(path, headers)

@@ -5,10 +5,10 @@
 -- sent. That is known from two requests, one after the other, on another connection to the same
 -- worker: the second one is read in a later turn of the loop than the piece.
 --
---     local rig = recorder.start()
+--     local rig = recorder.new()
+--     setup(function() rig:start() end)
+--     teardown(function() rig:stop() end)
 --     local err = rig:run(message, recorder.WHOLE)    -- nil, or what is not as the corpus says
---     rig:stop()
-local client = require 'spec.gateway.support.client'
 local framing = require 'spec.gateway.support.framing'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
@@ -30,7 +30,7 @@ gateway:
   headers: { request_id: false }
   limits: { connection_requests: 1000000 }
   routes: { settings: { plain: { websocket: false } } }
-%s]]
+]]
 
 local PING = 'GET / HTTP/1.1\r\nHost: ping.invalid\r\n\r\n'
 local CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -51,21 +51,23 @@ local M = { WHOLE = {} }
 local Rig = {}
 Rig.__index = Rig
 
---- Starts the gateway.
--- @tparam[opt] string more lines below `gateway:`
-function M.start(more)
-    local listening, port = posix.listen()
-    local gateway = process.gateway(YAML:format(port, process.free_port(), more or ''))
-    local ping = assert(client.connect(gateway.port))
-    return setmetatable({ gateway = gateway, listening = listening, port = port,
-        ping_connection = ping, got = '' }, Rig)
+function M.new()
+    return setmetatable({ got = '' }, Rig)
 end
 
+--- Starts the gateway.
+function Rig:start()
+    self.listening, self.port = posix.listen()
+    self.gateway = process.gateway(YAML:format(self.port, process.free_port()))
+    self.ping_connection = self.gateway:connect()
+end
+
+--- Ends it and whatever else the spec has started.
 function Rig:stop()
     self.ping_connection:close()
     self:drop_upstream()
     posix.close(self.listening)
-    self.gateway:stop()
+    process.stop_all()
 end
 
 --- A request on a connection of its own: the next one, at the gateway and at the upstream, after
@@ -205,8 +207,7 @@ end
 -- The client's side ------------------------------------------------------------------------------
 
 function Rig:connect()
-    local connection = assert(client.connect(self.gateway.port))
-    connection.timeout = process.deadline
+    local connection = self.gateway:connect()
     posix.no_delay(connection.fd)
     return connection
 end

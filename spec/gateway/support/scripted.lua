@@ -38,25 +38,6 @@ function Peer:say(text)
     assert(self:send(text))
 end
 
---- Reads until what has come, and was not taken, holds the text.
-function Peer:wait_for(text)
-    while not self.kept:find(text, 1, true) do
-        assert(self:fill())
-    end
-end
-
---- The gateway has closed the connection, in whatever way.
--- @treturn string what it had sent before
-function Peer:expect_end()
-    local ok, err
-    repeat
-        ok, err = self:fill()
-    until not ok
-    assert(err ~= 'timeout', 'the connection is still open')
-    self:close()
-    return self.kept
-end
-
 -- Upstreams --------------------------------------------------------------------------------------
 
 local Upstream = {}
