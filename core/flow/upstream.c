@@ -263,8 +263,7 @@ static void feed(struct mg_upstream *upstream, mg_str bytes)
 static void on_data(void *context, mg_str bytes)
 {
     struct mg_upstream *upstream = context;
-    if (!upstream->response_begun &&
-        upstream->taken_poll == mg_loop_poll_number(upstream->server->parts.loop)) {
+    if (!upstream->response_begun && upstream->taken_turn == upstream->server->parts.loop->turn) {
         fail(upstream, MG_EBAD_RESPONSE); /* it came before the request was sent (R05) */
         return;
     }
@@ -373,9 +372,11 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
     upstream->read_timeout = ask->read_timeout;
     upstream->write_timeout = ask->write_timeout;
     upstream->want_tunnel = ask->want_tunnel;
+    const struct mg_loop *loop = server->parts.loop;
+    const bool was_looked_at = ask->once || mg_loop_hides_events(loop);
     struct mg_io *idle = ask->fresh ? NULL : mg_pool_take(ask->origin, ask->once);
     if (idle) {
-        upstream->taken_poll = ask->once ? 0 : mg_loop_poll_number(server->parts.loop);
+        upstream->taken_turn = was_looked_at ? 0 : loop->turn;
         use_connection(upstream, idle, true);
         return true;
     }

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#define BATCH 1024       /* events that libuv takes from one poll */
 #define MAX_PASSES 10000 /* of mg_loop_turn: two peers that talk for ever must not hang a test */
 
 static void on_timer(uv_timer_t *timer)
@@ -50,6 +51,7 @@ static void on_prepare(uv_prepare_t *prepare)
     loop->turn++;
     loop->events_before = loop->events;
     loop->awake = false;
+    loop->is_crowded = loop->uv.nfds >= BATCH;
 }
 
 static void on_check(uv_check_t *check)
@@ -70,6 +72,19 @@ static void on_check(uv_check_t *check)
     }
 }
 
+/* While libuv up to 1.44 hands out events, their number stands behind its list of watchers, where
+ * it is kept for handles that are closed meanwhile. At any other time, and for later versions, it
+ * is taken as unknown. */
+bool mg_loop_hides_events(const struct mg_loop *loop)
+{
+    if (!loop->is_crowded) {
+        return false;
+    }
+    const uintptr_t events =
+        loop->knows_batch ? (uintptr_t)loop->uv.watchers[loop->uv.nwatchers + 1] : 0;
+    return events == 0 || events >= BATCH;
+}
+
 /* The clock and the deadlines are set up by the caller. */
 static int open_handles(struct mg_loop *loop)
 {
@@ -77,6 +92,7 @@ static int open_handles(struct mg_loop *loop)
     if (err) {
         return err;
     }
+    loop->knows_batch = uv_version() < 0x012d00;
     loop->read_buffer = malloc(MG_READ_BYTES);
     mg_require(loop->read_buffer != NULL);
     signal(SIGPIPE, SIG_IGN);

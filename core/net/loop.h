@@ -38,10 +38,12 @@ struct mg_loop {
     uv_check_t check;       /* after polling: due deadlines, after_poll */
     char *read_buffer;      /* MG_READ_BYTES; valid within one read callback */
     uint64_t timer_ms;      /* what the timer is set to, MG_DEADLINE_NEVER = stopped */
-    uint64_t turn;          /* counts polls */
+    uint64_t turn;          /* counts polls, but for the further ones of mg_loop_hides_events */
     uint64_t events;        /* counts callbacks, see mg_loop_wake */
     uint64_t events_before; /* this turn */
     bool awake;             /* the time of this turn has been taken */
+    bool is_crowded;        /* more may be ready in this turn than one poll tells of */
+    bool knows_batch;       /* libuv shows how many events the poll told of */
     struct mg_link closers; /* struct mg_loop_closer: what mg_loop_close has to end itself */
     struct mg_link flushes; /* struct mg_loop_flush: what is to be done before the next poll */
     /* hooks of the owner (worker): heartbeat and per-turn flushes; may be NULL */
@@ -102,13 +104,10 @@ static inline void mg_loop_wake(struct mg_loop *loop)
     }
 }
 
-/* Names the poll whose events are handled, never 0. A turn has several where 1024 or more events
- * are ready, since libuv asks again for the rest; it takes the time after each, and so many events
- * take longer than its millisecond. */
-static inline uint64_t mg_loop_poll_number(const struct mg_loop *loop)
-{
-    return loop->turn + uv_now(&loop->uv);
-}
+/* Whether something may have happened before the last poll that it did not tell of: 1024 events or
+ * more were ready, and libuv takes 1024 at a time. What is ready behind them is told of by a
+ * further poll in the same turn, or by one of the next. */
+bool mg_loop_hides_events(const struct mg_loop *loop);
 
 /* Callbacks since the last poll. */
 static inline uint64_t mg_loop_events_of_turn(const struct mg_loop *loop)

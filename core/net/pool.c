@@ -304,7 +304,8 @@ struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain)
         return NULL;
     }
     struct idle *idle = first_idle(origin, &is_warm);
-    const bool trusted = !certain && was_polled_lately(origin->pool->loop);
+    const struct mg_loop *loop = origin->pool->loop;
+    const bool trusted = !certain && !mg_loop_hides_events(loop) && was_polled_lately(loop);
     while (idle && (is_warm || !trusted) && mg_io_look(idle->io) != 0) {
         close_idle(idle);
         idle = first_idle(origin, &is_warm);

@@ -248,7 +248,7 @@ plugins: [{ name: access-log }]
         worker = gateway:status().workers[1].pid
         local connections = {}
         for i = 1, CLIENTS do
-            connections[i] = connect()
+            connections[i] = gateway:connect()
         end
         local function send()
             for i = 1, CLIENTS do
@@ -266,6 +266,50 @@ plugins: [{ name: access-log }]
         assert.equal(0, counters.upstream_retries)
         for i = 1, CLIENTS do
             connections[i]:close()
+        end
+    end)
+
+    -- What one poll cannot tell of lies behind the requests that it tells of: bytes on an idle
+    -- connection would be seen only after that connection has been taken and written to.
+    it('is not believed when one poll cannot tell that the upstream has spoken', function()
+        local OTHERS = 1100
+        gateway = process.gateway(process.yaml{ upstream = upstream.port, gateway = [[
+  plugins: { watchdog_ms: 60000 }
+  limits: { connections: 4000 }
+]], plugins = '    hosts: [x]\n    plugins: [{ name: access-log }]' })
+        worker = gateway:status().workers[1].pid
+        records = scripted.records(gateway)
+        local others = {}
+        for i = 1, OTHERS do
+            others[i] = gateway:connect()
+        end
+        for round = 1, 2 do
+            local connection, peer = warm_up()
+            local text = 'right ' .. round
+            at_once(function()
+                assert(connection:send(GET))
+            end, function()
+                for i = 1, OTHERS do
+                    assert(others[i]:send('GET / HTTP/1.1\r\nHost: none\r\n\r\n'))
+                end
+            end, function()
+                peer:say(answer('evil'))
+            end)
+            local second = upstream:accept()
+            second:say(answer(text))
+            expect_answer(connection, text)
+            peer:expect_end()
+            for i = 1, OTHERS do
+                assert.equal(404, assert(others[i]:response()).status)
+            end
+            connection:close()
+            second:close()
+            assert.truthy(gateway:wait_status(function(status)
+                return status.counters.upstream_connections == 0
+            end))
+        end
+        for i = 1, OTHERS do
+            others[i]:close()
         end
     end)
 

@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -217,6 +219,69 @@ static void flushes_once_before_the_next_poll(void **state)
     mg_loop_close(&loop);
 }
 
+/* Handles that are ready once, and the answers of mg_loop_hides_events in their callbacks. */
+struct crowd {
+    struct mg_loop loop;
+    uv_poll_t handles[1100];
+    int hidden, seen;
+};
+
+static void on_ready(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct crowd *crowd = handle->data;
+    int fd;
+    eventfd_t value;
+    mg_loop_wake(&crowd->loop);
+    assert_int_equal(uv_fileno((uv_handle_t *)handle, &fd), 0);
+    assert_int_equal(eventfd_read(fd, &value), 0);
+    crowd->seen++;
+    crowd->hidden += mg_loop_hides_events(&crowd->loop);
+}
+
+/* How many of the callbacks were told that something may be hidden. */
+static int hidden_of(int watched, int ready, bool knows_batch)
+{
+    struct crowd *crowd = calloc(1, sizeof *crowd);
+    assert_non_null(crowd);
+    assert_int_equal(mg_loop_open_virtual(&crowd->loop, 0), 0);
+    crowd->loop.knows_batch &= knows_batch;
+    for (int i = 0; i < watched; i++) {
+        const int fd = eventfd(i < ready, EFD_NONBLOCK);
+        assert_true(fd >= 0);
+        assert_int_equal(uv_poll_init(&crowd->loop.uv, &crowd->handles[i], fd), 0);
+        crowd->handles[i].data = crowd;
+        assert_int_equal(uv_poll_start(&crowd->handles[i], UV_READABLE, on_ready), 0);
+    }
+    mg_loop_turn(&crowd->loop);
+    assert_int_equal(crowd->seen, ready);
+    const int hidden = crowd->hidden;
+    for (int i = 0; i < watched; i++) {
+        int fd;
+        assert_int_equal(uv_fileno((uv_handle_t *)&crowd->handles[i], &fd), 0);
+        uv_close((uv_handle_t *)&crowd->handles[i], NULL);
+        close(fd);
+    }
+    mg_loop_close(&crowd->loop);
+    free(crowd);
+    return hidden;
+}
+
+/* If one of these fails, libuv does not hand out events as mg_loop_hides_events thinks. */
+static void knows_when_a_poll_could_not_tell_all(void **state)
+{
+    (void)state;
+    assert_int_equal(hidden_of(1023, 1023, true), 0);
+    assert_int_equal(hidden_of(1024, 1024, true), 1024);
+    if (uv_version() < 0x012d00) {
+        assert_int_equal(hidden_of(1025, 1025, true), 1024); /* the last by a poll of its own */
+        assert_int_equal(hidden_of(1100, 1023, true), 0);
+    }
+    assert_int_equal(hidden_of(1000, 1000, false), 0);
+    assert_int_equal(hidden_of(1100, 10, false), 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +292,7 @@ int main(void)
         cmocka_unit_test(a_virtual_clock_stands_until_it_is_advanced),
         cmocka_unit_test(calls_the_owners_hooks_around_each_poll),
         cmocka_unit_test(flushes_once_before_the_next_poll),
+        cmocka_unit_test(knows_when_a_poll_could_not_tell_all),
         cmocka_unit_test(closes_after_stop_and_with_armed_deadlines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
