@@ -5,6 +5,7 @@ local client = require 'spec.gateway.support.client'
 local load = require 'spec.gateway.support.load'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local procfs = require 'spec.gateway.support.procfs'
 
 -- A C call that never ends: no CPU limit of ours reaches it.
 local STUCK = [[
@@ -59,6 +60,7 @@ describe('a worker', function()
         local gateway = process.gateway(process.yaml{ upstream = echo.port })
         local pid = gateway:status().workers[1].pid
         assert.is_true(posix.kill(pid, posix.signals.STOP))
+        assert.is_true(procfs.wait_stopped(pid))
         local waiting = {}
         for i = 1, 20 do
             waiting[i] = assert(client.connect(gateway.port))

@@ -6,6 +6,7 @@
 -- turns of its loop.
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local procfs = require 'spec.gateway.support.procfs'
 local scripted = require 'spec.gateway.support.scripted'
 
 local function answer(text)
@@ -62,6 +63,7 @@ plugins: [{ name: access-log }]
     -- All of it happens between two polls of the worker.
     local function at_once(...)
         assert(posix.kill(worker, posix.signals.STOP))
+        assert(procfs.wait_stopped(worker))
         for _, act in ipairs({ ... }) do
             act()
         end

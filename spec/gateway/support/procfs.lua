@@ -52,6 +52,20 @@ function M.wait_rest(pid, seconds)
     return false
 end
 
+--- Waits until a SIGSTOP that was sent has taken effect: a signal is not there at once.
+-- @tparam number pid
+-- @treturn boolean
+function M.wait_stopped(pid)
+    local deadline = posix.now() + 60
+    repeat
+        if read(('/proc/%d/stat'):format(pid)):match('^.*%) (%a)') == 'T' then
+            return true
+        end
+        posix.pause(0.001)
+    until posix.now() > deadline
+    return false
+end
+
 --- What the kernel holds of an IPv4 connection of this machine, seen from one end.
 -- @tparam number port of this end
 -- @tparam number peer port of the other
