@@ -35,7 +35,7 @@ gateway:
   workers: 1
   listeners: [{ address: "127.0.0.1:%d" }]
   redis: { default: { host: 127.0.0.1, port: %d, timeout: 5s, connect_timeout: 5s } }
-  limits: { request_body: 0 }
+  limits: { request_body: 0, header_timeout: 300s, body_timeout: 300s, body_min_rate: 0 }
   plugins: { defaults: { cpu_ms: 2000 } }
   shutdown: { drain_timeout: %s }
 ]]
