@@ -77,7 +77,7 @@ local catalogue = {
     { id = 'ADM-02', text = 'open admin port', skipped = NO_ADMIN },
     { id = 'ADM-03', text = 'forgotten handler, rebinding, CSRF', skipped = NO_ADMIN },
 
-    { id = 'LUA-01', text = 'state that leaks between requests or plugins', pending = true },
+    { id = 'LUA-01', text = 'state that leaks between requests or plugins' },
     { id = 'LUA-02', text = 'bytecode, unpack and rep' },
 
     { id = 'MEM-01', text = 'use after the end of a request' },

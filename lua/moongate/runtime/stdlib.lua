@@ -10,6 +10,7 @@ local M = {}
 
 local WARN, NOTICE = 4, 5
 local raw_loadstring, raw_load = loadstring, load
+local raw_setfenv, raw_debug_setfenv = setfenv, debug.setfenv
 local getinfo, open = debug.getinfo, io.open
 
 local function place(level)
@@ -96,6 +97,25 @@ end
 -- ---- globals
 -- -------------------------------------------------------------------------------------
 
+-- Coroutines serve one request after another, so what is loaded in a later one would find the
+-- globals that an earlier one was given.
+local SHARED = 'it would change the globals of other requests: not allowed in a plugin'
+
+-- A tail call, so that a level means the same as without it.
+local function set_environment(what, environment)
+    if what == 0 then
+        error('setfenv(0, ...): ' .. SHARED, 2)
+    end
+    return raw_setfenv(what, environment)
+end
+
+local function debug_set_environment(what, environment)
+    if type(what) == 'thread' then
+        error('debug.setfenv of a coroutine: ' .. SHARED, 2)
+    end
+    return raw_debug_setfenv(what, environment)
+end
+
 local function watch_globals()
     setmetatable(_G, {
         __newindex = function(globals, name, value)
@@ -123,6 +143,7 @@ function M.install()
     _G.loadfile, _G.dofile, _G.print = load_file, do_file, print_to_log
     os.exit = no_exit
     os.execute, io.popen = blocking('os.execute', os.execute), blocking('io.popen', io.popen)
+    _G.setfenv, debug.setfenv = set_environment, debug_set_environment
     debug.sethook = nil
     jit.on, jit.off, jit.flush = nothing, nothing, nothing
     jit.opt = { start = nothing }
