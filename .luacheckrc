@@ -17,3 +17,12 @@ files['spec/plugins/'] = { std = '+busted', globals = { 'moongate', 'kong', 'ngx
 for _, folder in ipairs({ 'plugins/', 'lua/' }) do
     files[folder] = { globals = { 'moongate', 'kong', 'ngx' } }
 end
+
+-- Scripts for Redis. The first of rate-limit's ends where the second begins.
+files['**/*.redis.lua'] = { std = 'lua51', globals = { 'KEYS', 'ARGV', 'redis' } }
+files['plugins/rate-limit/limit.redis.lua'] = { ignore = { '211' } }
+files['plugins/rate-limit/take.redis.lua'] = { read_globals = {
+    'CONCURRENCY', 'HOUR', 'LOOK', 'add_up_to_full', 'amend', 'charge', 'charge_denied', 'drop',
+    'expire_in', 'floor', 'held', 'hold', 'keep', 'load', 'look', 'max', 'min', 'now', 'read',
+    'repair', 'repaired', 'tell', 'units_of', 'whole', 'write', 'write_held',
+} }
