@@ -38,6 +38,7 @@ struct relay {
 
 struct client {
     struct relay *relay;
+    struct mg_link link; /* in relay->clients */
     struct mg_io *io;
     struct mg_io *upstream; /* between a request and its answer */
     struct mg_dial dial;
@@ -64,6 +65,7 @@ static void on_client_closed(void *context)
 {
     struct client *client = context;
     mg_buf_deinit(&client->early);
+    mg_link_remove(&client->link);
     free(client);
 }
 
@@ -147,7 +149,7 @@ static void dial_upstream(struct client *client, mg_str bytes)
 static void on_request(void *context, mg_str bytes)
 {
     struct client *client = context;
-    struct mg_io *idle = client->upstream ? NULL : mg_pool_take(client->relay->origin);
+    struct mg_io *idle = client->upstream ? NULL : mg_pool_take(client->relay->origin, false);
     if (idle) {
         use_upstream(client, idle);
     }
@@ -191,7 +193,7 @@ static void on_accept(void *context, int fd, const struct mg_address *peer)
         return;
     }
     mg_io_set_handler(client->io, &client_handler, client);
-    mg_list_append(&relay->clients, mg_io_link(client->io));
+    mg_list_append(&relay->clients, &client->link);
     mg_io_read_start(client->io);
 }
 
@@ -214,8 +216,7 @@ static void close_all(struct relay *relay)
 {
     mg_listener_close(relay->listener);
     for (struct mg_link *at = relay->clients.next; at != &relay->clients; at = at->next) {
-        /* the context of each stream is its client */
-        close_client(mg_io_context(mg_io_from_link(at)));
+        close_client(MG_CONTAINER(at, struct client, link));
     }
     mg_origin_release(relay->origin);
     mg_pool_close(relay->pool);
