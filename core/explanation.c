@@ -193,7 +193,7 @@ static void put_upstream(struct mg_buf *out, const struct mg_explanation *explan
         put_place(out, service->host, service->port);
     }
     const int32_t retries =
-        service->retries >= 0 ? service->retries : explanation->config->gateway.retry_attempts;
+        service->retries >= 0 ? service->retries : (int32_t)service->settings.retry.attempts;
     put(out, "\ntimeouts  connect %s, write %s, read %s, total %s; %d %s\n",
         time_text(service->connect_timeout, connect), time_text(service->write_timeout, write),
         time_text(service->read_timeout, read),

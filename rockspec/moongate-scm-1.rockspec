@@ -48,6 +48,7 @@ build = {
         ['moongate.entities.routes'] = 'lua/moongate/entities/routes.lua',
         ['moongate.entities.services'] = 'lua/moongate/entities/services.lua',
         ['moongate.entities.targets'] = 'lua/moongate/entities/targets.lua',
+        ['moongate.entities.upstream_settings'] = 'lua/moongate/entities/upstream_settings.lua',
         ['moongate.entities.upstreams'] = 'lua/moongate/entities/upstreams.lua',
         ['moongate.entities.url'] = 'lua/moongate/entities/url.lua',
         ['moongate.expression'] = 'lua/moongate/expression.lua',

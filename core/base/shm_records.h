@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What lies in the shared region, as plain structs of fixed layout without pointers: a worker's
- * slot, a limiter's cell and record, a breaker's record, a store's record. Who may change what
- * stands in shm.h, shm_cells.h and shm_words.h. A change in here raises MG_SHM_LAYOUT
- * (shm_region.h).
+ * slot, a limiter's cell and record, a breaker's record, a store's record, the records of upstreams
+ * and their targets. Who may change what stands in shm.h, shm_cells.h, shm_words.h and
+ * shm_upstreams.h. A change in here raises MG_SHM_LAYOUT (shm_region.h).
  */
 #pragma once
 
@@ -101,4 +101,42 @@ struct mg_store_record {
     uint64_t opened;                             /* times it opened */
     uint64_t window[MG_STORE_WINDOW];            /* failures of a short time each */
     uint64_t results[MG_STORE_RESULTS] __attribute__((aligned(64))); /* operations, by result */
+};
+
+#define MG_UPSTREAM_NAME 96
+#define MG_RETRY_RESULTS 3 /* model/retry.h */
+#define MG_EJECT_REASONS 6 /* model/health.h */
+#define MG_FULL_LIMITS 4   /* model/peer.h */
+#define MG_HEALTH_BUCKETS 10
+
+/* What begins the records of upstreams and of targets. */
+struct mg_upstream_head {
+    struct mg_cell_key id; /* 0, 0: free */
+    int64_t used_ms;       /* monotonic; last opened or touched */
+    uint64_t generation;   /* the newest one that has it */
+    char name[MG_UPSTREAM_NAME];
+};
+
+/* An upstream, or the host of a service without one: what all workers count of it. */
+struct mg_upstream_record {
+    struct mg_upstream_head head;
+    uint64_t first_tries __attribute__((aligned(64))); /* requests that were tried at all */
+    uint64_t budget;                                   /* of retries, see model/retry.c ... */
+    uint64_t budget_each;                              /* ... thousandths a first try adds */
+    uint64_t retries[MG_RETRY_RESULTS];
+    uint64_t ejections[MG_EJECT_REASONS];
+    uint64_t full[MG_FULL_LIMITS]; /* requests refused */
+};
+
+/* A target of an upstream: its health, see model/health.c. */
+struct mg_target_record {
+    struct mg_upstream_head head; /* the name is "host:port" */
+    uint32_t upstream;            /* index of its record */
+    uint32_t weight;
+    uint64_t state __attribute__((aligned(64)));
+    uint64_t streak;                    /* failures in a row */
+    uint64_t tallies;                   /* in a row: successes and three kinds of failures */
+    uint64_t ejected;                   /* times it was taken out */
+    uint64_t checks[2];                 /* active health checks: good ones, bad ones */
+    uint64_t window[MG_HEALTH_BUCKETS]; /* results of a second each */
 };

@@ -8,7 +8,10 @@
 #define MIN_SHARDS 4
 #define MIN_HOLDS 256
 #define MAX_HOLDS 65536
-#define LEDGER_SHARE 32 /* of the region, for all ledgers together */
+#define LEDGER_SHARE 32   /* of the region, for all ledgers together */
+#define UPSTREAM_SHARE 32 /* for the records of upstreams; the same again for those of targets */
+#define MIN_UPSTREAMS 64
+#define MAX_UPSTREAMS 65536
 
 static uint64_t round_up(uint64_t value, uint64_t to)
 {
@@ -17,12 +20,13 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 
 uint32_t mg_region_sizes(void)
 {
-    const uint64_t sizes[] = {sizeof(struct mg_shm_head),    sizeof(struct mg_slot),
-                              sizeof(struct mg_stats),       sizeof(struct mg_hold_entry),
-                              sizeof(struct mg_shard),       sizeof(struct mg_limit_record),
-                              sizeof(struct mg_cell),        sizeof(struct mg_breaker_record),
-                              (uint64_t)MG_STAT_COUNT,       sizeof(pthread_mutex_t),
-                              sizeof(struct mg_store_record)};
+    const uint64_t sizes[] = {sizeof(struct mg_shm_head),     sizeof(struct mg_slot),
+                              sizeof(struct mg_stats),        sizeof(struct mg_hold_entry),
+                              sizeof(struct mg_shard),        sizeof(struct mg_limit_record),
+                              sizeof(struct mg_cell),         sizeof(struct mg_breaker_record),
+                              (uint64_t)MG_STAT_COUNT,        sizeof(pthread_mutex_t),
+                              sizeof(struct mg_store_record), sizeof(struct mg_upstream_record),
+                              sizeof(struct mg_target_record)};
     uint64_t digest = 17;
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         digest = digest * 1000003 + sizes[i];
@@ -52,6 +56,8 @@ static uint64_t lay_out(struct mg_shm_head *head, uint32_t shards)
     head->at_limits = place(&at, head->limits * sizeof(struct mg_limit_record));
     head->at_stores = place(&at, MG_STORES * sizeof(struct mg_store_record));
     head->at_breakers = place(&at, head->breakers * sizeof(struct mg_breaker_record));
+    head->at_upstreams = place(&at, head->upstreams * sizeof(struct mg_upstream_record));
+    head->at_targets = place(&at, head->upstreams * sizeof(struct mg_target_record));
     at = round_up(at, PAGE); /* pages of cells are pages of memory */
     head->at_cells = place(&at, (uint64_t)shards * MG_SHARD_CELLS * sizeof(struct mg_cell));
     return at;
@@ -65,6 +71,10 @@ bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, uint32_t workers, 
     head->workers = workers;
     head->breakers = breakers;
     head->holds = (uint32_t)holds;
+    const uint64_t upstreams = bytes / UPSTREAM_SHARE / sizeof(struct mg_target_record);
+    head->upstreams = upstreams < MIN_UPSTREAMS   ? MIN_UPSTREAMS
+                      : upstreams > MAX_UPSTREAMS ? MAX_UPSTREAMS
+                                                  : (uint32_t)upstreams;
     head->ledger_bytes =
         round_up(sizeof(struct mg_ledger) + holds * sizeof(struct mg_hold_entry), 64);
     const uint64_t fixed = lay_out(head, MIN_SHARDS);
@@ -93,8 +103,9 @@ static bool has_this_layout(const struct mg_shm_head *head, uint64_t bytes)
            plan.at_ledgers == head->at_ledgers && plan.at_shards == head->at_shards &&
            plan.at_limits == head->at_limits && plan.at_cells == head->at_cells &&
            plan.at_breakers == head->at_breakers && plan.at_stores == head->at_stores &&
-           head->limits_used <= head->limits && head->breakers_used <= head->breakers &&
-           head->stores_used <= MG_STORES;
+           plan.upstreams == head->upstreams && plan.at_upstreams == head->at_upstreams &&
+           plan.at_targets == head->at_targets && head->limits_used <= head->limits &&
+           head->breakers_used <= head->breakers && head->stores_used <= MG_STORES;
 }
 
 /* Is there one of `count` things of that size, the first of which stands at `from`? */
@@ -177,6 +188,11 @@ static bool are_sound_records(const struct mg_shm *shm)
     }
     for (uint32_t i = 0; sound && i < head->stores_used; i++) {
         sound = is_time(mg_region_store(shm, i)->used_ms);
+    }
+    for (uint32_t i = 0; sound && i < head->upstreams; i++) {
+        sound = is_time(mg_region_upstream(shm, i)->head.used_ms) &&
+                is_time(mg_region_target(shm, i)->head.used_ms) &&
+                mg_region_target(shm, i)->upstream < head->upstreams;
     }
     return sound;
 }

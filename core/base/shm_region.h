@@ -12,6 +12,8 @@
  *   cells         shards x MG_SHARD_CELLS
  *   stores        MG_STORES records of stores
  *   breakers      records of breakers
+ *   upstreams     records of upstreams: places found by hash
+ *   targets       as many records of targets
  *
  * Everything starts at a multiple of 64 bytes and is named by its offset or index, never by a
  * pointer: another process image may map the region elsewhere.
@@ -25,7 +27,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define MG_SHM_LAYOUT 2 /* raised with every change of a struct in here */
+#define MG_SHM_LAYOUT 3 /* raised with every change of a struct in here */
 
 #define MG_SHARD_CELLS 1024
 #define MG_SPARE_SHARDS 16
@@ -69,14 +71,16 @@ struct mg_shm_head {
     uint32_t layout;
     uint32_t sizes; /* digest of all sizes: another build with other structs does not fit */
     uint64_t bytes;
-    uint32_t workers, holds, shards, limits, breakers;
-    uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers, at_stores;
+    uint32_t workers, holds, shards, limits, breakers, upstreams;
+    uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers, at_stores,
+        at_upstreams, at_targets;
     uint64_t ledger_bytes;
     uint8_t keys[2][16]; /* of SipHash */
     /* records from here on were never used */
     uint32_t limits_used, breakers_used, stores_used;
     uint32_t sweep_page; /* where the master's next sweep begins */
     uint64_t generation;
+    uint64_t check_lease; /* who runs the active health checks (shm_upstreams.c) */
     /* the time of all workers: written by the master only */
     int64_t offset_ms;    /* wall - monotonic, in force */
     int64_t candidate_ms; /* a jump that has not held long enough */
@@ -131,6 +135,17 @@ static inline struct mg_limit_record *mg_region_limit(const struct mg_shm *shm, 
 static inline struct mg_breaker_record *mg_region_breaker(const struct mg_shm *shm, uint32_t index)
 {
     return (struct mg_breaker_record *)mg_region_at(shm, shm->head->at_breakers) + index;
+}
+
+static inline struct mg_upstream_record *mg_region_upstream(const struct mg_shm *shm,
+                                                            uint32_t index)
+{
+    return (struct mg_upstream_record *)mg_region_at(shm, shm->head->at_upstreams) + index;
+}
+
+static inline struct mg_target_record *mg_region_target(const struct mg_shm *shm, uint32_t index)
+{
+    return (struct mg_target_record *)mg_region_at(shm, shm->head->at_targets) + index;
 }
 
 static inline struct mg_store_record *mg_region_store(const struct mg_shm *shm, uint32_t index)

@@ -62,12 +62,14 @@
     X(UPSTREAM_TRIES, "upstream_tries", false, "attempts to have a request answered")              \
     X(UPSTREAM_RETRIES, "upstream_retries", false, "of them after a failed one")                   \
     X(UPSTREAM_FAILURES, "upstream_failures", false, "attempts without a complete answer")         \
+    X(UPSTREAM_ANSWERS_DROPPED, "upstream_answers_dropped", false, "answers that led to a retry")  \
     X(UPSTREAM_BYTES_IN, "upstream_bytes_in", false, "bytes read from upstreams")                  \
     X(UPSTREAM_BYTES_OUT, "upstream_bytes_out", false, "bytes written to upstreams")               \
     X(UPSTREAM_CONNECT_TIMEOUT, "limit_upstream_connect_timeout", false, "connects too slow")      \
     X(UPSTREAM_READ_TIMEOUT, "limit_upstream_read_timeout", false, "upstreams silent too long")    \
     X(UPSTREAM_WRITE_TIMEOUT, "limit_upstream_write_timeout", false, "upstreams took nothing")     \
     X(UPSTREAM_HEAD_TIMEOUT, "limit_upstream_head_timeout", false, "cut by a plugin's time")       \
+    X(UPSTREAM_TRY_TIMEOUT, "limit_upstream_per_try_timeout", false, "attempts too long")          \
     X(UPSTREAM_MAX_CONNECTIONS, "limit_upstream_connections", false, "refused: connections full")  \
     X(UPSTREAM_MAX_REQUESTS, "limit_upstream_requests", false, "refused: requests full")           \
     X(UPSTREAM_KEEPALIVE, "limit_upstream_keepalive", false, "idle connections closed: pool full") \

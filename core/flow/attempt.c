@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The attempts at upstreams: pick a target, send the head and the body as it comes, try again where
- * that is safe. Body octets are kept (x->kept) while the request could still be sent again and they
- * are few; then they pass straight through.
+ * The attempts at upstreams: pick a target, send the head and the body as it comes. Body octets are
+ * kept (x->kept) while the request could still be sent again and they are few; then they pass
+ * straight through.
  */
 #include "flow/exchange.h"
 
@@ -27,7 +27,9 @@ static struct mg_try *present_try(struct mg_exchange *x)
 static void begin_try(struct mg_exchange *x, struct mg_origin *origin)
 {
     const mg_str name = mg_origin_name(origin);
-    x->req.try_count++;
+    if (x->req.try_count++ == 0) {
+        mg_retry_first(mg_retry_record(x));
+    }
     /* the origin of a plugin's target may be gone before the log phase reads its name */
     *present_try(x) =
         (struct mg_try){.target = x->fixed ? mg_arena_copy_str(&x->req.arena, name) : name};
@@ -36,7 +38,7 @@ static void begin_try(struct mg_exchange *x, struct mg_origin *origin)
 }
 
 /* The client is told little; whoever reads the error log, which target failed and how. */
-static void log_failure(const struct mg_exchange *x, mg_str target, int error, bool again)
+void mg_attempt_log_failure(const struct mg_exchange *x, mg_str target, int error, bool again)
 {
     const struct mg_req *req = &x->req;
     char route[256];
@@ -56,17 +58,18 @@ static void log_failure(const struct mg_exchange *x, mg_str target, int error, b
 }
 
 /* One attempt; failures to find a target end the request. */
-static void try_upstream(struct mg_exchange *x)
+void mg_attempt_start(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
     struct mg_origin *origin = NULL;
     const int err = mg_target_pick(x, &origin);
     if (err) {
-        log_failure(x, req->service ? req->service->host : req->up.upstream, err, false);
+        mg_attempt_log_failure(x, req->service ? req->service->host : req->up.upstream, err, false);
         mg_fail(x, err);
         return;
     }
     begin_try(x, origin);
+    mg_retry_time(x);
     x->head_out = x->tail_out = false;
     x->kept_sent = 0;
     const struct mg_upstream_ask ask = {
@@ -122,7 +125,13 @@ void mg_attempt_begin(struct mg_exchange *x)
         mg_deadline_arm_at(all, &x->probe_deadline, on_head_timeout,
                            mg_loop_now_ms(x->server->parts.loop) + req->up.head_timeout);
     }
-    try_upstream(x);
+    mg_attempt_start(x);
+}
+
+void mg_attempt_give_up(struct mg_exchange *x, int error)
+{
+    mg_attempt_log_failure(x, present_try(x)->target, error, false);
+    mg_fail(x, error);
 }
 
 void mg_attempt_continue(struct mg_exchange *x)
@@ -326,6 +335,10 @@ static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
     struct mg_exchange *x = exchange_of(upstream);
     present_try(x)->status = head->status;
     present_try(x)->ttfb_us = (uint32_t)(now_us(x) - x->try_started_us);
+    mg_deadline_cancel(&x->try_deadline);
+    if (mg_retry_answered(x, head)) {
+        return;
+    }
     mg_deadline_cancel(&x->probe_deadline);
     x->req.upstream_head_us = now_us(x);
     if (!x->tail_out) {
@@ -371,39 +384,6 @@ static void on_batch_end(struct mg_upstream *upstream)
     mg_respond_flush(exchange_of(upstream));
 }
 
-/* A kept connection on which the upstream had hung up, or had said something, before it could see
- * the request: that counts as no try. */
-static bool was_stale(const struct mg_exchange *x, int status)
-{
-    const struct mg_upstream *upstream = &x->upstream;
-    return upstream->reused && status != MG_ETIMEOUT &&
-           (!upstream->request_sent || mg_method_is_idempotent(mg_method_of(x->req.up.method)));
-}
-
-/* May the request be sent once more? Never after a byte of the answer; after a byte of the request
- * only on a kept connection that was stale, and when the method is idempotent. */
-static bool may_repeat(const struct mg_exchange *x, int status)
-{
-    if (x->upstream.response_begun || x->body_streaming ||
-        (x->req.may_retry && !x->req.may_retry(&x->req))) {
-        return false;
-    }
-    return was_stale(x, status) || (!x->upstream.request_sent && x->retries_left > 0);
-}
-
-static void repeat(struct mg_exchange *x, int status)
-{
-    if (was_stale(x, status)) {
-        x->fresh = true;
-        x->tried = 0; /* the host itself may be well */
-    } else {
-        x->retries_left--;
-    }
-    mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_RETRIES, 1);
-    mg_target_release(x);
-    try_upstream(x);
-}
-
 static void on_fail(struct mg_upstream *upstream, int status)
 {
     struct mg_exchange *x = exchange_of(upstream);
@@ -414,18 +394,16 @@ static void on_fail(struct mg_upstream *upstream, int status)
         return;
     }
     present_try(x)->outcome = mg_fail_outcome(x, status);
-    const bool again = x->state == MG_EXCHANGE_UPSTREAM && x->client && may_repeat(x, status);
-    log_failure(x, present_try(x)->target, status, again);
-    if (again) {
-        repeat(x, status);
-    } else {
-        mg_fail(x, status);
+    mg_deadline_cancel(&x->try_deadline);
+    if (!mg_retry_failed(x, status)) {
+        mg_attempt_give_up(x, status);
     }
 }
 
 void mg_attempt_end(struct mg_exchange *x)
 {
     mg_deadline_cancel(&x->probe_deadline);
+    mg_deadline_cancel(&x->try_deadline);
     if (x->upstream.state != MG_UPSTREAM_OFF || x->upstream.io) {
         x->req.upstream_end_us = now_us(x);
         if (present_try(x)->status == 0 && present_try(x)->outcome == MG_OUTCOME_OK) {

@@ -41,6 +41,7 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server)
         mg_link_init(&exchange->link);
         mg_deadline_init(&exchange->deadline);
         mg_deadline_init(&exchange->probe_deadline);
+        mg_deadline_init(&exchange->try_deadline);
         mg_upstream_init(&exchange->upstream, server, &mg_exchange_upstream_user);
     }
     mg_list_append(&server->exchanges, &exchange->link);
@@ -154,7 +155,9 @@ static void fill_upstream_request(struct mg_req *req)
         first_set(req->up.write_timeout, service ? service->write_timeout : limits->write_timeout);
     if (req->up.retries < 0) {
         const bool own = service && service->retries >= 0;
-        req->up.retries = own ? service->retries : req->config->gateway.retry_attempts;
+        const struct mg_upstream_settings *settings =
+            service ? &service->settings : &req->config->gateway.upstream_defaults;
+        req->up.retries = own ? service->retries : (int32_t)settings->retry.attempts;
     }
 }
 

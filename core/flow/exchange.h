@@ -6,7 +6,8 @@
  *   head.c      what the head says, and what of it may be trusted
  *   exchange.c  head -> checks -> rewrite -> route -> access -> service
  *   target.c    which upstream host
- *   attempt.c   the attempts: send the head and the body, retry
+ *   attempt.c   the attempts: send the head and the body
+ *   retry.c     whether and when an attempt is followed by another
  *   respond.c   the answer's head and body back to the client, through the filters
  *   tunnel.c    upgraded connections
  *   finish.c    the end: log phase, statistics, release;  fail.c: which error is which answer
@@ -16,6 +17,7 @@
 #include "flow/client.h"
 #include "flow/upstream.h"
 #include "model/req.h"
+#include "model/retry.h"
 #include "script/hook.h"
 #include "wire/write.h"
 
@@ -42,6 +44,7 @@ struct mg_exchange {
     enum mg_exchange_state state;
     struct mg_deadline deadline;       /* limits.request_timeout; a tunnel's silence */
     struct mg_deadline probe_deadline; /* req.up.head_timeout */
+    struct mg_deadline try_deadline;   /* retry.per_try_timeout; the wait before the next attempt */
     struct mg_buf kept;                /* request body, until it cannot be replayed any more */
     struct mg_buf hold;                /* whole answers, and filtered octets held with the head */
     struct mg_buf waited;              /* octets whose body_filter round waits */
@@ -69,6 +72,9 @@ struct mg_exchange {
     struct mg_origin *fixed; /* of a plugin's set_target */
     uint64_t hash, tried;
     int32_t retries_left;
+    uint32_t retries;  /* made or waited for, without those that count as none */
+    bool retrying;     /* the present attempt is one */
+    int failed_status; /* why the one before it failed; 0: its answer was not wanted */
     uint64_t try_started_us;
     const struct mg_upstream_settings *settings; /* the generation's */
     bool head_out;                               /* the request head was written to this upstream */
@@ -131,11 +137,26 @@ MG_NODISCARD int mg_target_pick(struct mg_exchange *exchange, struct mg_origin *
 void mg_target_release(struct mg_exchange *exchange);
 
 /* attempt.c */
+void mg_attempt_start(struct mg_exchange *exchange); /* the next one */
+/* One has failed, and is followed by none: a line in the log, and the answer. */
+void mg_attempt_give_up(struct mg_exchange *exchange, int error);
+void mg_attempt_log_failure(const struct mg_exchange *exchange, mg_str target, int error,
+                            bool again);
 void mg_attempt_begin(struct mg_exchange *exchange);
 void mg_attempt_body(struct mg_exchange *exchange, mg_str octets, bool last);
 void mg_attempt_end(struct mg_exchange *exchange);
 /* Sends 100 Continue once, when the client waits for it. */
 void mg_attempt_continue(struct mg_exchange *exchange);
+
+/* retry.c: where the present attempt is counted for all workers. */
+struct mg_upstream_record *mg_retry_record(const struct mg_exchange *exchange);
+/* The attempt that has just failed is followed by another, now or later; false: by none.
+ */
+bool mg_retry_failed(struct mg_exchange *exchange, int error);
+/* The same for an answer whose head has come: true when it is dropped for another attempt. */
+bool mg_retry_answered(struct mg_exchange *exchange, const struct mg_response_head *head);
+/* Arms retry.per_try_timeout. */
+void mg_retry_time(struct mg_exchange *exchange);
 
 /* respond.c */
 void mg_respond_upstream_head(struct mg_exchange *exchange, struct mg_response_head *head);

@@ -57,6 +57,11 @@ static void fail(struct mg_upstream *upstream, int status)
     upstream->user->on_fail(upstream, status);
 }
 
+void mg_upstream_fail(struct mg_upstream *upstream, int status)
+{
+    fail(upstream, status);
+}
+
 static void on_timeout(struct mg_deadline *deadline)
 {
     struct mg_upstream *upstream = MG_CONTAINER(deadline, struct mg_upstream, deadline);
@@ -327,6 +332,7 @@ static void use_connection(struct mg_upstream *upstream, struct mg_io *io, bool 
 {
     upstream->io = io;
     upstream->reused = reused;
+    upstream->connected = true;
     upstream->state = MG_UPSTREAM_READY;
     upstream->in_before = mg_io_bytes_in(io);
     upstream->out_before = mg_io_bytes_out(io);

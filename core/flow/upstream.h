@@ -61,6 +61,7 @@ struct mg_upstream {
     uint32_t interims;
     bool reused, paused, feeding, keep_alive, ended, want_tunnel;
     uint64_t taken_turn; /* of the loop, when the connection was reused without a look at it */
+    bool connected;      /* there was a connection */
     bool response_begun; /* a byte of the answer arrived */
     bool request_sent;   /* a byte of the request was written */
 };
@@ -82,6 +83,8 @@ void mg_upstream_init(struct mg_upstream *upstream, struct mg_server *server,
 /* Begins an attempt. With an idle connection on_ready fires before this returns (true); else it
  * fires later (false). */
 bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_ask *ask);
+/* Ends the attempt as a failure of that kind: on_fail fires. */
+void mg_upstream_fail(struct mg_upstream *upstream, int status);
 /* 0, or the stream is dead (on_fail does not fire for it). */
 MG_NODISCARD int mg_upstream_write(struct mg_upstream *upstream, const mg_str *parts, size_t count);
 size_t mg_upstream_queued(const struct mg_upstream *upstream);

@@ -70,12 +70,32 @@ struct mg_upstream_limits {
     uint32_t connections, pending, requests;
 };
 
+enum mg_retry_on { /* bits: after what a request is tried once more */
+                   MG_RETRY_CONNECT_FAILURE = 1,
+                   MG_RETRY_RESET_BEFORE_SEND = 2,
+                   MG_RETRY_RETRY_AFTER = 4, /* 503 with Retry-After of at most 1 s */
+                   MG_RETRY_RESET_BEFORE_HEADERS = 8,
+                   MG_RETRY_HEAD_TIMEOUT = 16,
+};
+#define MG_RETRY_STATUS_FIRST 400
+#define MG_RETRY_STATUS_END 600
+
+struct mg_retry { /* gateway.retry, or an upstream's own */
+    uint32_t attempts;
+    uint32_t on;              /* enum mg_retry_on */
+    uint32_t methods;         /* 1 << enum mg_method */
+    uint64_t statuses[4];     /* a bit for each from MG_RETRY_STATUS_FIRST */
+    uint64_t per_try_timeout; /* to the answer's head, 0 = none */
+    uint64_t backoff_base, backoff_max;
+    uint32_t budget; /* percent of the first tries */
+};
+
 struct mg_upstream_settings {
     uint32_t keepalive;
     uint64_t keepalive_idle;
     struct mg_upstream_limits limits;
     bool allow_link_local;
-    int32_t retries; /* -1 = gateway.retry.attempts */
+    struct mg_retry retry;
 };
 
 struct mg_gateway {
@@ -85,7 +105,6 @@ struct mg_gateway {
     struct mg_cidr *trusted;
     uint32_t trusted_count;
     struct mg_upstream_settings upstream_defaults;
-    int32_t retry_attempts;
     struct {
         mg_str request_id; /* field name, empty = none */
         mg_str via;        /* pseudonym, empty = none */
@@ -148,7 +167,7 @@ struct mg_service {
     uint16_t port;
     mg_str path; /* canonical, or empty */
     uint64_t connect_timeout, read_timeout, write_timeout;
-    int32_t retries; /* -1 = the gateway's */
+    int32_t retries; /* -1 = those of settings */
     bool enabled;
     struct mg_upstream_config *upstream;  /* whose name is the host, or NULL */
     struct mg_upstream_settings settings; /* of the upstream, or the defaults */

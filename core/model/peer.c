@@ -10,8 +10,10 @@
 #include "model/peer.h"
 
 #include "base/hash.h"
+#include "model/retry.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DEFAULT_SLOTS 10000
@@ -21,7 +23,44 @@ struct mg_peers {
     struct mg_arena arena;
     struct mg_peer_group *groups;
     uint32_t count;
+    uint32_t unshared;
+    struct mg_upstream_record *elsewhere;
+    const struct mg_upstream_opening *opening; /* while they are made; NULL: nothing is shared */
 };
+
+const char *mg_full_limit_name(enum mg_full_limit limit)
+{
+    static const char *const names[MG_FULL_LIMITS] = {"connections", "pending", "requests",
+                                                      "waited"};
+    return names[limit];
+}
+
+/* --- records --- */
+
+#define RECORD_ALIGN 64 /* a line of the cache */
+
+/* As in the shared region, cleared. */
+static void *new_record(struct mg_arena *arena, size_t bytes)
+{
+    const uintptr_t memory = (uintptr_t)mg_arena_zalloc(arena, bytes + RECORD_ALIGN);
+    return (void *)((memory + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN);
+}
+
+static struct mg_upstream_record *open_upstream(struct mg_peers *peers, mg_str name,
+                                                const struct mg_retry *retry)
+{
+    struct mg_upstream_record *record = NULL;
+    if (peers->opening) {
+        const int at = mg_upstream_record_open(peers->opening, name);
+        record = at >= 0 ? mg_upstream_record(peers->opening->shm, (uint32_t)at) : NULL;
+        peers->unshared += record == NULL;
+    }
+    if (!record) {
+        record = new_record(&peers->arena, sizeof *record);
+    }
+    mg_retry_set_budget(record, retry);
+    return record;
+}
 
 /* --- ring --- */
 
@@ -87,29 +126,44 @@ static void fill_group(struct mg_arena *arena, struct mg_peer_group *group,
     }
 }
 
+/* "host:port", "[v6]:port", "unix:/path" */
+static mg_str place_name(struct mg_arena *arena, mg_str host, uint16_t port)
+{
+    if (mg_str_starts(host, MG_STR("unix:"))) {
+        return host;
+    }
+    const bool is_v6 = mg_str_find(host, ':', 0) >= 0 && host.ptr[0] != '[';
+    return mg_arena_format(arena, is_v6 ? "[%.*s]:%u" : "%.*s:%u", MG_STR_ARG(host), port);
+}
+
 static void add_service(struct mg_peers *peers, struct mg_service *service)
 {
     struct mg_target *target = mg_arena_alloc(&peers->arena, sizeof *target);
     *target = (struct mg_target){.host = service->host, .port = service->port, .weight = 1};
     service->group = peers->count;
-    fill_group(&peers->arena, &peers->groups[peers->count++], target, 1);
+    struct mg_peer_group *group = &peers->groups[peers->count++];
+    group->record = open_upstream(peers, place_name(&peers->arena, service->host, service->port),
+                                  &service->settings.retry);
+    fill_group(&peers->arena, group, target, 1);
 }
 
 static void add_upstream(struct mg_peers *peers, const struct mg_upstream_config *upstream)
 {
     struct mg_peer_group *group = &peers->groups[peers->count++];
     group->upstream = upstream;
+    group->record = open_upstream(peers, upstream->name, &upstream->settings.retry);
     fill_group(&peers->arena, group, upstream->targets, upstream->target_count);
     if (upstream->algorithm == MG_BALANCE_CONSISTENT_HASH && group->total_weight > 0) {
         build_ring(&peers->arena, group);
     }
 }
 
-struct mg_peers *mg_peers_new(struct mg_config *config)
+struct mg_peers *mg_peers_new(struct mg_config *config, const struct mg_upstream_opening *opening)
 {
     struct mg_peers *peers = calloc(1, sizeof *peers);
     mg_require(peers != NULL);
     mg_arena_init(&peers->arena, ARENA_BYTES);
+    peers->opening = opening;
     const size_t most = (size_t)config->service_count + config->upstream_count;
     peers->groups = mg_arena_zalloc(&peers->arena, (most + 1) * sizeof *peers->groups);
     for (uint32_t i = 0; i < config->service_count; i++) {
@@ -127,7 +181,34 @@ struct mg_peers *mg_peers_new(struct mg_config *config)
             service->group = first + (uint32_t)(service->upstream - config->upstreams);
         }
     }
+    peers->elsewhere = open_upstream(peers, MG_STR("(chosen by a plugin)"),
+                                     &config->gateway.upstream_defaults.retry);
+    peers->opening = NULL;
     return peers;
+}
+
+uint32_t mg_peers_unshared(const struct mg_peers *peers)
+{
+    return peers->unshared;
+}
+
+struct mg_upstream_record *mg_peers_elsewhere(struct mg_peers *peers)
+{
+    return peers->elsewhere;
+}
+
+void mg_peers_touch(struct mg_peers *peers, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < peers->count; i++) {
+        const struct mg_peer_group *group = &peers->groups[i];
+        mg_upstream_touch(&group->record->head, now_ms);
+        for (uint32_t k = 0; k < group->count; k++) {
+            if (group->peers[k].record) {
+                mg_upstream_touch(&group->peers[k].record->head, now_ms);
+            }
+        }
+    }
+    mg_upstream_touch(&peers->elsewhere->head, now_ms);
 }
 
 void mg_peers_free(struct mg_peers *peers)

@@ -12,18 +12,30 @@
  */
 #pragma once
 
+#include "base/shm_upstreams.h"
 #include "model/config.h"
+
+enum mg_full_limit { /* why a request was refused at once */
+                     MG_FULL_CONNECTIONS,
+                     MG_FULL_PENDING,
+                     MG_FULL_REQUESTS,
+                     MG_FULL_WAITED, /* it waited in the queue for too long */
+};
+/* "connections"; static */
+const char *mg_full_limit_name(enum mg_full_limit limit);
 
 struct mg_peer {
     const struct mg_target *target;
-    void *origin;      /* of the owner: its net/pool origin */
-    uint32_t inflight; /* requests begun and not ended */
-    int64_t current;   /* smooth weighted round robin */
-    uint32_t index;    /* in its group */
+    struct mg_target_record *record; /* its health, shared by all workers; NULL: nobody looks */
+    void *origin;                    /* of the owner: its net/pool origin */
+    uint32_t inflight;               /* requests begun and not ended */
+    int64_t current;                 /* smooth weighted round robin */
+    uint32_t index;                  /* in its group */
 };
 
 struct mg_peer_group {
     const struct mg_upstream_config *upstream; /* NULL: a service's own host */
+    struct mg_upstream_record *record;         /* shared by all workers */
     struct mg_peer *peers;
     uint32_t count;
     uint32_t inflight, pending; /* for the upstream's limits */
@@ -35,8 +47,15 @@ struct mg_peer_group {
 struct mg_peers;
 
 /* Groups in the order of services and upstreams; sets service->group of every service. The owner
- * visits the peers to attach origins. */
-struct mg_peers *mg_peers_new(struct mg_config *config);
+ * visits the peers to attach origins. opening: where the records stand; NULL, or for those that
+ * find no room there: in memory of their own. */
+struct mg_peers *mg_peers_new(struct mg_config *config, const struct mg_upstream_opening *opening);
+/* Groups whose records found no room in the shared memory. */
+uint32_t mg_peers_unshared(const struct mg_peers *peers);
+/* For requests that a plugin sends to a place of its own. */
+struct mg_upstream_record *mg_peers_elsewhere(struct mg_peers *peers);
+/* Notes that the records are in use; each minute will do. */
+void mg_peers_touch(struct mg_peers *peers, uint64_t now_ms);
 void mg_peers_free(struct mg_peers *peers);
 uint32_t mg_peers_group_count(const struct mg_peers *peers);
 struct mg_peer_group *mg_peers_group(struct mg_peers *peers, uint32_t group);

@@ -56,7 +56,7 @@ struct build {
     struct mg_generation *generation;
     struct mg_buf report;
     struct mg_link lines;
-    uint64_t init_ms;
+    uint64_t init_ms, begun_ms;
     struct mg_link link; /* in builder->builds */
     bool in_pool;
     int status;
@@ -242,7 +242,10 @@ static void on_work(uv_work_t *work)
     struct mg_config *config = generation->config;
     config->generation = generation->number;
     config->digest = mg_arena_copy_str(&config->arena, mg_str_from(build->bundle->plan.digest));
-    generation->peers = mg_peers_new(config);
+    const struct mg_upstream_opening opening = {.shm = build->environment->shm,
+                                                .generation = generation->number,
+                                                .now_ms = build->begun_ms};
+    generation->peers = mg_peers_new(config, opening.shm ? &opening : NULL);
     mg_alloc_set_limit(&generation->vm->alloc, config->gateway.limits.lua_memory);
 }
 
@@ -498,6 +501,7 @@ int mg_generation_build(struct mg_environment *environment, const struct mg_bund
     struct build *build = new_build(environment, bundle, number);
     build->on_built = on_built;
     build->context = context;
+    build->begun_ms = mg_loop_now_ms(environment->loop);
     if (first) {
         mg_budget_block_signals();
     }

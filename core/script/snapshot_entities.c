@@ -3,6 +3,7 @@
 #include "script/snapshot_entities.h"
 
 #include "script/snapshot_gateway.h"
+#include "script/snapshot_upstreams.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>

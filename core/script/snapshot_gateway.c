@@ -2,6 +2,8 @@
 /* The section `gateway:`. */
 #include "script/snapshot_gateway.h"
 
+#include "script/snapshot_upstreams.h"
+
 #include <lauxlib.h>
 
 #define TRAILER_BYTES 8192  /* of all trailers of a message (hardening, section 1) */
@@ -95,70 +97,6 @@ static void read_trusted(struct mg_snapshot_reader *reader, int at)
     }
 }
 
-/* --- upstreams --- */
-
-static void merge_upstream_settings(struct mg_snapshot_reader *reader, int at,
-                                    struct mg_upstream_settings *settings)
-{
-    static const struct mg_snapshot_field fields[] = {
-        MG_SNAPSHOT_FIELD(struct mg_upstream_settings, keepalive, "keepalive"),
-        MG_SNAPSHOT_FIELD(struct mg_upstream_settings, keepalive_idle, "keepalive_idle"),
-        {NULL, 0, 0},
-    };
-    static const struct mg_snapshot_field limits[] = {
-        MG_SNAPSHOT_FIELD(struct mg_upstream_limits, connections, "connections"),
-        MG_SNAPSHOT_FIELD(struct mg_upstream_limits, pending, "pending"),
-        MG_SNAPSHOT_FIELD(struct mg_upstream_limits, requests, "requests"),
-        {NULL, 0, 0},
-    };
-    mg_snapshot_numbers(reader, at, fields, settings);
-    settings->allow_link_local =
-        mg_snapshot_flag(reader, at, "allow_link_local", settings->allow_link_local);
-    if (mg_snapshot_open(reader, at, "limits")) {
-        mg_snapshot_numbers(reader, lua_gettop(reader->L), limits, &settings->limits);
-        lua_pop(reader->L, 1);
-    }
-}
-
-/* Host names have no case, and the loader has lowered those of services. */
-static bool is_name(lua_State *L, int at, mg_str name)
-{
-    size_t length;
-    const char *text = lua_type(L, at) == LUA_TSTRING ? lua_tolstring(L, at, &length) : NULL;
-    return text && mg_str_iequal(mg_str_make(text, length), name);
-}
-
-struct mg_upstream_settings mg_snapshot_upstream_settings(struct mg_snapshot_reader *reader, int at,
-                                                          mg_str name)
-{
-    lua_State *L = reader->L;
-    struct mg_upstream_settings settings = reader->config->gateway.upstream_defaults;
-    const int top = lua_gettop(L);
-    if (mg_snapshot_open(reader, at, "upstreams") &&
-        mg_snapshot_open(reader, lua_gettop(L), "settings")) {
-        const int map = lua_gettop(L);
-        for (lua_pushnil(L); lua_next(L, map) != 0; lua_pop(L, 1)) {
-            if (is_name(L, -2, name) && lua_istable(L, -1)) {
-                merge_upstream_settings(reader, lua_gettop(L), &settings);
-            }
-        }
-    }
-    lua_settop(L, top);
-    return settings;
-}
-
-static void read_upstream_defaults(struct mg_snapshot_reader *reader, int at)
-{
-    struct mg_upstream_settings *defaults = &reader->config->gateway.upstream_defaults;
-    const int top = lua_gettop(reader->L);
-    defaults->retries = -1;
-    if (mg_snapshot_open(reader, at, "upstreams") &&
-        mg_snapshot_open(reader, lua_gettop(reader->L), "defaults")) {
-        merge_upstream_settings(reader, lua_gettop(reader->L), defaults);
-    }
-    lua_settop(reader->L, top);
-}
-
 /* --- small records --- */
 
 /* Text, false for none, true for a name of ours. */
@@ -210,12 +148,10 @@ static void read_records(struct mg_snapshot_reader *reader, int at)
         GATEWAY(plugins_drain_timeout, "drain_timeout"),
         GATEWAY(max_generations, "max_generations"),
         {NULL, 0, 0}};
-    static const struct mg_snapshot_field retry[] = {GATEWAY(retry_attempts, "attempts"),
-                                                     {NULL, 0, 0}};
     static const struct {
         const char *name;
         const struct mg_snapshot_field *fields;
-    } records[] = {{"dns", dns}, {"shutdown", shutdown}, {"plugins", plugins}, {"retry", retry}};
+    } records[] = {{"dns", dns}, {"shutdown", shutdown}, {"plugins", plugins}};
     for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
         if (mg_snapshot_open(reader, at, records[i].name)) {
             mg_snapshot_numbers(reader, lua_gettop(reader->L), records[i].fields,
@@ -257,7 +193,7 @@ void mg_snapshot_gateway(struct mg_snapshot_reader *reader, int at)
     }
     read_listeners(reader, at);
     read_trusted(reader, at);
-    read_upstream_defaults(reader, at);
+    mg_snapshot_upstream_defaults(reader, at);
     read_headers(reader, at);
     read_records(reader, at);
     read_log(reader, at);

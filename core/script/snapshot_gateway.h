@@ -12,8 +12,3 @@ void mg_snapshot_gateway(struct mg_snapshot_reader *reader, int at);
 
 /* Replaces in limits what the table at the stack index sets (gateway.limits, or a route's own). */
 void mg_snapshot_limits(struct mg_snapshot_reader *reader, int at, struct mg_limits *limits);
-
-/* Limits and pools of the upstream or service host called name: upstreams.settings.NAME over
- * upstreams.defaults. at: the section. */
-struct mg_upstream_settings mg_snapshot_upstream_settings(struct mg_snapshot_reader *reader, int at,
-                                                          mg_str name);

@@ -215,7 +215,9 @@ upstreams: [{ name: pool, targets: [{ target: a }] }]
             request_body = 10485760, request_buffer = 65536, response_buffer = 8388608,
             decompress_ratio = 100, connection_requests = 10000, lua_memory = 268435456,
             regex_match_limit = 100000 }, gateway.limits)
-        assert.same({ attempts = 1 }, gateway.retry)
+        assert.same({ attempts = 1, budget = 20, backoff = { base = 25, max = 250 },
+            on = { 'connect-failure', 'reset-before-send', 'retry-after' },
+            methods = { 'GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE' } }, gateway.retry)
         assert.same({ keepalive = 64, keepalive_idle = 55000, allow_link_local = false,
             limits = { connections = 1024, pending = 128, requests = 1024 } },
             gateway.upstreams.defaults)

@@ -48,6 +48,16 @@ local TIMEOUTS = {
     write_timeout = 'upstream_write_timeout',
 }
 
+-- Further tries where the service does not say: the upstream's own, or the gateway's.
+local function attempts_of(gateway, host)
+    for name, settings in pairs(gateway.upstreams.settings) do
+        if name:lower() == host:lower() and settings.retry and settings.retry.attempts then
+            return settings.retry.attempts
+        end
+    end
+    return gateway.retry.attempts
+end
+
 local function finish_service(service, gateway, upstreams)
     service.own = {}
     for field, limit in pairs(TIMEOUTS) do
@@ -55,7 +65,7 @@ local function finish_service(service, gateway, upstreams)
         service[field] = service[field] or gateway.limits[limit]
     end
     service.own.retries = service.retries ~= nil
-    service.retries = service.retries or gateway.retry.attempts
+    service.retries = service.retries or attempts_of(gateway, service.host)
     if not service.host:match('^unix:') then
         service.host = (service.host:match('^%[(.*)%]$') or service.host):lower()
     end

@@ -11,6 +11,7 @@ local common = require 'moongate.entities.common'
 local limits = require 'moongate.entities.limits'
 local redis = require 'moongate.entities.redis'
 local typedefs = require 'moongate.typedefs'
+local upstream_settings = require 'moongate.entities.upstream_settings'
 
 local LEVELS = { 'debug', 'info', 'notice', 'warn', 'error', 'err', 'crit', 'alert', 'emerg' }
 local MOST_MS = 2 ^ 31 - 2
@@ -94,42 +95,7 @@ local listener = {
     },
 }
 
--- Upstreams, plugins -----------------------------------------------------------------------------
-
-local function upstream_settings(default)
-    local function value(number)
-        return default and number or nil
-    end
-    local no_link_local
-    if default then
-        no_link_local = false
-    end
-    return {
-        { keepalive = about('idle connections that a worker keeps for a host',
-            count(value(64), 0, 65535)) },
-        { keepalive_idle = about('an idle one is closed after it', ms(value('55s'), 1)) },
-        { limits = {
-            type = 'record', required = default,
-            fields = {
-                { connections = about('connections of a worker; above it 503',
-                    count(value(1024), 1, 1000000)) },
-                { pending = unless_default(128, 'a queue of waiting requests',
-                    about('requests of a worker that wait for a connection',
-                        count(value(128), 0, 1000000))) },
-                { requests = about('requests of a worker under way; above it 503',
-                    count(value(1024), 1, 1000000)) },
-            },
-        } },
-        { outlier = later('ejection of single targets', 'leave out a target that fails') },
-        { allow_link_local = unless_default(false, 'a rule for link-local addresses',
-            about('may lead to 169.254.0.0/16 or fe80::/10', flag(no_link_local))) },
-    }
-end
-
-local named_upstream = upstream_settings(false)
-named_upstream[#named_upstream + 1] = {
-    retry = later("retries of one upstream: set its services' retries", 'as gateway.retry'),
-}
+-- Plugins -----------------------------------------------------------------------------
 
 local function plugin_settings(default)
     return {
@@ -172,17 +138,10 @@ return {
         { trusted_ips = { type = 'array', default = {}, elements = typedefs.ip_or_cidr,
             description = 'peers whose `X-Forwarded-*` headers are believed' } },
         { limits = record(limits.fields(true)) },
-        { retry = record({
-            { attempts = about('further tries, where the service does not say', count(1, 0, 5)) },
-            { on = later('choosing what is retried', 'which failures') },
-            { methods = later('choosing what is retried', 'which methods') },
-            { per_try_timeout = later(true, 'for one try') },
-            { backoff = later(true, 'wait before a further try') },
-            { budget = later(true, 'share of the requests that may be retries') },
-        }) },
+        { retry = record(upstream_settings.retry(true)) },
         { upstreams = record({
-            { defaults = record(upstream_settings(true)) },
-            { settings = settings(named_upstream) },
+            { defaults = record(upstream_settings.defaults()) },
+            { settings = settings(upstream_settings.named()) },
         }) },
         { routes = record({
             { settings = settings({

@@ -49,7 +49,7 @@ static void groups_are_services_of_their_own_and_upstreams(void **state)
     };
     config->services = services;
     config->service_count = 3;
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     assert_int_equal(mg_peers_group_count(peers), 3);
     const struct mg_peer_group *first = mg_peers_group(peers, services[0].group);
     assert_int_equal(first->count, 1);
@@ -74,7 +74,7 @@ static void round_robin_is_weighted_and_smooth(void **state)
     (void)state;
     static const uint32_t weights[] = {5, 1, 1};
     struct mg_config *config = new_config(MG_BALANCE_ROUND_ROBIN, weights, 3);
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     char order[15] = {0};
     for (int i = 0; i < 14; i++) {
         order[i] = (char)('a' + mg_peers_pick(only_group(peers), 0, 0)->index);
@@ -92,18 +92,18 @@ static void targets_without_weight_are_never_picked(void **state)
                                           MG_BALANCE_CONSISTENT_HASH};
     for (size_t i = 0; i < 3; i++) {
         struct mg_config *config = new_config(all[i], weights, 3);
-        struct mg_peers *peers = mg_peers_new(config);
+        struct mg_peers *peers = mg_peers_new(config, NULL);
         for (uint64_t hash = 0; hash < 100; hash++) {
             assert_int_equal(mg_peers_pick(only_group(peers), hash, hash % 8)->index, 1);
         }
         mg_peers_free(peers);
         config->upstreams[0].targets[1].weight = 0;
-        peers = mg_peers_new(config);
+        peers = mg_peers_new(config, NULL);
         assert_null(mg_peers_pick(only_group(peers), 1, 0));
         assert_null(mg_peers_pick(only_group(peers), 1, 7));
         mg_peers_free(peers);
         config->upstreams[0].target_count = 0;
-        peers = mg_peers_new(config);
+        peers = mg_peers_new(config, NULL);
         assert_null(mg_peers_pick(only_group(peers), 1, 0));
         mg_peers_free(peers);
         mg_config_free(config);
@@ -115,7 +115,7 @@ static void least_connections_takes_the_one_with_least_load_for_its_weight(void 
     (void)state;
     static const uint32_t weights[] = {10, 20, 10};
     struct mg_config *config = new_config(MG_BALANCE_LEAST_CONNECTIONS, weights, 3);
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     struct mg_peer_group *group = only_group(peers);
     for (int i = 0; i < 40; i++) {
         mg_peer_begin(group, mg_peers_pick(group, 0, 0));
@@ -134,7 +134,7 @@ static void an_idle_least_connections_group_still_turns(void **state)
 {
     (void)state;
     struct mg_config *config = new_config(MG_BALANCE_LEAST_CONNECTIONS, NULL, 3);
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     unsigned count[3] = {0};
     for (int i = 0; i < 30; i++) {
         count[mg_peers_pick(only_group(peers), 0, 0)->index]++;
@@ -153,7 +153,7 @@ static void a_tried_target_is_left_for_last(void **state)
                                           MG_BALANCE_CONSISTENT_HASH};
     for (size_t i = 0; i < 3; i++) {
         struct mg_config *config = new_config(all[i], NULL, 4);
-        struct mg_peers *peers = mg_peers_new(config);
+        struct mg_peers *peers = mg_peers_new(config, NULL);
         for (uint64_t hash = 0; hash < 200; hash++) {
             uint64_t tried = 0;
             for (int picks = 0; picks < 4; picks++) {
@@ -173,7 +173,7 @@ static void more_than_64_targets_share_bits_of_tried(void **state)
 {
     (void)state;
     struct mg_config *config = new_config(MG_BALANCE_ROUND_ROBIN, NULL, MOST);
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     const struct mg_peer *peer = mg_peers_pick(only_group(peers), 0, ~(1ULL << 3));
     assert_int_equal(peer->index % 64, 3);
     assert_non_null(mg_peers_pick(only_group(peers), 0, UINT64_MAX));
@@ -186,7 +186,7 @@ static void a_hash_goes_to_shares_by_weight(void **state)
     (void)state;
     static const uint32_t weights[] = {100, 200, 100, 400};
     struct mg_config *config = new_config(MG_BALANCE_CONSISTENT_HASH, weights, 4);
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     unsigned count[4] = {0};
     for (uint64_t hash = 0; hash < 10000; hash++) {
         count[mg_peers_pick(only_group(peers), hash, 0)->index]++;
@@ -209,7 +209,7 @@ static void map_slots(uint32_t gone, mg_str owners[10000], struct mg_arena *aren
         upstream->targets[i] = upstream->targets[i + 1];
     }
     upstream->target_count -= gone < 5;
-    struct mg_peers *peers = mg_peers_new(config);
+    struct mg_peers *peers = mg_peers_new(config, NULL);
     for (uint64_t hash = 0; hash < 10000; hash++) {
         const struct mg_peer *peer = mg_peers_pick(only_group(peers), hash, 0);
         owners[hash] = mg_arena_copy_str(arena, peer->target->host);

@@ -173,7 +173,7 @@ static void the_gateway_section_arrives_whole(void **state)
     assert_true(mg_cidr_match(gateway->trusted, 2, MG_STR("10.9.9.9")));
     assert_true(mg_cidr_match(gateway->trusted, 2, MG_STR("::1")));
     assert_false(mg_cidr_match(gateway->trusted, 2, MG_STR("11.0.0.1")));
-    assert_int_equal(gateway->retry_attempts, 2);
+    assert_int_equal(gateway->upstream_defaults.retry.attempts, 2);
     assert_int_equal(gateway->dns.timeout, 3000);
     assert_int_equal(gateway->dns.tries, 4);
     assert_int_equal(gateway->dns.stale, 5000);
@@ -281,7 +281,7 @@ static void upstreams_have_targets_and_settings(void **state)
     assert_int_equal(upstream->settings.keepalive_idle, 3000);
     assert_int_equal(upstream->settings.limits.connections, 1024);
     assert_int_equal(upstream->settings.limits.requests, 4);
-    assert_int_equal(upstream->settings.retries, -1);
+    assert_int_equal(upstream->settings.retry.attempts, 2);
     assert_int_equal(upstream->target_count, 4);
     expect_text(upstream->targets[0].host, "10.0.0.1");
     assert_int_equal(upstream->targets[0].port, 81);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* accept4; NOLINT(bugprone-reserved-identifier): the C library's own switch */
 #include "support/rig.h"
 
+#include "model/retry.h"
 #include "model/route.h"
 #include "support/sockets.h"
 
@@ -48,9 +49,10 @@ static struct mg_config *make_config(const struct rig *rig)
     struct mg_config *config = mg_config_new();
     struct mg_arena *arena = &config->arena;
     set_limits(&config->gateway.limits);
-    config->gateway.upstream_defaults = (struct mg_upstream_settings){
-        .keepalive = 64, .keepalive_idle = 55000, .limits = {1024, 128, 1024}, .retries = -1};
-    config->gateway.retry_attempts = 1;
+    config->gateway.upstream_defaults = (struct mg_upstream_settings){.keepalive = 64,
+                                                                      .keepalive_idle = 55000,
+                                                                      .limits = {1024, 128, 1024},
+                                                                      .retry = mg_retry_usual()};
     config->gateway.headers.request_id = MG_STR("X-Request-ID");
     config->gateway.headers.via = MG_STR("moongate");
     config->services = mg_arena_zalloc(arena, sizeof *config->services);
@@ -105,7 +107,7 @@ static void run_gateway(struct rig *rig, int fd, rig_configure *configure)
     }
     mg_require(mg_router_compile(config, message, sizeof message) == 0);
     generation = (struct mg_generation){.number = 1, .config = config, .references = 1};
-    generation.peers = mg_peers_new(config);
+    generation.peers = mg_peers_new(config, NULL);
     mg_require(mg_loop_open(&gateway.loop) == 0);
     gateway.loop.before_poll = before_poll;
     gateway.loop.context = &gateway;
