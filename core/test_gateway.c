@@ -469,7 +469,7 @@ static int open_parts(struct mg_test *test, const char *name)
     static const struct mg_dns_options dns_options = {
         .timeout_ms = 2000, .tries = 2, .stale_ms = 3600 * 1000, .negative_ms = 1000};
     int err = open_log(test);
-    test->sinks = mg_sinks_open(&test->loop, NULL, test->log);
+    test->sinks = mg_sinks_open(&(struct mg_sinks_parts){.loop = &test->loop, .log = test->log});
     if (!err) {
         mg_log_set_clock(test->log, &test->loop.clock);
         err = mg_dns_open(&test->dns, &test->loop, &dns_options);

@@ -443,7 +443,11 @@ static int open_parts(struct worker *worker)
                                                .stale_ms = plan->dns_stale,
                                                .negative_ms = plan->dns_negative};
     worker->sinks =
-        mg_sinks_open(&worker->loop, mg_shm_stats(parts->shm, parts->index), parts->log);
+        mg_sinks_open(&(struct mg_sinks_parts){.loop = &worker->loop,
+                                               .stats = mg_shm_stats(parts->shm, parts->index),
+                                               .log = parts->log,
+                                               .shm = parts->shm,
+                                               .worker = parts->index});
     worker->channel_poll.data = worker;
     int err = uv_poll_init(&worker->loop.uv, &worker->channel_poll, parts->channel);
     err = err ? err : uv_poll_start(&worker->channel_poll, UV_READABLE, on_channel);

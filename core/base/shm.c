@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/shm_cells.h"
 #include "base/shm_region.h"
+#include "base/shm_sinks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -215,6 +216,7 @@ uint32_t mg_shm_worker_died(struct mg_shm *shm, uint32_t index)
     struct mg_slot *slot = mg_shm_slot(shm, index);
     const uint32_t given = mg_holds_of_dead(shm, index);
     mg_stats_begin(mg_shm_stats(shm, index));
+    mg_sinks_of_dead(shm, index);
     slot->pid = 0;
     slot->ready = slot->waiting = 0;
     return given;

@@ -2,8 +2,9 @@
 /*
  * What lies in the shared region, as plain structs of fixed layout without pointers: a worker's
  * slot, a limiter's cell and record, a breaker's record, a store's record, the records of upstreams
- * and their targets. Who may change what stands in shm.h, shm_cells.h, shm_words.h and
- * shm_upstreams.h. A change in here raises MG_SHM_LAYOUT (shm_region.h).
+ * and their targets, those of log sinks. Who may change what stands in shm.h, shm_cells.h,
+ * shm_words.h, shm_upstreams.h and shm_sinks.h. A change in here raises MG_SHM_LAYOUT
+ * (shm_region.h).
  */
 #pragma once
 
@@ -140,3 +141,36 @@ struct mg_target_record {
     uint64_t checks[2];                 /* active health checks: good ones, bad ones */
     uint64_t window[MG_HEALTH_BUCKETS]; /* results of a second each */
 };
+
+enum mg_sink_reason {
+    MG_SINK_QUEUE_FULL,
+    MG_SINK_RETRY_EXPIRED, /* not delivered for as long as is tried */
+    MG_SINK_REFUSED,       /* the reader is gone, or does not want them */
+    MG_SINK_TOO_BIG,       /* longer than the sink takes */
+    MG_SINK_DISK,          /* the queue ran over while the file could not be written */
+    MG_SINK_SHUTDOWN,      /* the process ended first */
+    MG_SINK_WORKER_DIED,   /* with what was queued in it */
+    MG_SINK_REASONS
+};
+
+#define MG_SINK_RECORDS 32 /* in a region; the last one is for all that have no room */
+#define MG_SINK_NAME 128
+#define MG_SINK_BUCKETS 10 /* of the histogram of flushes */
+
+struct mg_sink_record {
+    struct mg_cell_key id; /* 0, 0: free */
+    char name[MG_SINK_NAME];
+    int64_t used_ms; /* last opened */
+};
+
+/* One worker's part of a record, of all its sinks with that name together; plain stores. */
+struct mg_sink_part {
+    uint64_t offered, written; /* lines */
+    uint64_t dropped[MG_SINK_REASONS];
+    uint64_t bytes_written;
+    uint64_t queue_bytes; /* now */
+    uint64_t open, down;  /* sinks that are open, that fail; now */
+    uint64_t died_told;   /* of dropped[WORKER_DIED]: in records of loss */
+    int64_t since_ms;     /* wall time of the oldest line that may be queued */
+    uint64_t flush_us, flush_buckets[MG_SINK_BUCKETS];
+} __attribute__((aligned(64)));

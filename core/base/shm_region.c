@@ -20,13 +20,14 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 
 uint32_t mg_region_sizes(void)
 {
-    const uint64_t sizes[] = {sizeof(struct mg_shm_head),     sizeof(struct mg_slot),
-                              sizeof(struct mg_stats),        sizeof(struct mg_hold_entry),
-                              sizeof(struct mg_shard),        sizeof(struct mg_limit_record),
-                              sizeof(struct mg_cell),         sizeof(struct mg_breaker_record),
-                              (uint64_t)MG_STAT_COUNT,        sizeof(pthread_mutex_t),
-                              sizeof(struct mg_store_record), sizeof(struct mg_upstream_record),
-                              sizeof(struct mg_target_record)};
+    const uint64_t sizes[] = {sizeof(struct mg_shm_head),      sizeof(struct mg_slot),
+                              sizeof(struct mg_stats),         sizeof(struct mg_hold_entry),
+                              sizeof(struct mg_shard),         sizeof(struct mg_limit_record),
+                              sizeof(struct mg_cell),          sizeof(struct mg_breaker_record),
+                              (uint64_t)MG_STAT_COUNT,         sizeof(pthread_mutex_t),
+                              sizeof(struct mg_store_record),  sizeof(struct mg_upstream_record),
+                              sizeof(struct mg_target_record), sizeof(struct mg_sink_record),
+                              sizeof(struct mg_sink_part)};
     uint64_t digest = 17;
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         digest = digest * 1000003 + sizes[i];
@@ -58,6 +59,9 @@ static uint64_t lay_out(struct mg_shm_head *head, uint32_t shards)
     head->at_breakers = place(&at, head->breakers * sizeof(struct mg_breaker_record));
     head->at_upstreams = place(&at, head->upstreams * sizeof(struct mg_upstream_record));
     head->at_targets = place(&at, head->upstreams * sizeof(struct mg_target_record));
+    head->at_sinks = place(&at, MG_SINK_RECORDS * sizeof(struct mg_sink_record));
+    head->at_sink_parts =
+        place(&at, (uint64_t)MG_SINK_RECORDS * head->workers * sizeof(struct mg_sink_part));
     at = round_up(at, PAGE); /* pages of cells are pages of memory */
     head->at_cells = place(&at, (uint64_t)shards * MG_SHARD_CELLS * sizeof(struct mg_cell));
     return at;
@@ -104,8 +108,10 @@ static bool has_this_layout(const struct mg_shm_head *head, uint64_t bytes)
            plan.at_limits == head->at_limits && plan.at_cells == head->at_cells &&
            plan.at_breakers == head->at_breakers && plan.at_stores == head->at_stores &&
            plan.upstreams == head->upstreams && plan.at_upstreams == head->at_upstreams &&
-           plan.at_targets == head->at_targets && head->limits_used <= head->limits &&
-           head->breakers_used <= head->breakers && head->stores_used <= MG_STORES;
+           plan.at_targets == head->at_targets && plan.at_sinks == head->at_sinks &&
+           plan.at_sink_parts == head->at_sink_parts && head->sinks_used < MG_SINK_RECORDS &&
+           head->limits_used <= head->limits && head->breakers_used <= head->breakers &&
+           head->stores_used <= MG_STORES;
 }
 
 /* Is there one of `count` things of that size, the first of which stands at `from`? */
@@ -193,6 +199,9 @@ static bool are_sound_records(const struct mg_shm *shm)
         sound = is_time(mg_region_upstream(shm, i)->head.used_ms) &&
                 is_time(mg_region_target(shm, i)->head.used_ms) &&
                 mg_region_target(shm, i)->upstream < head->upstreams;
+    }
+    for (uint32_t i = 0; sound && i < MG_SINK_RECORDS; i++) {
+        sound = is_time(mg_region_sink(shm, i)->used_ms);
     }
     return sound;
 }

@@ -14,6 +14,7 @@
  *   breakers      records of breakers
  *   upstreams     records of upstreams: places found by hash
  *   targets       as many records of targets
+ *   sinks         MG_SINK_RECORDS records of log sinks, then a part for each and each worker
  *
  * Everything starts at a multiple of 64 bytes and is named by its offset or index, never by a
  * pointer: another process image may map the region elsewhere.
@@ -73,11 +74,11 @@ struct mg_shm_head {
     uint64_t bytes;
     uint32_t workers, holds, shards, limits, breakers, upstreams;
     uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers, at_stores,
-        at_upstreams, at_targets;
+        at_upstreams, at_targets, at_sinks, at_sink_parts;
     uint64_t ledger_bytes;
     uint8_t keys[2][16]; /* of SipHash */
     /* records from here on were never used */
-    uint32_t limits_used, breakers_used, stores_used;
+    uint32_t limits_used, breakers_used, stores_used, sinks_used;
     uint32_t sweep_page; /* where the master's next sweep begins */
     uint64_t generation;
     uint64_t check_lease; /* who runs the active health checks (shm_upstreams.c) */
@@ -151,6 +152,18 @@ static inline struct mg_target_record *mg_region_target(const struct mg_shm *shm
 static inline struct mg_store_record *mg_region_store(const struct mg_shm *shm, uint32_t index)
 {
     return (struct mg_store_record *)mg_region_at(shm, shm->head->at_stores) + index;
+}
+
+static inline struct mg_sink_record *mg_region_sink(const struct mg_shm *shm, uint32_t index)
+{
+    return (struct mg_sink_record *)mg_region_at(shm, shm->head->at_sinks) + index;
+}
+
+static inline struct mg_sink_part *mg_region_sink_part(const struct mg_shm *shm, uint32_t index,
+                                                       uint32_t worker)
+{
+    return (struct mg_sink_part *)mg_region_at(shm, shm->head->at_sink_parts) +
+           ((size_t)index * shm->head->workers + worker);
 }
 
 static inline struct mg_ledger *mg_region_ledger(const struct mg_shm *shm, uint32_t worker)

@@ -111,6 +111,8 @@
     X(LOG_WORKER_DIED, "log_lines_worker_died", false, "of them with a worker that died")          \
     X(LOG_QUEUED, "log_lines_queued", true, "access-log lines not written yet")                    \
     X(LOG_BYTES, "log_bytes_written", false, "bytes of access log written")                        \
+    X(LOG_FILTERED_WHEN, "log_lines_filtered_when", false, "requests that `when` leaves out")      \
+    X(LOG_FILTERED_SAMPLE, "log_lines_filtered_sample", false, "requests that `sample` skips")     \
     /* processes */                                                                                \
     X(RELOADS, "reloads", false, "generations taken over")                                         \
     X(RELOADS_FAILED, "reloads_failed", false, "generations refused")                              \

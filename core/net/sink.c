@@ -19,9 +19,7 @@
 #define RETRY_FILE_MS 500  /* until a file that failed is; back within 1 s of the cause's end */
 
 struct mg_sinks {
-    struct mg_loop *loop;
-    struct mg_stats *stats;
-    struct mg_log *log;
+    struct mg_sinks_parts parts;
     struct mg_link all; /* struct mg_sink */
     bool closing;
 };
@@ -34,7 +32,11 @@ struct mg_sink {
     uint32_t references;
     struct mg_sink_queue queue;
     struct mg_sink_counts told; /* what stats know already */
-    bool is_file;               /* file below, else stream */
+    struct mg_sink_part *part;  /* in the shared memory, or own_part */
+    struct mg_sink_part own_part;
+    bool down;         /* part counts it as failing */
+    uint64_t begun_us; /* of what is being written to the file */
+    bool is_file;      /* file below, else stream */
     struct mg_sink_stream stream;
     struct mg_sink_file file;
     bool reopen;                   /* asked for; file.reopen belongs to the job */
@@ -46,7 +48,7 @@ struct mg_sink {
 
 static int64_t wall_ms(const struct mg_sink *sink)
 {
-    return mg_clock_wall_ms(&sink->sinks->loop->clock);
+    return mg_clock_wall_ms(&sink->sinks->parts.loop->clock);
 }
 
 static void on_retry(struct mg_deadline *deadline)
@@ -56,7 +58,7 @@ static void on_retry(struct mg_deadline *deadline)
 
 static void retry_later(struct mg_sink *sink, uint64_t ms)
 {
-    struct mg_loop *loop = sink->sinks->loop;
+    struct mg_loop *loop = sink->sinks->parts.loop;
     mg_deadline_arm(mg_deadlines_class(&loop->deadlines, ms), &sink->retry, on_retry,
                     mg_loop_now_ms(loop));
 }
@@ -64,7 +66,7 @@ static void retry_later(struct mg_sink *sink, uint64_t ms)
 /* At once, so that the lines of a worker that dies in this turn are counted (mg_stats_begin). */
 static void tell_queued(struct mg_sink *sink)
 {
-    struct mg_stats *stats = sink->sinks->stats;
+    struct mg_stats *stats = sink->sinks->parts.stats;
     if (stats) {
         mg_stats_add(stats, MG_STAT_LOG_QUEUED, sink->queue.counts.queued - sink->told.queued);
     }
@@ -73,7 +75,7 @@ static void tell_queued(struct mg_sink *sink)
 
 static void tell_stats(struct mg_sink *sink)
 {
-    struct mg_stats *stats = sink->sinks->stats;
+    struct mg_stats *stats = sink->sinks->parts.stats;
     const struct mg_sink_counts *now = &sink->queue.counts;
     tell_queued(sink);
     if (stats) {
@@ -82,6 +84,19 @@ static void tell_stats(struct mg_sink *sink)
         mg_stats_add(stats, MG_STAT_LOG_BYTES, now->bytes_written - sink->told.bytes_written);
     }
     sink->told = *now;
+}
+
+static void set_down(struct mg_sink *sink, bool down)
+{
+    if (sink->down != down) {
+        sink->down = down;
+        sink->part->down += down ? 1 : (uint64_t)-1;
+    }
+}
+
+static uint64_t now_us(void)
+{
+    return uv_hrtime() / 1000;
 }
 
 /* Closes it for good; the struct stays while there are references. */
@@ -95,6 +110,8 @@ static void end_sink(struct mg_sink *sink)
     } else {
         mg_sink_stream_close(&sink->stream);
     }
+    set_down(sink, false);
+    sink->part->open--;
     mg_sink_queue_deinit(&sink->queue);
     free((char *)sink->settings.path.ptr);
     sink->sinks = NULL;
@@ -169,9 +186,22 @@ static struct mg_sink *new_sink(struct mg_sinks *sinks, const struct mg_sink_set
                                                     : sink->settings.path;
     mg_link_init(&sink->link);
     mg_deadline_init(&sink->retry);
-    mg_sink_queue_init(&sink->queue, settings->queue_bytes, settings->queue_entries,
-                       settings->drop_newest);
     return sink;
+}
+
+/* From here on it counts. */
+static void begin_sink(struct mg_sink *sink)
+{
+    const struct mg_sinks_parts *parts = &sink->sinks->parts;
+    sink->part = &sink->own_part;
+    if (parts->shm) {
+        const uint32_t index = mg_sink_record_open(parts->shm, sink->name, wall_ms(sink));
+        sink->part = mg_sink_part(parts->shm, index, parts->worker);
+    }
+    sink->part->open++;
+    mg_sink_queue_init(&sink->queue, sink->settings.queue_bytes, sink->settings.queue_entries,
+                       sink->settings.drop_newest, sink->part, wall_ms(sink));
+    mg_list_append(&sink->sinks->all, &sink->link);
 }
 
 static struct mg_sink *find(struct mg_sinks *sinks, const struct mg_sink_settings *settings)
@@ -194,7 +224,6 @@ int mg_sink_open(struct mg_sinks *sinks, const struct mg_sink_settings *settings
         if (settings->kind == MG_SINK_FILE) {
             const int err = open_path(sink, message, message_bytes);
             if (err) {
-                mg_sink_queue_deinit(&sink->queue);
                 free((char *)sink->settings.path.ptr);
                 free(sink);
                 return err;
@@ -202,7 +231,7 @@ int mg_sink_open(struct mg_sinks *sinks, const struct mg_sink_settings *settings
         } else {
             open_standard(sink, settings->kind == MG_SINK_STDOUT ? STDOUT_FILENO : STDERR_FILENO);
         }
-        mg_list_append(&sinks->all, &sink->link);
+        begin_sink(sink);
     }
     sink->references++;
     *out = sink;
@@ -266,6 +295,7 @@ static int write_losses(struct mg_sink *sink)
 static void flush_stream(struct mg_sink *sink)
 {
     struct mg_sink_queue *queue = &sink->queue;
+    const uint64_t begun_us = now_us();
     ssize_t n = write_losses(sink);
     while (n >= 0 && queue->bytes.len > 0) {
         n = mg_sink_stream_write(&sink->stream,
@@ -278,7 +308,10 @@ static void flush_stream(struct mg_sink *sink)
         retry_later(sink, RETRY_STREAM_MS);
     } else if (n < 0) { /* nobody reads any more */
         mg_sink_queue_drop_all(queue, MG_SINK_REFUSED, wall_ms(sink));
+    } else {
+        mg_sink_part_flushed(sink->part, now_us() - begun_us);
     }
+    set_down(sink, n < 0);
 }
 
 /* --- files --- */
@@ -290,11 +323,11 @@ static void tell_error(struct mg_sink *sink, int err)
         return;
     }
     if (err) {
-        mg_log_write(sink->sinks->log, MG_LOG_ERROR, "access-log",
+        mg_log_write(sink->sinks->parts.log, MG_LOG_ERROR, "access-log",
                      "cannot write %s: %s; lines wait, then the oldest are lost and counted",
                      sink->name.ptr, mg_err_text(err));
     } else {
-        mg_log_write(sink->sinks->log, MG_LOG_NOTICE, "access-log", "%s can be written again",
+        mg_log_write(sink->sinks->parts.log, MG_LOG_NOTICE, "access-log", "%s can be written again",
                      sink->name.ptr);
     }
 }
@@ -310,6 +343,10 @@ static void account_file(struct mg_sink *sink)
     queue->busy = false;
     queue->full_reason = file->err ? MG_SINK_DISK : MG_SINK_QUEUE_FULL;
     sink->reopen = sink->reopen || file->reopen;
+    if (!file->err) {
+        mg_sink_part_flushed(sink->part, now_us() - sink->begun_us);
+    }
+    set_down(sink, file->err != 0);
     tell_error(sink, file->err);
     sink->err = file->err;
 }
@@ -336,6 +373,7 @@ static void prepare_file(struct mg_sink *sink)
     sink->file.data = mg_buf_view(&queue->batch);
     sink->file.reopen = sink->reopen;
     sink->reopen = false;
+    sink->begun_us = now_us();
     queue->busy = true;
 }
 
@@ -345,7 +383,7 @@ static void flush_file(struct mg_sink *sink)
         return;
     }
     prepare_file(sink);
-    if (mg_sink_file_start(&sink->file, sink->sinks->loop, on_file_done, sink)) {
+    if (mg_sink_file_start(&sink->file, sink->sinks->parts.loop, on_file_done, sink)) {
         sink->queue.busy = false;
         retry_later(sink, RETRY_FILE_MS);
     }
@@ -387,13 +425,11 @@ void mg_sinks_reopen(struct mg_sinks *sinks)
     }
 }
 
-struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats, struct mg_log *log)
+struct mg_sinks *mg_sinks_open(const struct mg_sinks_parts *parts)
 {
     struct mg_sinks *sinks = calloc(1, sizeof *sinks);
     mg_require(sinks != NULL);
-    sinks->loop = loop;
-    sinks->stats = stats;
-    sinks->log = log;
+    sinks->parts = *parts;
     mg_link_init(&sinks->all);
     signal(SIGXFSZ, SIG_IGN);
     return sinks;
@@ -423,7 +459,7 @@ static void finish_stream(struct mg_sink *sink, uint64_t until_ms)
 static void finish_file(struct mg_sink *sink, uint64_t until_ms)
 {
     while (sink->file.busy && real_ms() < until_ms) {
-        uv_run(&sink->sinks->loop->uv, UV_RUN_NOWAIT);
+        uv_run(&sink->sinks->parts.loop->uv, UV_RUN_NOWAIT);
         usleep(1000);
     }
     while (!sink->file.busy && !mg_sink_queue_is_empty(&sink->queue)) {
@@ -443,7 +479,7 @@ static void drop_rest(struct mg_sink *sink)
     mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, wall_ms(sink));
     const uint64_t lost = sink->queue.counts.dropped - before;
     if (lost > 0) {
-        mg_log_write(sink->sinks->log, MG_LOG_WARN, "access-log",
+        mg_log_write(sink->sinks->parts.log, MG_LOG_WARN, "access-log",
                      "%" PRIu64 " lines for %s are lost: they could not be written in time", lost,
                      sink->name.ptr);
     }

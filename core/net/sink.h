@@ -5,7 +5,7 @@
  * queue. Nothing here waits: a stream gets what it takes once per loop turn, a file is written by
  * libuv's pool, and what a bounded queue cannot hold is counted and told to the reader.
  *
- *     struct mg_sinks *sinks = mg_sinks_open(&loop, stats, log);
+ *     struct mg_sinks *sinks = mg_sinks_open(&parts);
  *     int err = mg_sink_open(sinks, &settings, &sink, message, sizeof message);
  *     mg_sink_put(sink, MG_STR("{...}\n"));
  *     mg_sinks_flush(sinks);       // in the loop's before_poll
@@ -40,10 +40,18 @@ struct mg_sink_settings {
     bool drop_newest;
 };
 
-/* stats: counts lines written and lost; log: told when a file fails and works again; both may be
- * NULL. Files over RLIMIT_FSIZE become an error instead of the process's end (SIGXFSZ is ignored
+/* What sinks are made of; all but loop may be NULL. */
+struct mg_sinks_parts {
+    struct mg_loop *loop;
+    struct mg_stats *stats; /* counts lines written and lost */
+    struct mg_log *log;     /* told when a sink fails and works again */
+    struct mg_shm *shm;     /* counters of each sink, in the part of ... */
+    uint32_t worker;
+};
+
+/* Files over RLIMIT_FSIZE become an error instead of the process's end (SIGXFSZ is ignored
  * from here on). */
-struct mg_sinks *mg_sinks_open(struct mg_loop *loop, struct mg_stats *stats, struct mg_log *log);
+struct mg_sinks *mg_sinks_open(const struct mg_sinks_parts *parts);
 /* Writes what is queued for at most most_ms, counts the rest as lost and frees everything. A sink
  * that still has references takes no more lines. Runs the loop while a file is being written. */
 void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms);

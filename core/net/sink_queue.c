@@ -13,16 +13,25 @@
 #define NAME_BYTES 256          /* of a sink's name in a record of loss */
 
 void mg_sink_queue_init(struct mg_sink_queue *queue, size_t max_bytes, uint32_t max_entries,
-                        bool drop_newest)
+                        bool drop_newest, struct mg_sink_part *part, int64_t wall_ms)
 {
-    *queue = (struct mg_sink_queue){
-        .max_bytes = max_bytes, .max_entries = max_entries, .drop_newest = drop_newest};
+    *queue = (struct mg_sink_queue){.max_bytes = max_bytes,
+                                    .max_entries = max_entries,
+                                    .drop_newest = drop_newest,
+                                    .part = part};
+    const uint64_t died = part->dropped[MG_SINK_WORKER_DIED] - part->died_told;
+    if (died > 0) {
+        queue->losses[MG_SINK_WORKER_DIED] =
+            (struct mg_sink_loss){.lines = died, .from_ms = part->since_ms, .to_ms = wall_ms};
+        part->died_told += died;
+    }
     mg_buf_init(&queue->batch, max_bytes);
     mg_buf_init(&queue->bytes, max_bytes);
 }
 
 void mg_sink_queue_deinit(struct mg_sink_queue *queue)
 {
+    queue->part->queue_bytes -= queue->batch.len + queue->bytes.len;
     mg_buf_deinit(&queue->batch);
     mg_buf_deinit(&queue->bytes);
 }
@@ -38,10 +47,12 @@ static void count_loss(struct mg_sink_queue *queue, enum mg_sink_reason reason, 
     loss->to_ms = wall_ms;
     loss->lines += lines;
     queue->counts.dropped += lines;
+    queue->part->dropped[reason] += lines;
 }
 
-static void consume(struct mg_buf *from, size_t bytes)
+static void consume(struct mg_sink_queue *queue, struct mg_buf *from, size_t bytes)
 {
+    queue->part->queue_bytes -= bytes;
     mg_buf_consume(from, bytes);
     if (from->len == 0 && from->size > KEEP_BYTES) {
         mg_buf_deinit(from);
@@ -76,7 +87,7 @@ static bool drop_second(struct mg_sink_queue *queue, int64_t wall_ms)
     const size_t second = line_length(bytes, first);
     char *data = bytes->data + bytes->start;
     memmove(data + second, data, first);
-    consume(bytes, second);
+    consume(queue, bytes, second);
     queue->counts.queued--;
     count_loss(queue, queue->full_reason, 1, wall_ms);
     return true;
@@ -91,7 +102,7 @@ static bool drop_oldest(struct mg_sink_queue *queue, int64_t wall_ms)
     if (from == &queue->bytes && queue->partial) {
         return drop_second(queue, wall_ms);
     }
-    consume(from, line_length(from, 0));
+    consume(queue, from, line_length(from, 0));
     queue->counts.queued--;
     count_loss(queue, queue->full_reason, 1, wall_ms);
     return true;
@@ -106,6 +117,7 @@ static bool has_room(const struct mg_sink_queue *queue, size_t bytes)
 void mg_sink_queue_refuse(struct mg_sink_queue *queue, enum mg_sink_reason reason, int64_t wall_ms)
 {
     queue->counts.offered++;
+    queue->part->offered++;
     count_loss(queue, reason, 1, wall_ms);
 }
 
@@ -121,7 +133,12 @@ void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms
             return;
         }
     }
+    if (queue->counts.queued == 0) {
+        queue->part->since_ms = wall_ms;
+    }
     queue->counts.offered++;
+    queue->part->offered++;
+    queue->part->queue_bytes += line.len;
     queue->counts.queued++;
     const int err = mg_buf_append(&queue->bytes, line);
     mg_require(err == 0); /* the bound of the buffer is the bound of the queue */
@@ -133,7 +150,7 @@ static void drop_buffer(struct mg_sink_queue *queue, struct mg_buf *from,
     const uint64_t lines = count_lines(mg_buf_view(from));
     queue->counts.queued -= lines;
     count_loss(queue, reason, lines, wall_ms);
-    consume(from, from->len);
+    consume(queue, from, from->len);
 }
 
 void mg_sink_queue_drop_all(struct mg_sink_queue *queue, enum mg_sink_reason reason,
@@ -175,23 +192,15 @@ void mg_sink_queue_wrote(struct mg_sink_queue *queue, struct mg_buf *from, size_
     queue->counts.queued -= lines;
     queue->counts.written += lines;
     queue->counts.bytes_written += bytes;
+    queue->part->written += lines;
+    queue->part->bytes_written += bytes;
     if (bytes > 0) {
         queue->partial = done.ptr[bytes - 1] != '\n';
     }
-    consume(from, bytes);
+    consume(queue, from, bytes);
 }
 
 /* --- losses ------------------------------------------------------------------------------ */
-
-const char *mg_sink_reason_word(enum mg_sink_reason reason)
-{
-    static const char *const words[MG_SINK_REASONS] = {
-        [MG_SINK_QUEUE_FULL] = "queue_full", [MG_SINK_DISK] = "disk",
-        [MG_SINK_REFUSED] = "refused",       [MG_SINK_TOO_BIG] = "too_big",
-        [MG_SINK_SHUTDOWN] = "shutdown",
-    };
-    return words[reason];
-}
 
 /* RFC 3339 with milliseconds, UTC. */
 static void format_time(int64_t wall_ms, char out[32])
@@ -218,7 +227,7 @@ size_t mg_sink_queue_loss_text(const struct mg_sink_queue *queue, mg_str name,
         }
         format_time(loss->from_ms, from);
         format_time(loss->to_ms, to);
-        /* a record is under 500 bytes and there are five reasons: all fit */
+        /* a record is under 500 bytes and there are seven reasons: all fit */
         length += (size_t)snprintf(out + length, MG_SINK_LOSS_BYTES - length,
                                    "{\"event\":\"lost\",\"sink\":\"%.*s\",\"lines\":%llu,"
                                    "\"from\":\"%s\",\"to\":\"%s\",\"reason\":\"%s\"}\n",

@@ -14,15 +14,7 @@
 #pragma once
 
 #include "base/buf.h"
-
-enum mg_sink_reason {
-    MG_SINK_QUEUE_FULL,
-    MG_SINK_DISK,     /* the queue ran over while the file could not be written */
-    MG_SINK_REFUSED,  /* the reader is gone */
-    MG_SINK_TOO_BIG,  /* longer than the sink takes */
-    MG_SINK_SHUTDOWN, /* the process ended first */
-    MG_SINK_REASONS
-};
+#include "base/shm_sinks.h"
 
 struct mg_sink_counts { /* lines, since the sink was made; queued: now */
     uint64_t offered, written, dropped, queued;
@@ -42,13 +34,15 @@ struct mg_sink_queue {
     bool busy;        /* batch is in use elsewhere */
     bool partial;     /* the first line of bytes is half written: it must not be dropped */
     enum mg_sink_reason full_reason; /* what a full queue means at present */
+    struct mg_sink_part *part;       /* counters in the shared memory, or of the sink itself */
     struct mg_sink_counts counts;
     struct mg_sink_loss losses[MG_SINK_REASONS];
 };
 
-/* Both bounds are at least 1. */
+/* Both bounds are at least 1. What happens is counted in part too. Lines of a dead worker that part
+ * counts, and that nobody was told of, become a loss of this queue. */
 void mg_sink_queue_init(struct mg_sink_queue *queue, size_t max_bytes, uint32_t max_entries,
-                        bool drop_newest);
+                        bool drop_newest, struct mg_sink_part *part, int64_t wall_ms);
 void mg_sink_queue_deinit(struct mg_sink_queue *queue);
 /* Takes a copy of a line, which ends with its only LF, or drops it or older ones. */
 void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms);
@@ -70,8 +64,6 @@ static inline bool mg_sink_queue_is_empty(const struct mg_sink_queue *queue)
     return queue->bytes.len == 0 && queue->batch.len == 0;
 }
 
-/* "queue_full"; static. */
-const char *mg_sink_reason_word(enum mg_sink_reason reason);
 /* The records of what was lost, a line each, for the sink called name; 0 when nothing was lost.
  * Needs MG_SINK_LOSS_BYTES of room. */
 #define MG_SINK_LOSS_BYTES 4096

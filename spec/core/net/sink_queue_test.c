@@ -11,6 +11,14 @@
 
 #define NOW 1000
 
+static struct mg_sink_part part; /* of the queue of the test */
+
+static void begin(struct mg_sink_queue *queue, size_t bytes, uint32_t entries, bool newest)
+{
+    part = (struct mg_sink_part){0};
+    mg_sink_queue_init(queue, bytes, entries, newest, &part, NOW);
+}
+
 static void put(struct mg_sink_queue *queue, const char *line)
 {
     mg_sink_queue_put(queue, mg_str_from(line), NOW);
@@ -26,13 +34,17 @@ static void expect_balance(const struct mg_sink_queue *queue)
 {
     assert_int_equal(queue->counts.offered,
                      queue->counts.written + queue->counts.dropped + queue->counts.queued);
+    assert_int_equal(part.offered, queue->counts.offered);
+    assert_int_equal(part.written, queue->counts.written);
+    assert_int_equal(mg_sink_part_queued(&part), queue->counts.queued);
+    assert_int_equal(part.queue_bytes, queue->batch.len + queue->bytes.len);
 }
 
 static void a_full_queue_drops_its_oldest_lines(void **state)
 {
     (void)state;
     struct mg_sink_queue queue;
-    mg_sink_queue_init(&queue, 10, 100, false);
+    begin(&queue, 10, 100, false);
     put(&queue, "aaa\n");
     put(&queue, "bbb\n");
     put(&queue, "cccccc\n");
@@ -48,7 +60,7 @@ static void a_full_queue_may_drop_the_newest_line_instead(void **state)
 {
     (void)state;
     struct mg_sink_queue queue;
-    mg_sink_queue_init(&queue, 100, 2, true);
+    begin(&queue, 100, 2, true);
     put(&queue, "a\n");
     put(&queue, "b\n");
     put(&queue, "c\n");
@@ -62,7 +74,7 @@ static void a_half_written_line_is_not_dropped(void **state)
 {
     (void)state;
     struct mg_sink_queue queue;
-    mg_sink_queue_init(&queue, 12, 100, false);
+    begin(&queue, 12, 100, false);
     put(&queue, "abcd\n");
     put(&queue, "efgh\n");
     mg_sink_queue_wrote(&queue, &queue.bytes, 2);
@@ -80,7 +92,7 @@ static void a_busy_batch_is_not_touched(void **state)
 {
     (void)state;
     struct mg_sink_queue queue;
-    mg_sink_queue_init(&queue, 10, 100, false);
+    begin(&queue, 10, 100, false);
     put(&queue, "aaaa\n");
     assert_true(mg_sink_queue_fill_batch(&queue));
     queue.busy = true;
@@ -107,7 +119,7 @@ static void a_line_beyond_the_queue_is_refused(void **state)
 {
     (void)state;
     struct mg_sink_queue queue;
-    mg_sink_queue_init(&queue, 4, 100, false);
+    begin(&queue, 4, 100, false);
     put(&queue, "abc\n");
     put(&queue, "abcd\n");
     expect_bytes(&queue.bytes, "abc\n");
@@ -120,7 +132,7 @@ static void pieces_end_at_line_ends(void **state)
 {
     (void)state;
     struct mg_sink_queue queue;
-    mg_sink_queue_init(&queue, 1000, 100, false);
+    begin(&queue, 1000, 100, false);
     assert_int_equal(mg_sink_queue_piece(&queue.bytes, 10).len, 0);
     put(&queue, "aaa\n");
     put(&queue, "bbb\n");
@@ -139,7 +151,7 @@ static void losses_are_told_once_with_time_and_reason(void **state)
     (void)state;
     struct mg_sink_queue queue;
     char text[MG_SINK_LOSS_BYTES];
-    mg_sink_queue_init(&queue, 100, 1, false);
+    begin(&queue, 100, 1, false);
     assert_int_equal(mg_sink_queue_loss_text(&queue, MG_STR("stdout"), text), 0);
     mg_sink_queue_put(&queue, MG_STR("a\n"), 1700000000000);
     mg_sink_queue_put(&queue, MG_STR("b\n"), 1700000000007);
@@ -170,7 +182,7 @@ static void random_use_never_loses_count(void **state)
     srand(3);
     for (int round = 0; round < 50; round++) {
         struct mg_sink_queue queue;
-        mg_sink_queue_init(&queue, 200, 20, rand() % 2);
+        begin(&queue, 200, 20, rand() % 2);
         uint64_t offered = 0;
         for (int step = 0; step < 2000; step++) {
             char line[64];
@@ -207,9 +219,29 @@ static void random_use_never_loses_count(void **state)
     }
 }
 
+static void lines_of_a_dead_worker_are_told_by_the_next_one(void **state)
+{
+    (void)state;
+    struct mg_sink_queue queue;
+    char text[MG_SINK_LOSS_BYTES];
+    part = (struct mg_sink_part){
+        .offered = 7, .dropped[MG_SINK_WORKER_DIED] = 7, .died_told = 3, .since_ms = 500};
+    mg_sink_queue_init(&queue, 100, 10, false, &part, NOW);
+    const size_t length = mg_sink_queue_loss_text(&queue, MG_STR("s"), text);
+    assert_string_equal(mg_str_make(text, length).ptr,
+                        "{\"event\":\"lost\",\"sink\":\"s\",\"lines\":4,"
+                        "\"from\":\"1970-01-01T00:00:00.500Z\","
+                        "\"to\":\"1970-01-01T00:00:01.000Z\",\"reason\":\"worker_died\"}\n");
+    mg_sink_queue_deinit(&queue);
+    mg_sink_queue_init(&queue, 100, 10, false, &part, NOW); /* once only */
+    assert_int_equal(mg_sink_queue_loss_text(&queue, MG_STR("s"), text), 0);
+    mg_sink_queue_deinit(&queue);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_of_a_dead_worker_are_told_by_the_next_one),
         cmocka_unit_test(a_full_queue_drops_its_oldest_lines),
         cmocka_unit_test(a_full_queue_may_drop_the_newest_line_instead),
         cmocka_unit_test(a_half_written_line_is_not_dropped),

@@ -40,7 +40,7 @@ static int setup(void **state)
     assert_int_equal(mg_loop_open(&f->loop), 0);
     f->loop.before_poll = before_poll;
     f->loop.context = f;
-    f->sinks = mg_sinks_open(&f->loop, &f->stats, NULL);
+    f->sinks = mg_sinks_open(&(struct mg_sinks_parts){.loop = &f->loop, .stats = &f->stats});
     snprintf(f->folder, sizeof f->folder, "/tmp/mg-sink-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->path, sizeof f->path, "%s/access.log", f->folder);
@@ -294,7 +294,7 @@ static void several_writers_never_tear_lines_on_a_pipe(void **state)
             if (mg_loop_open(&loop) != 0) {
                 _exit(1);
             }
-            struct mg_sinks *sinks = mg_sinks_open(&loop, NULL, NULL);
+            struct mg_sinks *sinks = mg_sinks_open(&(struct mg_sinks_parts){.loop = &loop});
             struct mg_sink *sink;
             char message[64];
             if (mg_sink_open(sinks, &settings, &sink, message, sizeof message) != 0) {
