@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define MAGIC "MG-SHM\r\n"
-#define DEFAULT_BREAKERS 1024
+#define DEFAULT_BREAKERS 512
 #define STEP_MS 1000        /* a larger difference of the clocks is a jump ... */
 #define JUMP_HOLDS_MS 60000 /* ... and is followed when it has held that long */
 /* When 4 of 5 cells are in use, about 1.4 % of new keys find both their groups full. */

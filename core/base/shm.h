@@ -53,7 +53,7 @@ uint64_t mg_shm_bytes_needed(uint32_t workers, uint64_t cells, uint64_t breakers
 /* Makes a region of that size. Pages are taken as they are used. MG_EINVALID: too small, or workers
  * not in 1 .. MG_SHM_MAX_WORKERS; negative errno. */
 MG_NODISCARD int mg_shm_create(uint64_t bytes, uint32_t workers, struct mg_shm **shm);
-/* As mg_shm_create, with at least that many breaker records (else 1,024). */
+/* As mg_shm_create, with at least that many breaker records (else 512). */
 MG_NODISCARD int mg_shm_create_with(uint64_t bytes, uint32_t workers, uint32_t breakers,
                                     struct mg_shm **shm);
 /* Maps a region made by another process image; takes the fd on success. MG_EUNSUPPORTED: made by a

@@ -62,6 +62,8 @@ struct mg_limit_record {
 #define MG_BREAKER_BUCKETS 60
 #define MG_BREAKER_CALLS 1024
 #define MG_BREAKER_NAME 96
+#define MG_BREAKER_COUNTERS 40
+#define MG_BREAKER_RECENT 16
 
 struct mg_breaker_record {
     struct mg_cell_key id; /* 0, 0: free */
@@ -72,16 +74,19 @@ struct mg_breaker_record {
     uint64_t consecutive; /* failures in a row in this epoch */
     uint64_t window;      /* digest of the window's shape and how often it changed */
     uint64_t calls;       /* window by count: results so far in this epoch */
-    uint64_t opened;      /* times it opened */
-    uint64_t rejected;    /* requests turned away */
-    uint64_t stale;       /* results of an earlier epoch */
-    struct mg_cell probes __attribute__((aligned(64))); /* state[0]: slots taken */
+    uint64_t ramp;        /* part of a request that RAMP owes in this epoch */
+    uint64_t unheard;     /* a bit for each of `recent` that no worker has told plugins of */
+    uint64_t shadow;      /* 1: it only watches */
+    uint64_t counters[MG_BREAKER_COUNTERS] __attribute__((aligned(64))); /* only grow */
+    uint64_t recent[MG_BREAKER_RECENT];                                  /* transitions, by epoch */
+    struct mg_cell probes __attribute__((aligned(64)));                  /* state[0]: slots taken */
     union {
         struct {
-            uint64_t total, failures, network;
+            uint64_t total, failures, network, slow;
         } buckets[MG_BREAKER_BUCKETS];
         struct {
-            uint64_t failed[MG_BREAKER_CALLS / 64], network[MG_BREAKER_CALLS / 64];
+            uint64_t failed[MG_BREAKER_CALLS / 64], network[MG_BREAKER_CALLS / 64],
+                slow[MG_BREAKER_CALLS / 64];
         } ring;
     };
 };

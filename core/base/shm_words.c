@@ -21,6 +21,11 @@ bool mg_word_swap(uint64_t *word, uint64_t *expected, uint64_t value)
                                        __ATOMIC_ACQUIRE);
 }
 
+void mg_word_store(uint64_t *word, uint64_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
 void mg_word_add(uint64_t *word, uint64_t n)
 {
     __atomic_fetch_add(word, n, __ATOMIC_RELAXED);
@@ -64,14 +69,17 @@ static struct mg_breaker_record *choose_breaker(struct mg_shm *shm, struct mg_ce
         if (same_id(record->id, id)) {
             return record;
         }
-        if (record->probes.state[0] == 0 && now_ms - record->used_ms > MG_RECORD_UNUSED_MS) {
-            old_one = old_one ? old_one : record;
+        const bool is_free = record->id.hash[0] == 0;
+        if (record->probes.state[0] == 0 &&
+            (is_free || now_ms - record->used_ms > MG_RECORD_UNUSED_MS)) {
+            old_one = old_one && !is_free ? old_one : record;
         }
     }
-    if (head->breakers_used < head->breakers) {
-        return mg_region_breaker(shm, head->breakers_used++);
+    if (old_one && old_one->id.hash[0] == 0) {
+        return old_one;
     }
-    return old_one;
+    return head->breakers_used < head->breakers ? mg_region_breaker(shm, head->breakers_used++)
+                                                : old_one;
 }
 
 int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms)
@@ -96,6 +104,25 @@ struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index)
     }
     struct mg_breaker_record *record = mg_region_breaker(shm, index);
     return record->id.hash[0] != 0 ? record : NULL;
+}
+
+int mg_breaker_record_find(struct mg_shm *shm, mg_str name)
+{
+    const struct mg_cell_key id = mg_shm_key(shm, name);
+    for (uint32_t i = 0; i < shm->head->breakers_used; i++) {
+        if (same_id(mg_region_breaker(shm, i)->id, id)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void mg_breaker_record_drop(struct mg_shm *shm, uint32_t index)
+{
+    const uint32_t guard = mg_region_open_shard(shm);
+    mg_shard_lock(shm, guard);
+    __atomic_store_n(&mg_region_breaker(shm, index)->id.hash[0], 0, __ATOMIC_RELEASE);
+    mg_shard_unlock(shm, guard);
 }
 
 bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_key id,

@@ -23,6 +23,7 @@ struct mg_shm;
 uint64_t mg_word_load(const uint64_t *word);
 /* Makes *word the new value if it is *expected, else loads it into *expected and returns false. */
 bool mg_word_swap(uint64_t *word, uint64_t *expected, uint64_t value);
+void mg_word_store(uint64_t *word, uint64_t value);
 void mg_word_add(uint64_t *word, uint64_t n);
 /* Sets or clears one bit. */
 void mg_word_bit(uint64_t *word, unsigned bit, bool on);
@@ -40,6 +41,10 @@ void mg_store_record_used(struct mg_store_record *record, int64_t now_ms);
 int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms);
 /* NULL: there is no breaker at that index. */
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index);
+/* The index of the breaker with that name, or -1. */
+int mg_breaker_record_find(struct mg_shm *shm, mg_str name);
+/* Its name belongs to nobody any more; the record is free as soon as no probe is under way. */
+void mg_breaker_record_drop(struct mg_shm *shm, uint32_t index);
 /* Does that record still belong to the breaker with that name's key (mg_shm_key)? Notes the use. */
 bool mg_breaker_record_used(struct mg_shm *shm, uint32_t index, struct mg_cell_key id,
                             int64_t now_ms);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transitions of circuit breakers. A transition is one compare-and-swap of the state word, so one
- * caller in all workers makes it and is told; all others find the new epoch.
+ * Circuit breakers: who is admitted, and what results lead to. A transition is one compare-and-swap
+ * of the state word, so one caller in all workers makes it and is told; all others find the new
+ * epoch.
  */
 #include "model/breaker.h"
 
@@ -10,22 +11,32 @@
 
 #include <string.h>
 
-#define SHARE_ALL 100000U  /* thousandths of a percent */
-#define BUSY_RETRY_MS 1000 /* HALF_OPEN with all slots taken */
+#define BUSY_RETRY_MS 1000 /* HALF_OPEN with all slots taken, and RAMP */
 #define EPOCH_SHIFT 50
 #define RESULT_BITS 25
+#define RAMP_FIRST 10000U  /* the share that RAMP begins with */
+#define CLOCK_STEP_MS 1000 /* a state that began so far ahead is of another time */
 
-static const char *const state_names[] = {
-    [MG_BREAKER_CLOSED] = "closed",
-    [MG_BREAKER_OPEN] = "open",
-    [MG_BREAKER_HALF_OPEN] = "half_open",
+static const char *const state_names[MG_BREAKER_STATES] = {
+    [MG_BREAKER_CLOSED] = "closed",           [MG_BREAKER_OPEN] = "open",
+    [MG_BREAKER_HALF_OPEN] = "half_open",     [MG_BREAKER_RAMP] = "ramp",
+    [MG_BREAKER_FORCED_OPEN] = "forced_open", [MG_BREAKER_FORCED_CLOSED] = "forced_closed",
 };
 
-static const char *const reason_names[] = {
-    [MG_BREAKER_NO_REASON] = "",          [MG_BREAKER_FAILURE_PERCENT] = "failure_percent",
-    [MG_BREAKER_NETWORK] = "network",     [MG_BREAKER_CONSECUTIVE] = "consecutive",
-    [MG_BREAKER_TIME] = "time",           [MG_BREAKER_PROBES_FAILED] = "probes_failed",
+static const char *const reason_names[MG_BREAKER_REASONS] = {
+    [MG_BREAKER_NO_REASON] = "",
+    [MG_BREAKER_FAILURE_PERCENT] = "failure_percent",
+    [MG_BREAKER_NETWORK] = "network",
+    [MG_BREAKER_SLOW] = "slow",
+    [MG_BREAKER_CONSECUTIVE] = "consecutive",
+    [MG_BREAKER_TIME] = "time",
+    [MG_BREAKER_PROBES_FAILED] = "probes_failed",
     [MG_BREAKER_PROBES_OK] = "probes_ok",
+    [MG_BREAKER_RAMP_FAILED] = "ramp_failed",
+    [MG_BREAKER_RAMP_DONE] = "ramp_done",
+    [MG_BREAKER_FORCED] = "forced",
+    [MG_BREAKER_AUTO] = "auto",
+    [MG_BREAKER_RESET] = "reset",
 };
 
 const char *mg_breaker_state_name(enum mg_breaker_state state)
@@ -48,12 +59,13 @@ int mg_breaker_rule_check(const struct mg_breaker_rule *rule)
     const bool window = rule->by_count ? within(rule->window_calls, 10, MG_BREAKER_CALLS)
                                        : within(rule->window_ms, 1000, 600000) &&
                                              within(rule->buckets, 1, MG_BREAKER_BUCKETS);
-    const bool shares = rule->failure_share <= SHARE_ALL && rule->network_share <= SHARE_ALL &&
-                        rule->open_jitter <= SHARE_ALL && rule->probe_good <= SHARE_ALL;
+    const bool shares = rule->failure_share <= MG_BREAKER_ALL &&
+                        rule->network_share <= MG_BREAKER_ALL &&
+                        rule->slow_share <= MG_BREAKER_ALL && rule->open_jitter <= MG_BREAKER_ALL;
     const bool open = rule->open_base_ms >= 100 && rule->open_max_ms >= rule->open_base_ms &&
-                      within(rule->open_factor, 1000, 10000);
+                      within(rule->open_factor, 1000, 10000) && rule->ramp_ms <= 600000;
     const bool probes = within(rule->probes, 1, 1000) && within(rule->probe_results, 1, 1000) &&
-                        rule->probe_good >= 1;
+                        within(rule->probe_good, 1, MG_BREAKER_ALL);
     const bool counts = within(rule->min_requests, 1, 1000000) && rule->consecutive <= 1000;
     return window && shares && open && probes && counts ? 0 : MG_EINVALID;
 }
@@ -65,6 +77,7 @@ static int open_record(struct mg_breaker *breaker, int64_t now_ms)
         return record;
     }
     breaker->record = (uint32_t)record;
+    mg_word_store(&mg_breaker_record(breaker->shm, breaker->record)->shadow, breaker->rule.shadow);
     mg_breaker_window_shape(breaker);
     return 0;
 }
@@ -101,29 +114,9 @@ static int64_t open_time(const struct mg_breaker_rule *rule, uint32_t n, uint32_
         time = time * rule->open_factor / 1000;
     }
     time = time < rule->open_max_ms ? time : rule->open_max_ms;
-    const double share = (double)rule->open_jitter / SHARE_ALL;
+    const double share = (double)rule->open_jitter / MG_BREAKER_ALL;
     const double turn = 2.0 * random / UINT32_MAX - 1.0; /* -1 .. 1 */
     return (int64_t)(time + time * share * turn);
-}
-
-/* Makes the transition, unless another has left the state meanwhile. */
-static bool transition(struct mg_breaker_record *record, uint64_t seen, struct mg_breaker_word next,
-                       enum mg_breaker_reason reason, struct mg_breaker_change *change)
-{
-    const struct mg_breaker_word before = mg_breaker_word_of(seen);
-    next.epoch = before.epoch + 1;
-    if (!mg_word_swap(&record->state, &seen, mg_breaker_word_make(next))) {
-        return false;
-    }
-    change->happened = true;
-    change->from = before.state;
-    change->to = next.state;
-    change->reason = reason;
-    change->n = next.n;
-    if (next.state == MG_BREAKER_OPEN) {
-        mg_word_add(&record->opened, 1);
-    }
-    return true;
 }
 
 static void trip(struct mg_breaker *breaker, struct mg_breaker_record *record, uint64_t seen,
@@ -139,12 +132,23 @@ static void trip(struct mg_breaker *breaker, struct mg_breaker_record *record, u
     const int64_t open_ms = open_time(rule, n, random);
     const struct mg_breaker_word next = {
         .state = MG_BREAKER_OPEN, .n = n, .time_ms = now_ms + open_ms};
-    if (transition(record, seen, next, reason, change)) {
+    if (mg_breaker_move(record, seen, next, reason, now_ms, change)) {
         change->open_ms = open_ms;
     }
 }
 
+/* To a state that has no end of its own, with the number of openings as it is. */
+static void pass_on(struct mg_breaker_record *record, uint64_t seen, enum mg_breaker_state state,
+                    enum mg_breaker_reason reason, int64_t now_ms, struct mg_breaker_change *change)
+{
+    const struct mg_breaker_word next = {
+        .state = state, .n = mg_breaker_word_of(seen).n, .time_ms = now_ms};
+    mg_breaker_move(record, seen, next, reason, now_ms, change);
+}
+
 /* --- asking --------------------------------------------------------------------------------- */
+
+enum decision { ADMITTED, REFUSED, CHANGED /* look again */ };
 
 /* Longer than any open time: the clock was set back since. */
 static bool beyond_reason(const struct mg_breaker_rule *rule, int64_t left_ms)
@@ -153,11 +157,13 @@ static bool beyond_reason(const struct mg_breaker_rule *rule, int64_t left_ms)
            (int64_t)rule->open_max_ms + rule->open_max_ms / 100 * (rule->open_jitter / 1000 + 1);
 }
 
-static bool reject(struct mg_breaker_record *record, struct mg_breaker_pass *pass, int64_t retry_ms)
+static enum decision reject(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                            struct mg_breaker_pass *pass, int64_t retry_ms)
 {
-    mg_word_add(&record->rejected, 1);
+    mg_breaker_count(record, breaker->rule.shadow ? (unsigned)MG_BREAKER_AT_SHADOW
+                                                  : MG_BREAKER_AT_REJECTED + pass->state);
     pass->retry_ms = retry_ms;
-    return false;
+    return REFUSED;
 }
 
 /* Takes one of the slots that all workers share: the ledger entry, or 0 when none is free. */
@@ -184,89 +190,188 @@ static uint32_t take_slot(struct mg_breaker *breaker, struct mg_breaker_record *
     return free_slot ? hold : 0;
 }
 
-/* HALF_OPEN as seen. True when that is decided; false when the state has changed meanwhile. */
-static bool ask_for_probe(struct mg_breaker *breaker, struct mg_breaker_record *record,
-                          uint32_t worker, uint64_t seen, struct mg_breaker_pass *pass)
+static enum decision ask_for_probe(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                                   uint32_t worker, uint64_t seen, struct mg_breaker_pass *pass)
 {
     const uint32_t hold = take_slot(breaker, record, worker);
     if (hold == 0) {
-        reject(record, pass, BUSY_RETRY_MS);
-        return true;
+        return reject(breaker, record, pass, BUSY_RETRY_MS);
     }
     if (mg_word_load(&record->state) != seen) {
         mg_hold_give_back(breaker->shm, worker, hold);
-        return false;
+        return CHANGED;
     }
-    pass->admitted = pass->probe = true;
+    pass->probe = true;
     pass->hold = hold;
-    return true;
+    return ADMITTED;
+}
+
+/* Every request adds the share to what is owed; who makes it a whole one passes. */
+static bool is_due(struct mg_breaker_record *record, uint32_t epoch, uint64_t share)
+{
+    uint64_t seen = mg_word_load(&record->ramp), owed;
+    const uint64_t mask = (UINT64_C(1) << EPOCH_SHIFT) - 1;
+    do {
+        const uint64_t before = seen >> EPOCH_SHIFT == epoch ? seen & mask : 0;
+        owed = (before < MG_BREAKER_ALL ? before : 0) + share;
+    } while (!mg_word_swap(&record->ramp, &seen,
+                           (uint64_t)epoch << EPOCH_SHIFT | owed % MG_BREAKER_ALL));
+    return owed >= MG_BREAKER_ALL;
+}
+
+static enum decision ask_on_ramp(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                                 uint64_t seen, int64_t now_ms, struct mg_breaker_pass *pass,
+                                 struct mg_breaker_change *change)
+{
+    const uint32_t ramp_ms = breaker->rule.ramp_ms;
+    const int64_t gone_ms = now_ms - mg_breaker_word_of(seen).time_ms;
+    if (gone_ms >= ramp_ms || gone_ms < -CLOCK_STEP_MS) {
+        pass_on(record, seen, MG_BREAKER_CLOSED, MG_BREAKER_RAMP_DONE, now_ms, change);
+        return CHANGED;
+    }
+    const uint64_t rise = MG_BREAKER_ALL - RAMP_FIRST;
+    const uint64_t share = RAMP_FIRST + rise * (uint64_t)(gone_ms > 0 ? gone_ms : 0) / ramp_ms;
+    return is_due(record, pass->epoch, share) ? ADMITTED
+                                              : reject(breaker, record, pass, BUSY_RETRY_MS);
+}
+
+/* Milliseconds until the end that is written in the state; 0: it is over. */
+static int64_t left_of(struct mg_breaker_word word, int64_t now_ms)
+{
+    return word.time_ms > now_ms ? word.time_ms - now_ms : 0;
+}
+
+static enum decision ask_open(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                              uint64_t seen, int64_t now_ms, struct mg_breaker_pass *pass,
+                              struct mg_breaker_change *change)
+{
+    const int64_t left_ms = left_of(mg_breaker_word_of(seen), now_ms);
+    if (left_ms > 0 && !beyond_reason(&breaker->rule, left_ms)) {
+        return reject(breaker, record, pass, left_ms);
+    }
+    pass_on(record, seen, MG_BREAKER_HALF_OPEN, MG_BREAKER_TIME, now_ms, change);
+    return CHANGED;
+}
+
+static enum decision ask_forced(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                                uint64_t seen, int64_t now_ms, struct mg_breaker_pass *pass,
+                                struct mg_breaker_change *change)
+{
+    const struct mg_breaker_word word = mg_breaker_word_of(seen);
+    const int64_t left_ms = left_of(word, now_ms);
+    if (left_ms == 0) {
+        pass_on(record, seen, MG_BREAKER_CLOSED, MG_BREAKER_TIME, now_ms, change);
+        return CHANGED;
+    }
+    if (word.state == MG_BREAKER_FORCED_CLOSED) {
+        return ADMITTED;
+    }
+    const bool endless = word.time_ms == MG_BREAKER_TIME_MAX;
+    return reject(breaker, record, pass, endless ? breaker->rule.open_base_ms : left_ms);
+}
+
+static enum decision ask_in_state(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                                  uint32_t worker, int64_t now_ms, struct mg_breaker_pass *pass,
+                                  struct mg_breaker_change *change)
+{
+    const uint64_t seen = mg_word_load(&record->state);
+    const struct mg_breaker_word word = mg_breaker_word_of(seen);
+    *pass = (struct mg_breaker_pass){.state = word.state, .epoch = word.epoch};
+    switch (word.state) {
+    case MG_BREAKER_OPEN:
+        return ask_open(breaker, record, seen, now_ms, pass, change);
+    case MG_BREAKER_HALF_OPEN:
+        return ask_for_probe(breaker, record, worker, seen, pass);
+    case MG_BREAKER_RAMP:
+        return ask_on_ramp(breaker, record, seen, now_ms, pass, change);
+    case MG_BREAKER_FORCED_OPEN:
+    case MG_BREAKER_FORCED_CLOSED:
+        return ask_forced(breaker, record, seen, now_ms, pass, change);
+    default:
+        return ADMITTED;
+    }
 }
 
 bool mg_breaker_ask(struct mg_breaker *breaker, uint32_t worker, int64_t now_ms,
                     struct mg_breaker_pass *pass, struct mg_breaker_change *change)
 {
     *change = (struct mg_breaker_change){.happened = false};
+    *pass = (struct mg_breaker_pass){.admitted = true};
     struct mg_breaker_record *record = record_of(breaker, now_ms);
-    for (;;) {
-        *pass = (struct mg_breaker_pass){.admitted = record == NULL};
-        if (!record) {
-            return true; /* no record can be had: no breaker */
-        }
-        const uint64_t seen = mg_word_load(&record->state);
-        const struct mg_breaker_word word = mg_breaker_word_of(seen);
-        pass->state = word.state;
-        pass->epoch = word.epoch;
-        if (word.state == MG_BREAKER_CLOSED) {
-            pass->admitted = true;
-            return true;
-        }
-        if (word.state == MG_BREAKER_HALF_OPEN) {
-            if (ask_for_probe(breaker, record, worker, seen, pass)) {
-                return pass->admitted;
-            }
-            continue;
-        }
-        const int64_t left_ms = word.time_ms - now_ms;
-        if (left_ms > 0 && !beyond_reason(&breaker->rule, left_ms)) {
-            return reject(record, pass, left_ms);
-        }
-        const struct mg_breaker_word next = {
-            .state = MG_BREAKER_HALF_OPEN, .n = word.n, .time_ms = now_ms};
-        transition(record, seen, next, MG_BREAKER_TIME, change);
+    enum decision decision = ADMITTED; /* no record can be had: no breaker */
+    if (record) {
+        do {
+            decision = ask_in_state(breaker, record, worker, now_ms, pass, change);
+        } while (decision == CHANGED);
     }
+    pass->admitted = decision == ADMITTED;
+    return pass->admitted;
 }
 
 /* --- results -------------------------------------------------------------------------------- */
 
 static bool share_holds(uint64_t part, uint64_t total, uint32_t share)
 {
-    return share > 0 && part * SHARE_ALL >= total * share;
+    return share > 0 && part * MG_BREAKER_ALL >= total * share;
 }
 
-static void record_closed(struct mg_breaker *breaker, struct mg_breaker_record *record,
-                          uint64_t seen, int64_t now_ms, uint32_t random,
-                          enum mg_breaker_result result, struct mg_breaker_change *change)
+static enum mg_breaker_reason trips(const struct mg_breaker_rule *rule,
+                                    const struct mg_breaker_counts *counts, uint64_t in_row)
 {
-    const struct mg_breaker_rule *rule = &breaker->rule;
-    const uint32_t epoch = mg_breaker_word_of(seen).epoch;
-    const struct mg_breaker_counts counts = mg_breaker_window_add(breaker, epoch, now_ms, result);
+    if (counts->total >= rule->min_requests && counts->total > 0) {
+        if (share_holds(counts->failures, counts->total, rule->failure_share)) {
+            return MG_BREAKER_FAILURE_PERCENT;
+        }
+        if (share_holds(counts->network, counts->total, rule->network_share)) {
+            return MG_BREAKER_NETWORK;
+        }
+        if (share_holds(counts->slow, counts->total, rule->slow_share)) {
+            return MG_BREAKER_SLOW;
+        }
+    }
+    const bool row = rule->consecutive > 0 && in_row >= rule->consecutive;
+    return row ? MG_BREAKER_CONSECUTIVE : MG_BREAKER_NO_REASON;
+}
+
+/* CLOSED or RAMP, after a result. */
+static void trip_if(struct mg_breaker *breaker, struct mg_breaker_record *record, uint64_t seen,
+                    int64_t now_ms, uint32_t random, const struct mg_breaker_counts *counts,
+                    uint64_t in_row, struct mg_breaker_change *change)
+{
+    enum mg_breaker_reason reason = trips(&breaker->rule, counts, in_row);
+    if (reason == MG_BREAKER_NO_REASON) {
+        return;
+    }
+    if (mg_breaker_word_of(seen).state == MG_BREAKER_RAMP) {
+        reason = MG_BREAKER_RAMP_FAILED;
+    }
+    trip(breaker, record, seen, now_ms, random, reason, change);
+    change->total = counts->total;
+    change->failures = counts->failures;
+    change->network = counts->network;
+    change->slow = counts->slow;
+}
+
+static bool is_failure(enum mg_breaker_result result)
+{
+    return result == MG_RESULT_FAILURE || result == MG_RESULT_NETWORK;
+}
+
+static void record_in_window(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                             uint64_t seen, int64_t now_ms, struct mg_breaker_pass *pass,
+                             const struct mg_breaker_told *told, struct mg_breaker_change *change)
+{
+    const struct mg_breaker_facets facets = {.failure = is_failure(told->result),
+                                             .network = told->result == MG_RESULT_NETWORK,
+                                             .slow = told->slow};
+    const struct mg_breaker_counts counts =
+        mg_breaker_window_add(breaker, pass->epoch, now_ms, facets, &pass->place);
     const uint64_t in_row =
-        mg_breaker_count_in_epoch(&record->consecutive, epoch, result != MG_RESULT_SUCCESS);
-    enum mg_breaker_reason reason = MG_BREAKER_NO_REASON;
-    const bool enough = counts.total >= rule->min_requests;
-    if (enough && share_holds(counts.failures, counts.total, rule->failure_share)) {
-        reason = MG_BREAKER_FAILURE_PERCENT;
-    } else if (enough && share_holds(counts.network, counts.total, rule->network_share)) {
-        reason = MG_BREAKER_NETWORK;
-    } else if (rule->consecutive > 0 && in_row >= rule->consecutive) {
-        reason = MG_BREAKER_CONSECUTIVE;
-    }
-    if (reason != MG_BREAKER_NO_REASON) {
-        trip(breaker, record, seen, now_ms, random, reason, change);
-        change->total = counts.total;
-        change->failures = counts.failures;
-        change->network = counts.network;
-    }
+        told->result == MG_RESULT_LEFT
+            ? 0
+            : mg_breaker_count_in_epoch(&record->consecutive, pass->epoch, facets.failure);
+    pass->counted = true;
+    trip_if(breaker, record, seen, now_ms, told->random, &counts, in_row, change);
 }
 
 /* Adds a probe's result: good and bad ones of this epoch. */
@@ -284,42 +389,93 @@ static struct mg_breaker_counts add_probe(struct mg_breaker_record *record, uint
 }
 
 static void record_probe(struct mg_breaker *breaker, struct mg_breaker_record *record,
-                         uint64_t seen, int64_t now_ms, uint32_t random,
-                         enum mg_breaker_result result, struct mg_breaker_change *change)
+                         uint64_t seen, int64_t now_ms, const struct mg_breaker_told *told,
+                         struct mg_breaker_change *change)
 {
     const struct mg_breaker_rule *rule = &breaker->rule;
     const struct mg_breaker_word word = mg_breaker_word_of(seen);
     const struct mg_breaker_counts counts =
-        add_probe(record, word.epoch, result == MG_RESULT_SUCCESS);
+        add_probe(record, word.epoch, !is_failure(told->result));
     const uint64_t good_needed =
-        ((uint64_t)rule->probe_results * rule->probe_good + SHARE_ALL - 1) / SHARE_ALL;
+        ((uint64_t)rule->probe_results * rule->probe_good + MG_BREAKER_ALL - 1) / MG_BREAKER_ALL;
     if (counts.failures > rule->probe_results - good_needed) {
-        trip(breaker, record, seen, now_ms, random, MG_BREAKER_PROBES_FAILED, change);
+        trip(breaker, record, seen, now_ms, told->random, MG_BREAKER_PROBES_FAILED, change);
     } else if (counts.total >= rule->probe_results) {
-        const struct mg_breaker_word next = {
-            .state = MG_BREAKER_CLOSED, .n = word.n, .time_ms = now_ms};
-        transition(record, seen, next, MG_BREAKER_PROBES_OK, change);
+        pass_on(record, seen, rule->ramp_ms > 0 ? MG_BREAKER_RAMP : MG_BREAKER_CLOSED,
+                MG_BREAKER_PROBES_OK, now_ms, change);
     }
     change->total = counts.total;
     change->failures = counts.failures;
 }
 
-void mg_breaker_result(struct mg_breaker *breaker, uint32_t worker, int64_t now_ms, uint32_t random,
-                       struct mg_breaker_pass *pass, enum mg_breaker_result result,
+/* Is this a result at all, in that state? A client that left says something of one that is slow,
+ * and nothing of a probe. */
+static bool says_something(const struct mg_breaker_pass *pass, const struct mg_breaker_told *told)
+{
+    return told->result != MG_RESULT_NONE &&
+           (told->result != MG_RESULT_LEFT || (told->slow && pass->state != MG_BREAKER_HALF_OPEN));
+}
+
+static void count_result(struct mg_breaker_record *record, const struct mg_breaker_told *told)
+{
+    if (told->result != MG_RESULT_LEFT) {
+        mg_breaker_count(record, is_failure(told->result)
+                                     ? MG_BREAKER_AT_RESULTS + MG_COUNTED_FAILURE
+                                     : MG_BREAKER_AT_RESULTS + MG_COUNTED_SUCCESS);
+    }
+    if (told->result == MG_RESULT_NETWORK) {
+        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_NETWORK);
+    }
+    if (told->slow) {
+        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_SLOW);
+    }
+}
+
+/* Is the state still the one that admitted the request? */
+static bool is_of_epoch(struct mg_breaker_word word, const struct mg_breaker_pass *pass)
+{
+    return word.epoch == pass->epoch && word.state == pass->state;
+}
+
+static void record_result(struct mg_breaker *breaker, struct mg_breaker_record *record,
+                          int64_t now_ms, struct mg_breaker_pass *pass,
+                          const struct mg_breaker_told *told, struct mg_breaker_change *change)
+{
+    const uint64_t seen = mg_word_load(&record->state);
+    const struct mg_breaker_word word = mg_breaker_word_of(seen);
+    if (!says_something(pass, told)) {
+        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_IGNORED);
+        return;
+    }
+    if (!is_of_epoch(word, pass)) {
+        mg_breaker_count(record, MG_BREAKER_AT_STALE);
+        return;
+    }
+    count_result(record, told);
+    if (word.state == MG_BREAKER_HALF_OPEN) {
+        record_probe(breaker, record, seen, now_ms, told, change);
+    } else if (word.state != MG_BREAKER_FORCED_CLOSED) {
+        record_in_window(breaker, record, seen, now_ms, pass, told, change);
+    }
+}
+
+/* The record of a pass, as long as it belongs to the breaker. */
+static struct mg_breaker_record *own_record(const struct mg_breaker *breaker)
+{
+    struct mg_breaker_record *record = mg_breaker_record(breaker->shm, breaker->record);
+    const bool own = record && record->id.hash[0] == breaker->id.hash[0] &&
+                     record->id.hash[1] == breaker->id.hash[1];
+    return own ? record : NULL;
+}
+
+void mg_breaker_result(struct mg_breaker *breaker, uint32_t worker, int64_t now_ms,
+                       struct mg_breaker_pass *pass, const struct mg_breaker_told *told,
                        struct mg_breaker_change *change)
 {
     *change = (struct mg_breaker_change){.happened = false};
-    struct mg_breaker_record *record = pass->admitted ? record_of(breaker, now_ms) : NULL;
-    if (record && result != MG_RESULT_NONE) {
-        const uint64_t seen = mg_word_load(&record->state);
-        const struct mg_breaker_word word = mg_breaker_word_of(seen);
-        if (word.epoch != pass->epoch || word.state != pass->state) {
-            mg_word_add(&record->stale, 1);
-        } else if (word.state == MG_BREAKER_CLOSED) {
-            record_closed(breaker, record, seen, now_ms, random, result, change);
-        } else {
-            record_probe(breaker, record, seen, now_ms, random, result, change);
-        }
+    struct mg_breaker_record *record = pass->admitted ? own_record(breaker) : NULL;
+    if (record) {
+        record_result(breaker, record, now_ms, pass, told, change);
     }
     if (pass->hold != 0) { /* after the transition: nobody slips into the slot before it */
         mg_hold_give_back(breaker->shm, worker, pass->hold);
@@ -328,35 +484,31 @@ void mg_breaker_result(struct mg_breaker *breaker, uint32_t worker, int64_t now_
     pass->hold = 0;
 }
 
+void mg_breaker_slow(struct mg_breaker *breaker, int64_t now_ms, uint32_t random,
+                     struct mg_breaker_pass *pass, struct mg_breaker_change *change)
+{
+    *change = (struct mg_breaker_change){.happened = false};
+    struct mg_breaker_record *record = pass->counted ? own_record(breaker) : NULL;
+    if (!record) {
+        return;
+    }
+    const uint64_t seen = mg_word_load(&record->state);
+    mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_SLOW);
+    pass->counted = false;
+    if (is_of_epoch(mg_breaker_word_of(seen), pass)) {
+        const struct mg_breaker_counts counts =
+            mg_breaker_window_slow(breaker, pass->epoch, now_ms, pass->place);
+        trip_if(breaker, record, seen, now_ms, random, &counts, 0, change);
+    }
+}
+
 bool mg_breaker_may_retry(const struct mg_breaker *breaker, const struct mg_breaker_pass *pass)
 {
-    const struct mg_breaker_record *record = mg_breaker_record(breaker->shm, breaker->record);
-    if (!record || record->id.hash[0] != breaker->id.hash[0] ||
-        record->id.hash[1] != breaker->id.hash[1]) {
+    const struct mg_breaker_record *record = own_record(breaker);
+    if (!record) {
         return true; /* no record, no breaker */
     }
     const struct mg_breaker_word word = mg_breaker_word_of(mg_word_load(&record->state));
-    return word.epoch == pass->epoch || word.state == MG_BREAKER_CLOSED;
-}
-
-bool mg_breaker_view(struct mg_shm *shm, uint32_t index, int64_t now_ms,
-                     struct mg_breaker_view *view)
-{
-    const struct mg_breaker_record *record = mg_breaker_record(shm, index);
-    if (!record) {
-        return false;
-    }
-    const struct mg_breaker_word word = mg_breaker_word_of(mg_word_load(&record->state));
-    *view = (struct mg_breaker_view){
-        .state = word.state,
-        .n = word.n,
-        .epoch = word.epoch,
-        .probes = (uint32_t)record->probes.state[0],
-        .left_ms =
-            word.state == MG_BREAKER_OPEN && word.time_ms > now_ms ? word.time_ms - now_ms : 0,
-        .opened = mg_word_load(&record->opened),
-        .rejected = mg_word_load(&record->rejected),
-        .stale = mg_word_load(&record->stale)};
-    memcpy(view->name, record->name, sizeof view->name - 1); /* ends with the NUL of before */
-    return true;
+    return word.epoch == pass->epoch || word.state == MG_BREAKER_CLOSED ||
+           word.state == MG_BREAKER_FORCED_CLOSED;
 }

@@ -3,6 +3,8 @@
  * The windows of circuit breakers: by time, a ring of buckets; by count, a ring of bits. A word
  * that bears another mark or round than it should counts as 0, so nothing is ever cleared and
  * nobody waits for anybody. A process killed between two words leaves one result half counted.
+ *
+ * The shape is 1 bit by count | 31 bits window_calls, or window_ms * 64 + buckets.
  */
 #include "model/breaker_window.h"
 
@@ -12,6 +14,24 @@
 #define ROUNDS (1U << 20)
 #define CALLS_COUNT ((UINT64_C(1) << MARK_SHIFT) - 1)
 #define EPOCH_SHIFT 50
+#define BY_COUNT 0x80000000U
+
+struct shape {
+    bool by_count;
+    uint32_t calls, window_ms, buckets;
+};
+
+/* False: no window has been made yet, or the words are damaged. */
+static bool shape_of(uint32_t digest, struct shape *shape)
+{
+    *shape = (struct shape){.by_count = (digest & BY_COUNT) != 0,
+                            .calls = digest & ~BY_COUNT,
+                            .window_ms = digest / 64,
+                            .buckets = digest % 64};
+    return shape->by_count ? shape->calls >= 1 && shape->calls <= MG_BREAKER_CALLS
+                           : shape->window_ms >= 1 && shape->buckets >= 1 &&
+                                 shape->buckets <= MG_BREAKER_BUCKETS;
+}
 
 /* 16 bits that differ between epochs and between shapes in a row. */
 static uint64_t mark_of(const struct mg_breaker_record *record, uint32_t epoch)
@@ -24,7 +44,7 @@ void mg_breaker_window_shape(struct mg_breaker *breaker)
 {
     const struct mg_breaker_rule *rule = &breaker->rule;
     breaker->shape =
-        rule->by_count ? 0x80000000U | rule->window_calls : rule->window_ms * 64U + rule->buckets;
+        rule->by_count ? BY_COUNT | rule->window_calls : rule->window_ms * 64U + rule->buckets;
     uint64_t *word = &mg_breaker_record(breaker->shm, breaker->record)->window;
     uint64_t seen = mg_word_load(word);
     while ((uint32_t)(seen >> 32) != breaker->shape) {
@@ -34,6 +54,8 @@ void mg_breaker_window_shape(struct mg_breaker *breaker)
         }
     }
 }
+
+/* --- by time ---------------------------------------------------------------------------------- */
 
 /* Adds 1 to the count of a bucket's word, which is 0 under another tag. Full counts stay. A result
  * of a worker whose clock is a little late, in the bucket that has just been reused, goes there. */
@@ -60,29 +82,49 @@ static uint64_t tag_of(uint64_t mark, uint64_t number, uint32_t buckets)
     return mark << (MARK_SHIFT - ROUND_SHIFT) | (number / buckets) % ROUNDS;
 }
 
-static struct mg_breaker_counts add_by_time(struct mg_breaker_record *record,
-                                            const struct mg_breaker_rule *rule, uint64_t mark,
-                                            int64_t now_ms, enum mg_breaker_result result)
+static uint64_t number_of(const struct shape *shape, int64_t now_ms)
 {
-    const uint32_t buckets = rule->buckets;
-    const uint64_t number = (uint64_t)now_ms * buckets / rule->window_ms;
-    const uint64_t tag = tag_of(mark, number, buckets);
-    add_tagged(&record->buckets[number % buckets].total, tag);
-    if (result != MG_RESULT_SUCCESS) {
-        add_tagged(&record->buckets[number % buckets].failures, tag);
+    return (uint64_t)(now_ms > 0 ? now_ms : 0) * shape->buckets / shape->window_ms;
+}
+
+static void add_by_time(struct mg_breaker_record *record, const struct shape *shape, uint64_t mark,
+                        int64_t now_ms, struct mg_breaker_facets facets, bool is_new)
+{
+    const uint64_t number = number_of(shape, now_ms);
+    const uint64_t tag = tag_of(mark, number, shape->buckets);
+    const uint64_t at = number % shape->buckets;
+    if (is_new) {
+        add_tagged(&record->buckets[at].total, tag);
     }
-    if (result == MG_RESULT_NETWORK) {
-        add_tagged(&record->buckets[number % buckets].network, tag);
+    if (facets.failure) {
+        add_tagged(&record->buckets[at].failures, tag);
     }
+    if (facets.network) {
+        add_tagged(&record->buckets[at].network, tag);
+    }
+    if (facets.slow) {
+        add_tagged(&record->buckets[at].slow, tag);
+    }
+}
+
+static struct mg_breaker_counts sum_by_time(const struct mg_breaker_record *record,
+                                            const struct shape *shape, uint64_t mark,
+                                            int64_t now_ms)
+{
+    const uint64_t number = number_of(shape, now_ms);
+    const uint32_t buckets = shape->buckets;
     struct mg_breaker_counts counts = {0};
     for (uint32_t age = 0; age < buckets && age <= number; age++) {
-        const uint64_t of = number - age, its_tag = tag_of(mark, of, buckets);
-        counts.total += read_tagged(&record->buckets[of % buckets].total, its_tag);
-        counts.failures += read_tagged(&record->buckets[of % buckets].failures, its_tag);
-        counts.network += read_tagged(&record->buckets[of % buckets].network, its_tag);
+        const uint64_t of = number - age, tag = tag_of(mark, of, buckets), at = of % buckets;
+        counts.total += read_tagged(&record->buckets[at].total, tag);
+        counts.failures += read_tagged(&record->buckets[at].failures, tag);
+        counts.network += read_tagged(&record->buckets[at].network, tag);
+        counts.slow += read_tagged(&record->buckets[at].slow, tag);
     }
     return counts;
 }
+
+/* --- by count --------------------------------------------------------------------------------- */
 
 /* How many of the first `count` bits are set. */
 static uint64_t bits_set(const uint64_t *words, uint64_t count)
@@ -96,36 +138,103 @@ static uint64_t bits_set(const uint64_t *words, uint64_t count)
     return sum;
 }
 
+static uint64_t calls_of(const struct mg_breaker_record *record, uint64_t mark)
+{
+    const uint64_t seen = mg_word_load(&record->calls);
+    return seen >> MARK_SHIFT == mark ? seen & CALLS_COUNT : 0;
+}
+
 /* The place of the oldest result takes the new one. A place that was not written under this mark
  * lies beyond the count, so its old bits are not looked at. */
-static struct mg_breaker_counts add_by_count(struct mg_breaker_record *record,
-                                             const struct mg_breaker_rule *rule, uint64_t mark,
-                                             enum mg_breaker_result result)
+static uint64_t add_by_count(struct mg_breaker_record *record, const struct shape *shape,
+                             uint64_t mark, struct mg_breaker_facets facets)
 {
     uint64_t seen = mg_word_load(&record->calls), count;
     do {
         count = seen >> MARK_SHIFT == mark ? seen & CALLS_COUNT : 0;
     } while (!mg_word_swap(&record->calls, &seen, mark << MARK_SHIFT | (count + 1)));
-    const uint64_t place = count % rule->window_calls;
+    const uint64_t place = count % shape->calls;
     const unsigned bit = (unsigned)(place % 64);
-    mg_word_bit(&record->ring.failed[place / 64], bit, result != MG_RESULT_SUCCESS);
-    mg_word_bit(&record->ring.network[place / 64], bit, result == MG_RESULT_NETWORK);
-    const uint64_t total = count + 1 < rule->window_calls ? count + 1 : rule->window_calls;
+    mg_word_bit(&record->ring.failed[place / 64], bit, facets.failure);
+    mg_word_bit(&record->ring.network[place / 64], bit, facets.network);
+    mg_word_bit(&record->ring.slow[place / 64], bit, facets.slow);
+    return count;
+}
+
+static struct mg_breaker_counts sum_by_count(const struct mg_breaker_record *record,
+                                             const struct shape *shape, uint64_t mark)
+{
+    const uint64_t count = calls_of(record, mark);
+    const uint64_t total = count < shape->calls ? count : shape->calls;
     return (struct mg_breaker_counts){.total = total,
                                       .failures = bits_set(record->ring.failed, total),
-                                      .network = bits_set(record->ring.network, total)};
+                                      .network = bits_set(record->ring.network, total),
+                                      .slow = bits_set(record->ring.slow, total)};
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+static struct mg_breaker_counts sum_of(const struct mg_breaker_record *record,
+                                       const struct shape *shape, uint64_t mark, int64_t now_ms)
+{
+    return shape->by_count ? sum_by_count(record, shape, mark)
+                           : sum_by_time(record, shape, mark, now_ms);
+}
+
+/* The record, if its window is of the breaker's shape: a newer generation may have another. */
+static struct mg_breaker_record *record_in_shape(struct mg_breaker *breaker, struct shape *shape)
+{
+    struct mg_breaker_record *record = mg_breaker_record(breaker->shm, breaker->record);
+    const bool fits = record && (uint32_t)(mg_word_load(&record->window) >> 32) == breaker->shape &&
+                      shape_of(breaker->shape, shape);
+    return fits ? record : NULL;
 }
 
 struct mg_breaker_counts mg_breaker_window_add(struct mg_breaker *breaker, uint32_t epoch,
-                                               int64_t now_ms, enum mg_breaker_result result)
+                                               int64_t now_ms, struct mg_breaker_facets facets,
+                                               uint64_t *place)
 {
-    struct mg_breaker_record *record = mg_breaker_record(breaker->shm, breaker->record);
-    if ((uint32_t)(mg_word_load(&record->window) >> 32) != breaker->shape) {
-        return (struct mg_breaker_counts){0}; /* a newer generation has another window */
+    struct shape shape;
+    struct mg_breaker_record *record = record_in_shape(breaker, &shape);
+    *place = 0;
+    if (!record) {
+        return (struct mg_breaker_counts){0};
     }
     const uint64_t mark = mark_of(record, epoch);
-    return breaker->rule.by_count ? add_by_count(record, &breaker->rule, mark, result)
-                                  : add_by_time(record, &breaker->rule, mark, now_ms, result);
+    if (shape.by_count) {
+        *place = add_by_count(record, &shape, mark, facets);
+    } else {
+        add_by_time(record, &shape, mark, now_ms, facets, true);
+    }
+    return sum_of(record, &shape, mark, now_ms);
+}
+
+struct mg_breaker_counts mg_breaker_window_slow(struct mg_breaker *breaker, uint32_t epoch,
+                                                int64_t now_ms, uint64_t place)
+{
+    struct shape shape;
+    struct mg_breaker_record *record = record_in_shape(breaker, &shape);
+    if (!record) {
+        return (struct mg_breaker_counts){0};
+    }
+    const uint64_t mark = mark_of(record, epoch);
+    if (!shape.by_count) {
+        add_by_time(record, &shape, mark, now_ms, (struct mg_breaker_facets){.slow = true}, false);
+    } else if (calls_of(record, mark) - place <= shape.calls) { /* not pushed out yet */
+        const uint64_t at = place % shape.calls;
+        mg_word_bit(&record->ring.slow[at / 64], (unsigned)(at % 64), true);
+    }
+    return sum_of(record, &shape, mark, now_ms);
+}
+
+struct mg_breaker_counts mg_breaker_window_read(const struct mg_breaker_record *record,
+                                                uint32_t epoch, int64_t now_ms)
+{
+    struct shape shape;
+    if (!shape_of((uint32_t)(mg_word_load(&record->window) >> 32), &shape)) {
+        return (struct mg_breaker_counts){0};
+    }
+    return sum_of(record, &shape, mark_of(record, epoch), now_ms);
 }
 
 uint64_t mg_breaker_count_in_epoch(uint64_t *word, uint32_t epoch, bool add)

@@ -236,8 +236,9 @@ MG_FFI_EXPORT int mg_ffi_breaker_result(struct mg_ffi_breaker *breaker, struct m
     pass.admitted = true;
     told->pass.hold = 0;
     struct mg_breaker_change change;
-    mg_breaker_result(&breaker->breaker, told->worker, now_ms(breaker), draw(breaker), &pass,
-                      (enum mg_breaker_result)result, &change);
+    const struct mg_breaker_told what = {.result = (enum mg_breaker_result)result,
+                                         .random = draw(breaker)};
+    mg_breaker_result(&breaker->breaker, told->worker, now_ms(breaker), &pass, &what, &change);
     answer(breaker, &told->pass, &change);
     return 1;
 }

@@ -9,7 +9,8 @@
  *
  * Covers: core/base/shm.c core/base/shm_region.c core/base/shm_cells.c core/base/shm_holds.c
  * Covers: core/base/shm_words.c core/model/limit_rule.c core/model/limit_take.c
- * Covers: core/model/breaker.c core/model/breaker_window.c
+ * Covers: core/model/breaker.c core/model/breaker_window.c core/model/breaker_change.c
+ * Covers: core/model/breaker_hand.c core/model/breaker_view.c
  */
 #define _GNU_SOURCE
 #include "base/hash.h"
@@ -17,6 +18,8 @@
 #include "base/shm_cells.h"
 #include "base/shm_region.h"
 #include "model/breaker.h"
+#include "model/breaker_hand.h"
+#include "model/breaker_view.h"
 #include "model/limit.h"
 #include "support/input.h"
 
@@ -99,7 +102,9 @@ static void open_breaker(struct work *work, bool by_count)
                                                  .open_jitter = MG_BREAKER_SHARE(10),
                                                  .probes = 2,
                                                  .probe_results = 2,
-                                                 .probe_good = MG_BREAKER_SHARE(50)}};
+                                                 .probe_good = MG_BREAKER_SHARE(50),
+                                                 .slow_share = MG_BREAKER_SHARE(50),
+                                                 .ramp_ms = by_count ? 0 : 500}};
     const int err = mg_breaker_open(work->shm, &work->breaker, MG_STR("b"), work->now_ms);
     mg_require(err == 0 || err == MG_EFULL);
     work->breaker.shm = err ? NULL : work->shm;
@@ -235,8 +240,24 @@ static void ask_breaker(struct work *work, unsigned argument)
     struct mg_breaker_change change;
     if (work->breaker.shm) {
         mg_breaker_ask(&work->breaker, 1, work->now_ms, &pass, &change);
-        mg_breaker_result(&work->breaker, 1, work->now_ms, argument * 0x01010101U, &pass,
-                          (enum mg_breaker_result)(argument % 4), &change);
+        const struct mg_breaker_told told = {.result = (enum mg_breaker_result)(argument % 5),
+                                             .slow = (argument & 8) != 0,
+                                             .random = argument * 0x01010101U};
+        mg_breaker_result(&work->breaker, 1, work->now_ms, &pass, &told, &change);
+        mg_breaker_slow(&work->breaker, work->now_ms, argument, &pass, &change);
+    }
+}
+
+static void force_breaker(struct work *work, unsigned argument)
+{
+    struct mg_breaker_change change;
+    const int err = mg_breaker_by_hand(work->shm, MG_STR("b"), (enum mg_breaker_hand)(argument % 4),
+                                       argument / 4, work->now_ms, &change);
+    mg_require(err == 0 || err == MG_ENOT_FOUND);
+    struct mg_breaker_record *record = mg_breaker_record(work->shm, 0);
+    struct mg_breaker_event event;
+    for (unsigned i = 0; record && mg_breaker_heard(record, &event); i++) {
+        mg_require(i < 64 && event.to < MG_BREAKER_STATES);
     }
 }
 
@@ -246,6 +267,7 @@ static void view_breakers(struct work *work)
     for (uint32_t i = 0; i < work->shm->head->breakers_used && i < 4; i++) {
         if (mg_breaker_view(work->shm, i, work->now_ms, &view)) {
             mg_require(strnlen(view.name, sizeof view.name) < sizeof view.name);
+            mg_require(mg_breaker_state_name(view.state) != NULL);
         }
     }
 }
@@ -292,6 +314,7 @@ static void operate(struct work *work, unsigned operation, unsigned argument)
         break;
     case 7:
         open_breaker(work, argument & 1);
+        force_breaker(work, argument / 2);
         view_breakers(work);
         break;
     default:

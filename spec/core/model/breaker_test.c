@@ -257,8 +257,9 @@ static void jitter_stays_within_its_share(void **state)
         struct mg_breaker_pass pass;
         for (int n = 0; n < 5; n++) {
             assert_true(ask(board, &pass));
-            mg_breaker_result(&board->breaker, 0, board->now, i * 14316557U, &pass,
-                              MG_RESULT_FAILURE, &board->change);
+            const struct mg_breaker_told told = {.result = MG_RESULT_FAILURE,
+                                                 .random = i * 14316557U};
+            mg_breaker_result(&board->breaker, 0, board->now, &pass, &told, &board->change);
         }
         least = board->change.open_ms < least ? board->change.open_ms : least;
         most = board->change.open_ms > most ? board->change.open_ms : most;
@@ -391,6 +392,167 @@ static void numbers_out_of_range_are_refused(void **state)
     assert_int_equal(mg_breaker_rule_check(&rule), 0);
 }
 
+/* --- slow results ----------------------------------------------------------------------------- */
+
+static void tell_slow(struct board *board, struct mg_breaker_pass *pass,
+                      enum mg_breaker_result result)
+{
+    const struct mg_breaker_told told = {.result = result, .slow = true, .random = 0x80000000U};
+    mg_breaker_result(&board->breaker, 0, board->now, pass, &told, &board->change);
+}
+
+static void slow_requests(struct board *board, int count, enum mg_breaker_result result)
+{
+    for (int i = 0; i < count; i++) {
+        struct mg_breaker_pass pass;
+        assert_true(ask(board, &pass));
+        tell_slow(board, &pass, result);
+    }
+}
+
+static void closed_opens_on_the_share_of_slow_results(void **state)
+{
+    struct board *board = *state;
+    board->breaker.rule.slow_share = MG_BREAKER_SHARE(50);
+    board->breaker.rule.min_requests = 10;
+    slow_requests(board, 4, MG_RESULT_SUCCESS);
+    requests(board, 5, MG_RESULT_SUCCESS);
+    slow_requests(board, 1, MG_RESULT_FAILURE); /* slow, whatever it is */
+    assert_change(board, MG_BREAKER_CLOSED, MG_BREAKER_OPEN, MG_BREAKER_SLOW);
+    assert_int_equal(board->change.total, 10);
+    assert_int_equal(board->change.slow, 5);
+    assert_int_equal(board->change.failures, 1);
+}
+
+static void a_client_that_left_says_something_when_it_had_waited_long(void **state)
+{
+    struct board *board = *state;
+    board->breaker.rule.slow_share = MG_BREAKER_SHARE(50);
+    board->breaker.rule.min_requests = 4;
+    requests(board, 4, MG_RESULT_LEFT); /* not slow: ignored */
+    assert_int_equal(view(board).results[MG_COUNTED_IGNORED], 4);
+    requests(board, 3, MG_RESULT_FAILURE);
+    board->breaker.rule.failure_share = 0;
+    slow_requests(board, 2, MG_RESULT_LEFT);
+    assert_false(board->change.happened); /* and the row of failures goes on: 3, 4, 5 */
+    requests(board, 1, MG_RESULT_FAILURE);
+    assert_false(board->change.happened);
+    requests(board, 1, MG_RESULT_FAILURE);
+    assert_change(board, MG_BREAKER_CLOSED, MG_BREAKER_OPEN, MG_BREAKER_CONSECUTIVE);
+}
+
+static void clients_that_left_late_open_it(void **state)
+{
+    struct board *board = *state;
+    board->breaker.rule.slow_share = MG_BREAKER_SHARE(100);
+    slow_requests(board, 20, MG_RESULT_LEFT);
+    assert_change(board, MG_BREAKER_CLOSED, MG_BREAKER_OPEN, MG_BREAKER_SLOW);
+    assert_int_equal(board->change.failures, 0);
+}
+
+static void a_probe_whose_client_left_gives_no_result(void **state)
+{
+    struct board *board = *state;
+    open_it(board);
+    board->now += 5000;
+    slow_requests(board, 9, MG_RESULT_LEFT);
+    assert_int_equal(view(board).state, MG_BREAKER_HALF_OPEN);
+    assert_int_equal(view(board).probes, 0);
+}
+
+static void slowness_that_shows_later_counts_once_and_in_its_epoch(void **state)
+{
+    struct board *board = *state;
+    board->breaker.rule.slow_share = MG_BREAKER_SHARE(100);
+    board->breaker.rule.min_requests = 2;
+    struct mg_breaker_pass pass[3];
+    for (int i = 0; i < 2; i++) {
+        assert_true(ask(board, &pass[i]));
+        tell(board, &pass[i], MG_RESULT_SUCCESS);
+    }
+    mg_breaker_slow(&board->breaker, board->now, 0, &pass[0], &board->change);
+    mg_breaker_slow(&board->breaker, board->now, 0, &pass[0], &board->change);
+    assert_false(board->change.happened);
+    mg_breaker_slow(&board->breaker, board->now, 0, &pass[1], &board->change);
+    assert_change(board, MG_BREAKER_CLOSED, MG_BREAKER_OPEN, MG_BREAKER_SLOW);
+    board->now += 5000;
+    assert_true(ask(board, &pass[2]));
+    tell(board, &pass[2], MG_RESULT_SUCCESS);
+    mg_breaker_slow(&board->breaker, board->now, 0, &pass[2], &board->change);
+    assert_false(board->change.happened); /* a probe is good or bad, not slow */
+}
+
+/* --- RAMP ------------------------------------------------------------------------------------- */
+
+static void begin_ramp(struct board *board)
+{
+    board->breaker.rule.ramp_ms = 10000;
+    open_it(board);
+    board->now += 5000;
+    requests(board, 5, MG_RESULT_SUCCESS);
+    assert_change(board, MG_BREAKER_HALF_OPEN, MG_BREAKER_RAMP, MG_BREAKER_PROBES_OK);
+}
+
+static void B5_the_ramp_rises_in_a_straight_line_evenly_spread(void **state)
+{
+    struct board *board = *state;
+    begin_ramp(board);
+    for (int second = 0; second < 10; second++) {
+        int admitted = 0, gap = 0, longest = 0;
+        for (int i = 0; i < 1000; i++) {
+            struct mg_breaker_pass pass;
+            const bool passes = ask(board, &pass);
+            admitted += passes;
+            gap = passes ? 0 : gap + 1;
+            longest = gap > longest ? gap : longest;
+            if (passes) {
+                tell(board, &pass, MG_RESULT_SUCCESS);
+            } else {
+                assert_int_equal(pass.retry_ms, 1000);
+            }
+            board->now += 1;
+        }
+        const int middle = 100 + 90 * second + 45; /* of 1000: 10 % + 90 % of the time gone */
+        assert_in_range(admitted, middle - 2, middle + 2);
+        assert_true(longest <= 1000 / (100 + 90 * second)); /* never far from the next */
+    }
+    struct mg_breaker_pass pass;
+    assert_true(ask(board, &pass));
+    assert_change(board, MG_BREAKER_RAMP, MG_BREAKER_CLOSED, MG_BREAKER_RAMP_DONE);
+    assert_int_equal(view(board).state, MG_BREAKER_CLOSED);
+}
+
+/* Asks until somebody passes. */
+static void ramp_request(struct board *board, enum mg_breaker_result result)
+{
+    struct mg_breaker_pass pass;
+    while (!ask(board, &pass)) {
+    }
+    tell(board, &pass, result);
+}
+
+static void B5_a_ramp_that_fails_opens_again_for_longer(void **state)
+{
+    struct board *board = *state;
+    begin_ramp(board);
+    board->now += 3000;
+    for (int i = 0; i < 5; i++) {
+        ramp_request(board, MG_RESULT_FAILURE);
+    }
+    assert_change(board, MG_BREAKER_RAMP, MG_BREAKER_OPEN, MG_BREAKER_RAMP_FAILED);
+    assert_int_equal(board->change.n, 2);
+    assert_int_equal(board->change.open_ms, 10000);
+}
+
+static void a_clock_set_back_does_not_make_the_ramp_longer(void **state)
+{
+    struct board *board = *state;
+    begin_ramp(board);
+    board->now -= 3600000;
+    request(board, MG_RESULT_SUCCESS);
+    assert_int_equal(view(board).state, MG_BREAKER_CLOSED);
+}
+
 int main(void)
 {
 #define WITH_BOARD(test) cmocka_unit_test_setup_teardown(test, board_setup, board_teardown)
@@ -417,6 +579,14 @@ int main(void)
         WITH_BOARD(a_clock_set_back_does_not_prolong_an_open_time),
         WITH_BOARD(breakers_of_other_names_are_others),
         WITH_BOARD(numbers_out_of_range_are_refused),
+        WITH_BOARD(closed_opens_on_the_share_of_slow_results),
+        WITH_BOARD(a_client_that_left_says_something_when_it_had_waited_long),
+        WITH_BOARD(clients_that_left_late_open_it),
+        WITH_BOARD(a_probe_whose_client_left_gives_no_result),
+        WITH_BOARD(slowness_that_shows_later_counts_once_and_in_its_epoch),
+        WITH_BOARD(B5_the_ramp_rises_in_a_straight_line_evenly_spread),
+        WITH_BOARD(B5_a_ramp_that_fails_opens_again_for_longer),
+        WITH_BOARD(a_clock_set_back_does_not_make_the_ramp_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

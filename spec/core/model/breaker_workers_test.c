@@ -40,8 +40,9 @@ static bool send_requests(void *context, uint32_t worker)
             __atomic_sub_fetch(&board->inside, one, __ATOMIC_SEQ_CST);
         }
         const bool fail = i % 400 < 200;
-        mg_breaker_result(&breaker, worker, real_ms(), i * 2654435761U, &pass,
-                          fail ? MG_RESULT_FAILURE : MG_RESULT_SUCCESS, &change);
+        const struct mg_breaker_told told = {.result = fail ? MG_RESULT_FAILURE : MG_RESULT_SUCCESS,
+                                             .random = i * 2654435761U};
+        mg_breaker_result(&breaker, worker, real_ms(), &pass, &told, &change);
         board->changes[worker] += change.happened;
     }
     return true;

@@ -11,6 +11,7 @@
 
 #include "base/shm.h"
 #include "model/breaker.h"
+#include "model/breaker_view.h"
 #include "support/workers.h"
 
 #include <setjmp.h>
@@ -83,7 +84,8 @@ static inline bool ask(struct board *board, struct mg_breaker_pass *pass)
 static inline void tell(struct board *board, struct mg_breaker_pass *pass,
                         enum mg_breaker_result result)
 {
-    mg_breaker_result(&board->breaker, 0, board->now, 0x80000000U, pass, result, &board->change);
+    const struct mg_breaker_told told = {.result = result, .random = 0x80000000U};
+    mg_breaker_result(&board->breaker, 0, board->now, pass, &told, &board->change);
 }
 
 /* One request with that result; it has to be admitted. */
