@@ -472,6 +472,7 @@ static int prepare(struct mg_master *master, const struct mg_run_options *option
         return MG_EXIT_FAILED;
     }
     mg_master_raise_files();
+    mg_master_raise_stack();
     master->signal_fd = watch_signals();
     if (master->signal_fd < 0 || start_check(master, monotonic_ms())) {
         return MG_EXIT_FAILED;

@@ -14,12 +14,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STACK_BYTES (96 * 1024 * 1024) /* 64 are needed */
+
 void mg_master_raise_files(void)
 {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+/* LuaJIT bounds the stack of Lua, 65500 values, and not what C takes beside it: 9 KiB where gsub
+ * calls back into Lua, so that a recursion through it would end a worker whose stack is the usual
+ * 8 MiB before it ends in an error. The first thread's stack grows up to the limit of the moment;
+ * libuv gives that much address space to the threads of its pool. */
+void mg_master_raise_stack(void)
+{
+    struct rlimit stack;
+    if (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < STACK_BYTES) {
+        stack.rlim_cur = stack.rlim_max < STACK_BYTES ? stack.rlim_max : STACK_BYTES;
+        (void)setrlimit(RLIMIT_STACK, &stack);
     }
 }
 

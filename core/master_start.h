@@ -9,6 +9,8 @@
 
 /* Raises the soft limit of open files to the hard one. */
 void mg_master_raise_files(void);
+/* Room for C functions that call each other through Lua; before the workers are forked. */
+void mg_master_raise_stack(void);
 /* master->bundle is there. 0, or the exit code: 78 for what only another configuration mends, 1 for
  * what the machine refuses. */
 int mg_master_start(struct mg_master *master);

@@ -131,6 +131,7 @@ build = {
         ['moongate.runtime.definition'] = 'lua/moongate/runtime/definition.lua',
         ['moongate.runtime.describe'] = 'lua/moongate/runtime/describe.lua',
         ['moongate.runtime.ffi'] = 'lua/moongate/runtime/ffi.lua',
+        ['moongate.runtime.finaliser'] = 'lua/moongate/runtime/finaliser.lua',
         ['moongate.runtime.guard'] = 'lua/moongate/runtime/guard.lua',
         ['moongate.runtime.lint'] = 'lua/moongate/runtime/lint.lua',
         ['moongate.runtime.load'] = 'lua/moongate/runtime/load.lua',

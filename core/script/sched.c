@@ -72,7 +72,7 @@ static bool make_thread(struct mg_task *task)
             return true;
         }
         lua_pop(L, 1);
-        lua_gc(L, LUA_GCCOLLECT, 0);
+        mg_vm_full_gc(L);
     }
     return false;
 }

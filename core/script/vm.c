@@ -8,6 +8,8 @@
 
 #include <lauxlib.h>
 
+#define MOST_FINALISER_ERRORS 100 /* in one collection; enough is freed by then */
+
 void mg_vm_log(struct mg_vm *vm, enum mg_log_level level, const char *component, const void *site,
                mg_str text)
 {
@@ -52,13 +54,28 @@ int mg_vm_call(struct mg_vm *vm, int arguments, int results)
     return failed ? MG_ELUA : 0;
 }
 
+static int on_collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+/* A finaliser's error ends a collection. Those of plugins are caught (runtime/finaliser.lua); what
+ * is left are C libraries, whose errors would otherwise end the worker. */
+void mg_vm_full_gc(lua_State *L)
+{
+    for (int tries = 0; tries < MOST_FINALISER_ERRORS && lua_cpcall(L, on_collect, NULL); tries++) {
+        lua_pop(L, 1);
+    }
+}
+
 /* Live data may well stay over the soft limit: the next collection waits until half of what was
  * then left is used up. */
 void mg_vm_collect(struct mg_vm *vm)
 {
     struct mg_alloc *alloc = &vm->alloc;
     const uint64_t refused = alloc->refused - vm->refused;
-    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+    mg_vm_full_gc(vm->L);
     mg_alloc_set_soft(alloc);
     if (refused) {
         vm->refused = alloc->refused;

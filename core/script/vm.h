@@ -109,6 +109,8 @@ void mg_vm_log(struct mg_vm *vm, enum mg_log_level level, const char *component,
                mg_str text);
 /* Collects if the state is over its soft limit or was refused memory. Called between slices. */
 void mg_vm_collect(struct mg_vm *vm);
+/* A full collection alone, outside of any call; errors of finalisers are dropped. */
+void mg_vm_full_gc(struct lua_State *L);
 static inline void mg_vm_check_memory(struct mg_vm *vm)
 {
     if (__builtin_expect(vm->refused != vm->alloc.refused || mg_alloc_wants_collection(&vm->alloc),

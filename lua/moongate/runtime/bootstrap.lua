@@ -59,6 +59,7 @@ end
 
 stdlib.tune()
 stdlib.install()
+require('moongate.runtime.finaliser').install()
 if not boot.bare then
     rawset(_G, 'moongate', require 'moongate.pdk')
     rawset(_G, 'kong', _G.moongate)

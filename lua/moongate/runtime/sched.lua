@@ -179,6 +179,11 @@ end
 
 local resumed
 
+-- Coroutines inside coroutines: each takes some of C's stack, and an error some time for each to
+-- get out. As many as standard Lua allows.
+local MOST_NESTED = 200
+local nested = setmetatable({}, { __mode = 'k' })  -- coroutine -> how many are around it
+
 -- What an inner coroutine yielded or returned. A wait goes upwards; the answer goes down again.
 local function pass(co, ok, first, ...)
     if shared.unwind ~= 0 then
@@ -205,6 +210,13 @@ local library = {
 function library.resume(co, ...)
     if waiting[co] then
         return false, 'cannot resume non-suspended coroutine'
+    end
+    local around = running()
+    local depth = (around and nested[around] or 0) + 1
+    if depth > MOST_NESTED then
+        return false, 'C stack overflow'
+    elseif type(co) == 'thread' then
+        nested[co] = depth
     end
     return pass(co, raw_resume(co, ...))
 end
