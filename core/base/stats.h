@@ -95,6 +95,11 @@
     X(LIMIT_SHADOW_DENIED, "ratelimit_shadow_denied", false, "requests a shadow limit would deny") \
     X(LIMIT_OVERFLOW, "ratelimit_overflow", false, "decisions in an overflow bucket")              \
     X(LIMIT_KEY_MISSING, "ratelimit_key_missing", false, "key parts that resolved to nothing")     \
+    X(LIMIT_STORE_LOCAL, "ratelimit_store_local", false, "decided by the host alone")              \
+    X(LIMIT_STORE_ALLOWED, "ratelimit_store_allowed", false, "admitted: the store failed")         \
+    X(LIMIT_STORE_DENIED, "ratelimit_store_denied", false, "denied: the store failed")             \
+    X(LIMIT_REPAIRED, "ratelimit_repaired", false, "values in Redis that were none")               \
+    X(LIMIT_LOST, "ratelimit_lost", false, "corrections that came too late or never")              \
     X(POLICY_LUA_ERRORS, "policy_lua_errors", false, "values in Lua that failed")                  \
     X(BREAKER_REJECTED, "breaker_rejected", false, "requests rejected by circuit-breaker")         \
     X(BREAKER_SHADOW_REJECTED, "breaker_shadow_rejected", false, "would have been rejected")       \

@@ -164,25 +164,21 @@ bool mg_limit_correct(struct mg_shm *shm, const struct mg_limit *limit,
     return counts;
 }
 
-bool mg_limit_raise(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
-                    uint8_t network, int64_t now_ms, int64_t used)
+bool mg_limit_learn(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
+                    uint8_t network, int64_t now_ms, const struct mg_limit_elsewhere *elsewhere)
 {
     if (limit->rule.algorithm == MG_LIMIT_CONCURRENCY || !mg_limit_renew(shm, limit, now_ms)) {
         return false;
     }
+    int64_t state[4];
+    mg_limit_part_of(elsewhere->rule, elsewhere->state, elsewhere->reset_ms, elsewhere->parts,
+                     &limit->rule, now_ms, state);
     const struct mg_cell_ask ask = {
         .key = key, .record = limit->record, .network = network, .own_or_none = true};
     struct mg_cell_place place;
     mg_cells_lock(shm, &ask, 1, now_ms, &place);
     if (place.cell) {
-        struct mg_limit_view view;
-        const int64_t *state = place.fresh ? NULL : place.cell->state;
-        mg_limit_look(&limit->rule, state, now_ms, 0, &view);
-        const int64_t known = mg_limit_used(&limit->rule, view.state, now_ms);
-        if (used > known) {
-            mg_limit_add_up_to_full(&limit->rule, view.state, now_ms, used - known);
-            write_state(shm, &place, mg_limit_free_at(&limit->rule, view.state), view.state);
-        }
+        write_state(shm, &place, mg_limit_free_at(&limit->rule, state), state);
     }
     mg_cells_unlock(shm, &place, 1);
     return place.cell != NULL;
@@ -226,6 +222,20 @@ bool mg_limit_ban_lift(struct mg_shm *shm, const struct mg_limit_ban *ban, struc
     }
     mg_cells_unlock(shm, &place, 1);
     return lifted;
+}
+
+int64_t mg_limit_ban_left_ms(struct mg_shm *shm, const struct mg_limit_ban *ban,
+                             struct mg_cell_key key, int64_t now_ms, struct mg_ban_state *state)
+{
+    const struct mg_cell_ask ask = {.key = key, .record = ban->record, .peek = true};
+    struct mg_cell_place place;
+    *state = (struct mg_ban_state){0};
+    mg_cells_lock(shm, &ask, 1, now_ms, &place);
+    if (place.cell && !place.fresh) {
+        mg_ban_state_read(&ban->rule, place.cell->state, state);
+    }
+    mg_cells_unlock(shm, &place, 1);
+    return mg_ban_left_ms(state, now_ms);
 }
 
 bool mg_limit_ban_until(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,

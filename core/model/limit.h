@@ -72,6 +72,14 @@ struct mg_limit_ban {
     char name[MG_LIMIT_NAME];
 };
 
+/* A key's count in another store. */
+struct mg_limit_elsewhere {
+    const struct mg_limit_rule *rule; /* of the whole */
+    uint32_t parts;                   /* of which a host has one; 1 or more */
+    const int64_t *state;
+    int64_t reset_ms;
+};
+
 /* As mg_limit_open. MG_EINVALID as mg_ban_rule_check. */
 MG_NODISCARD int mg_limit_ban_open(struct mg_shm *shm, struct mg_limit_ban *ban, mg_str identity,
                                    mg_str name, int64_t now_ms);
@@ -131,13 +139,17 @@ void mg_limit_release(struct mg_shm *shm, uint32_t worker, uint32_t hold);
  * False: the cell is gone, nothing to correct. Not for concurrency. */
 bool mg_limit_correct(struct mg_shm *shm, const struct mg_limit *limit,
                       const struct mg_limit_answer *answer, int64_t now_ms, int64_t units);
-/* Makes the key's count at least `used` units, such as another store has counted; false where there
- * is no room for the key. Not for concurrency. */
-bool mg_limit_raise(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
-                    uint8_t network, int64_t now_ms, int64_t used);
+/* What a host knows of a key that is counted elsewhere by another rule: limit's rule is its part, a
+ * `parts`-th of full, and the key's state there is `state`, with that reset. The key's count here
+ * becomes its part of it; false where there is no room for the key. Not for concurrency. */
+bool mg_limit_learn(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
+                    uint8_t network, int64_t now_ms, const struct mg_limit_elsewhere *elsewhere);
 /* Ends the key's ban; false: there was none. */
 bool mg_limit_ban_lift(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
                        int64_t now_ms);
+/* ms that are left of the key's ban, and what is known of it; 0: not banned. */
+int64_t mg_limit_ban_left_ms(struct mg_shm *shm, const struct mg_limit_ban *ban,
+                             struct mg_cell_key key, int64_t now_ms, struct mg_ban_state *state);
 /* Makes the key's ban last until then at least, such as another host has decided. */
 bool mg_limit_ban_until(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
                         uint8_t network, int64_t now_ms, const struct mg_ban_state *state);

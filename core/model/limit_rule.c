@@ -446,3 +446,40 @@ bool mg_limit_amend(const struct mg_limit_rule *rule, int64_t *state, int64_t ch
         return true;
     }
 }
+
+/* --- a host's part -------------------------------------------------------------------------- */
+
+struct mg_limit_rule mg_limit_part_rule(const struct mg_limit_rule *rule, uint32_t parts)
+{
+    struct mg_limit_rule part = *rule;
+    part.quota = rule->quota > 0 ? larger(1, rule->quota / parts) : 0;
+    part.burst = is_bucket(rule) ? larger(1, rule->burst / parts) : rule->burst;
+    return part;
+}
+
+void mg_limit_part_of(const struct mg_limit_rule *rule, const int64_t *state, int64_t reset_ms,
+                      uint32_t parts, const struct mg_limit_rule *part, int64_t now_ms,
+                      int64_t *out)
+{
+    memset(out, 0, 4 * sizeof *out);
+    switch (rule->algorithm) {
+    case MG_LIMIT_FIXED_WINDOW: /* from the first request: as long ago as by the other clock */
+        out[0] = rule->align_first ? now_ms + reset_ms - rule->window_ms : state[0];
+        out[1] = state[1] / parts;
+        break;
+    case MG_LIMIT_SLIDING_WINDOW:
+        out[0] = state[0];
+        out[1] = state[1] / parts;
+        out[2] = state[2] / parts;
+        break;
+    case MG_LIMIT_LEAKY_BUCKET:
+        out[0] = state[0] / parts;
+        out[1] = now_ms;
+        break;
+    default:
+        out[0] = part->burst * part->window_ms -
+                 larger(0, rule->burst * rule->window_ms - state[0]) / parts;
+        out[1] = now_ms;
+        break;
+    }
+}

@@ -91,3 +91,11 @@ int64_t mg_limit_charged_in(const struct mg_limit_rule *rule, const int64_t *sta
 /* Adds units (negative: gives back) to that charge; false where it no longer counts. */
 bool mg_limit_amend(const struct mg_limit_rule *rule, int64_t *state, int64_t charged_in,
                     int64_t units);
+
+/* The rule for one of so many hosts that cannot count together: its part of Q and B, at least 1. */
+struct mg_limit_rule mg_limit_part_rule(const struct mg_limit_rule *rule, uint32_t parts);
+/* One host's part of a state that all have counted to, brought to its time; reset_ms is that of the
+ * whole. Not for concurrency. */
+void mg_limit_part_of(const struct mg_limit_rule *rule, const int64_t *state, int64_t reset_ms,
+                      uint32_t parts, const struct mg_limit_rule *part, int64_t now_ms,
+                      int64_t *out);

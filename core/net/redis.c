@@ -73,6 +73,12 @@ struct mg_redis *mg_redis_hold(struct mg_redis_set *set, const struct mg_redis_o
     return redis;
 }
 
+struct mg_redis *mg_redis_share(struct mg_redis *redis)
+{
+    redis->references++;
+    return redis;
+}
+
 void mg_redis_release(struct mg_redis *redis)
 {
     mg_redis_instance_release(redis);

@@ -49,6 +49,8 @@ struct mg_redis_scripts *mg_redis_scripts(struct mg_redis_set *set);
 
 /* The instance with these options, with one more reference; it begins to connect. */
 struct mg_redis *mg_redis_hold(struct mg_redis_set *set, const struct mg_redis_options *options);
+/* One more reference to it. */
+struct mg_redis *mg_redis_share(struct mg_redis *redis);
 void mg_redis_release(struct mg_redis *redis);
 
 /* OK: fn fires once, after this call has returned. Else it does not. The words are copied. A

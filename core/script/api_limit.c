@@ -7,41 +7,18 @@
  */
 #include "base/shm.h"
 #include "model/limit.h"
-#include "model/req.h"
 #include "net/loop.h"
 #include "script/export.h"
 #include "script/record_text.h"
-#include "script/vm.h"
-#include "script/ffi.h"
+
+#include "script/api_limits.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 
-#define KEY_BYTES 1024 /* six parts, and room */
-#define LONG_PART 128  /* a longer part is hashed down */
+#define LONG_PART 128 /* a longer part is hashed down */
 #define NOTE_BYTES 1024
-
-struct entry {
-    struct mg_limit limit;
-    struct mg_cell_key key, former_key;
-    bool asked; /* has a key for the coming decision */
-    int64_t cost, quota;
-    struct mg_limit_answer found;
-    struct mg_ffi_limit_answer answer; /* the same, as Lua reads it */
-};
-
-struct mg_ffi_limits {
-    struct mg_vm *vm;
-    struct mg_shm *shm;
-    int count;
-    bool has_ban, ban_asked, count_denied;
-    struct mg_limit_ban ban;
-    struct mg_cell_key ban_key;
-    struct mg_ffi_limit_verdict verdict;
-    size_t key_length;
-    char key[KEY_BYTES];
-    struct entry entries[MG_LIMITS_AT_ONCE];
-};
+#define WORDS_BYTES 4096
 
 /* What was charged for a request. The limits are copies: the set may be gone before the request. */
 struct mg_ffi_charges {
@@ -49,10 +26,13 @@ struct mg_ffi_charges {
     struct mg_loop *loop;
     bool settled;
     unsigned count;
+    struct mg_limit_store *store; /* where they were charged; NULL: here */
     struct {
         struct mg_limit limit;
+        struct mg_limit_rule rule; /* of the request */
         int64_t cost;
         struct mg_limit_answer answer;
+        mg_str key; /* in the store */
     } of[];
 };
 
@@ -72,10 +52,13 @@ MG_FFI_EXPORT struct mg_ffi_limits *mg_ffi_limits_new(struct mg_vm *vm)
 
 MG_FFI_EXPORT void mg_ffi_limits_free(struct mg_ffi_limits *limits)
 {
+    if (limits && limits->store) {
+        mg_limit_store_release(limits->store);
+    }
     free(limits);
 }
 
-static int64_t now_ms(const struct mg_ffi_limits *limits)
+int64_t mg_limits_now_ms(const struct mg_ffi_limits *limits)
 {
     return mg_shm_now_ms(limits->shm, mg_loop_now_ms(limits->vm->loop));
 }
@@ -88,19 +71,20 @@ MG_FFI_EXPORT int mg_ffi_limits_add(struct mg_ffi_limits *limits,
         rule->algorithm >= MG_LIMIT_ALGORITHMS) {
         return MG_EINVALID;
     }
-    struct entry *entry = &limits->entries[limits->count];
-    *entry =
-        (struct entry){.limit = {.rule = {.algorithm = (enum mg_limit_algorithm)rule->algorithm,
-                                          .align_first = rule->align_first != 0,
-                                          .quota = (int64_t)rule->quota,
-                                          .calendar = (enum mg_calendar)rule->calendar,
-                                          .window_ms = (int64_t)rule->window_ms,
-                                          .burst = (int64_t)rule->burst,
-                                          .max_delay_ms = (int64_t)rule->max_delay_ms},
-                                 .shadow = rule->shadow != 0,
-                                 .max_keys = (uint32_t)rule->max_keys}};
+    struct mg_limits_entry *entry = &limits->entries[limits->count];
+    *entry = (struct mg_limits_entry){
+        .limit = {.rule = {.algorithm = (enum mg_limit_algorithm)rule->algorithm,
+                           .align_first = rule->align_first != 0,
+                           .quota = (int64_t)rule->quota,
+                           .calendar = (enum mg_calendar)rule->calendar,
+                           .window_ms = (int64_t)rule->window_ms,
+                           .burst = (int64_t)rule->burst,
+                           .max_delay_ms = (int64_t)rule->max_delay_ms},
+                  .shadow = rule->shadow != 0,
+                  .max_keys = (uint32_t)rule->max_keys}};
     const int err = mg_limit_open(limits->shm, &entry->limit, mg_str_make(identity, identity_len),
-                                  mg_str_make(name, name_len), now_ms(limits));
+                                  mg_str_make(name, name_len), mg_limits_now_ms(limits));
+    entry->rule = entry->limit.rule;
     return err ? err : limits->count++;
 }
 
@@ -118,7 +102,7 @@ MG_FFI_EXPORT int mg_ffi_limits_ban(struct mg_ffi_limits *limits,
                                         .max_keys = (uint32_t)rule->max_keys};
     const int err =
         mg_limit_ban_open(limits->shm, &limits->ban, mg_str_make(identity, identity_len),
-                          mg_str_make(name, name_len), now_ms(limits));
+                          mg_str_make(name, name_len), mg_limits_now_ms(limits));
     limits->has_ban = err == 0;
     return err;
 }
@@ -145,12 +129,17 @@ MG_FFI_EXPORT void mg_ffi_limits_key(struct mg_ffi_limits *limits)
 static void add_part(struct mg_ffi_limits *limits, int tag, mg_str part)
 {
     struct mg_cell_key hash;
-    if (part.len > LONG_PART) {
+    char digest[MG_LIMIT_KEY_CHARS];
+    if (part.len > LONG_PART && limits->store) { /* the same on every host */
+        mg_limit_key_text(part, digest);
+        part = mg_str_make(digest, sizeof digest);
+        tag |= 0x80;
+    } else if (part.len > LONG_PART) {
         hash = mg_shm_key(limits->shm, part);
         part = mg_str_make((const char *)hash.hash, sizeof hash.hash);
         tag |= 0x80;
     }
-    if (limits->key_length + 2 + part.len > KEY_BYTES) { /* more parts than the schema allows */
+    if (limits->key_length + 2 + part.len > MG_LIMITS_KEY_BYTES) { /* more than the schema allows */
         hash = mg_shm_key(limits->shm, mg_str_make(limits->key, limits->key_length));
         memcpy(limits->key, hash.hash, sizeof hash.hash);
         limits->key_length = sizeof hash.hash;
@@ -220,14 +209,16 @@ MG_FFI_EXPORT void mg_ffi_limits_address(struct mg_ffi_limits *limits, int tag, 
 MG_FFI_EXPORT void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index, double cost,
                                      double quota)
 {
-    struct entry *entry = &limits->entries[index];
+    struct mg_limits_entry *entry = &limits->entries[index];
     const mg_str key = mg_str_make(limits->key, limits->key_length);
     entry->key = mg_limit_key(limits->shm, &entry->limit, key);
-    entry->former_key = entry->limit.former.until_ms > 0
-                            ? mg_limit_former_key(limits->shm, &entry->limit, key, now_ms(limits))
-                            : (struct mg_cell_key){.hash = {0, 0}};
+    entry->former_key =
+        entry->limit.former.until_ms > 0
+            ? mg_limit_former_key(limits->shm, &entry->limit, key, mg_limits_now_ms(limits))
+            : (struct mg_cell_key){.hash = {0, 0}};
     entry->cost = (int64_t)cost;
     entry->quota = (int64_t)quota;
+    memcpy(entry->hash, limits->hash, sizeof entry->hash);
     entry->asked = true;
 }
 
@@ -235,11 +226,12 @@ MG_FFI_EXPORT void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits)
 {
     limits->ban_key =
         mg_limit_ban_key(limits->shm, &limits->ban, mg_str_make(limits->key, limits->key_length));
+    memcpy(limits->ban_hash, limits->hash, sizeof limits->ban_hash);
     limits->ban_asked = limits->has_ban;
 }
 
 /* Of what network the client is: v4 /16, v6 /48, hashed into a class. */
-static uint8_t network_of(const struct mg_ffi_limits *limits, mg_str ip)
+uint8_t mg_limits_network_of(const struct mg_ffi_limits *limits, mg_str ip)
 {
     uint8_t bytes[16];
     const ptrdiff_t dot = mg_str_find(ip, '.', 0);
@@ -267,7 +259,7 @@ static void release(void *context)
     mg_limit_release(held->shm, held->worker, held->hold);
 }
 
-static void keep(struct mg_ffi_limits *limits, struct mg_req *req, uint32_t hold)
+void mg_limits_keep(struct mg_ffi_limits *limits, struct mg_req *req, uint32_t hold)
 {
     struct held *held = mg_arena_alloc(&req->arena, sizeof *held);
     *held = (struct held){.shm = limits->shm, .worker = limits->vm->options.worker, .hold = hold};
@@ -285,7 +277,7 @@ static void count_decision(struct mg_ffi_limits *limits, bool admitted, int over
     }
 }
 
-static void show_answer(struct entry *entry)
+static void show_answer(struct mg_limits_entry *entry)
 {
     const struct mg_limit_answer *found = &entry->found;
     entry->answer = (struct mg_ffi_limit_answer){.asked = 1,
@@ -301,11 +293,11 @@ static void show_answer(struct entry *entry)
 
 /* Fills in what is asked of the limits that were given a key; how many. */
 static unsigned collect(struct mg_ffi_limits *limits, struct mg_limit_ask *asks,
-                        struct entry **entries)
+                        struct mg_limits_entry **entries)
 {
     unsigned count = 0;
     for (int i = 0; i < limits->count; i++) {
-        struct entry *entry = &limits->entries[i];
+        struct mg_limits_entry *entry = &limits->entries[i];
         entry->answer.asked = entry->asked;
         if (entry->asked) {
             entry->asked = false;
@@ -321,8 +313,8 @@ static unsigned collect(struct mg_ffi_limits *limits, struct mg_limit_ask *asks,
     return count;
 }
 
-static void take_answers(struct mg_ffi_limits *limits, struct mg_req *req,
-                         const struct mg_limit_answer *answers, struct entry **entries,
+static void show_answers(struct mg_ffi_limits *limits, struct mg_req *req,
+                         const struct mg_limit_answer *answers, struct mg_limits_entry **entries,
                          unsigned count)
 {
     int overflows = 0, shadow_denials = 0;
@@ -332,13 +324,13 @@ static void take_answers(struct mg_ffi_limits *limits, struct mg_req *req,
         overflows += answers[i].overflow;
         shadow_denials += entries[i]->limit.shadow && !answers[i].ok;
         if (answers[i].hold != 0) {
-            keep(limits, req, answers[i].hold);
+            mg_limits_keep(limits, req, answers[i].hold);
         }
     }
     count_decision(limits, limits->verdict.admitted, overflows, shadow_denials);
 }
 
-static void take_ban(struct mg_ffi_limits *limits, struct entry **entries, unsigned count)
+static void show_ban(struct mg_ffi_limits *limits, struct mg_limits_entry **entries, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         entries[i]->answer.asked = 0;
@@ -347,45 +339,83 @@ static void take_ban(struct mg_ffi_limits *limits, struct entry **entries, unsig
     count_decision(limits, false, 0, 0);
 }
 
+void mg_limits_show(struct mg_ffi_limits *limits, struct mg_req *req,
+                    const struct mg_limit_verdict *verdict, const struct mg_limit_answer *answers,
+                    struct mg_limits_entry **entries, unsigned count)
+{
+    limits->verdict = (struct mg_ffi_limit_verdict){.admitted = verdict->admitted,
+                                                    .banned = verdict->banned,
+                                                    .ban_began = verdict->ban_began,
+                                                    .ban_ms = (double)verdict->ban_ms,
+                                                    .delay_ms = (double)verdict->delay_ms};
+    if (verdict->banned) {
+        show_ban(limits, entries, count);
+    } else {
+        show_answers(limits, req, answers, entries, count);
+    }
+}
+
 MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ffi_limits *limits,
                                                                     struct mg_req *req)
 {
     struct mg_limit_ask asks[MG_LIMITS_AT_ONCE];
     struct mg_limit_answer answers[MG_LIMITS_AT_ONCE];
-    struct entry *entries[MG_LIMITS_AT_ONCE];
+    struct mg_limits_entry *entries[MG_LIMITS_AT_ONCE];
     const unsigned count = collect(limits, asks, entries);
     const bool ban_asked = limits->ban_asked;
     limits->ban_asked = false;
     limits->verdict = (struct mg_ffi_limit_verdict){.admitted = 1};
+    limits->decided_in_store = false;
     if (count == 0) {
         return &limits->verdict;
     }
     const struct mg_limit_request request = {.worker = limits->vm->options.worker,
-                                             .now_ms = now_ms(limits),
-                                             .network = network_of(limits, req->client_ip),
+                                             .now_ms = mg_limits_now_ms(limits),
+                                             .network =
+                                                 mg_limits_network_of(limits, req->client_ip),
                                              .count_denied = limits->count_denied,
                                              .asks = asks,
                                              .count = count,
                                              .ban = ban_asked ? &limits->ban : NULL,
                                              .ban_key = limits->ban_key};
     const struct mg_limit_verdict verdict = mg_limits_take(limits->shm, &request, answers);
-    limits->verdict = (struct mg_ffi_limit_verdict){.admitted = verdict.admitted,
-                                                    .banned = verdict.banned,
-                                                    .ban_began = verdict.ban_began,
-                                                    .ban_ms = (double)verdict.ban_ms,
-                                                    .delay_ms = (double)verdict.delay_ms};
-    if (verdict.banned) {
-        take_ban(limits, entries, count);
-    } else {
-        take_answers(limits, req, answers, entries, count);
-    }
+    mg_limits_show(limits, req, &verdict, answers, entries, count);
     return &limits->verdict;
 }
 
 /* --- corrections ---------------------------------------------------------------------------- */
 
+/* All charges are in one slot of a cluster, and so in one command. */
+static void correct_in_store(struct mg_ffi_charges *charges, int64_t cost)
+{
+    struct mg_limit_remote limits[MG_LIMITS_AT_ONCE];
+    struct mg_limit_remote_request request = {.limits = limits};
+    struct mg_limit_words words;
+    struct mg_arena arena;
+    for (unsigned i = 0; i < charges->count; i++) {
+        if (charges->of[i].cost != cost) {
+            limits[request.count++] =
+                (struct mg_limit_remote){.rule = charges->of[i].rule,
+                                         .cost = cost - charges->of[i].cost,
+                                         .charged_in = charges->of[i].answer.charged_in,
+                                         .key = charges->of[i].key};
+        }
+        charges->of[i].cost = cost;
+    }
+    if (request.count > 0) {
+        mg_arena_init(&arena, WORDS_BYTES);
+        mg_limit_words_amend(&arena, &request, &words);
+        mg_limit_store_tell(charges->store, &words);
+        mg_arena_deinit(&arena);
+    }
+}
+
 static int correct(struct mg_ffi_charges *charges, int64_t cost)
 {
+    if (charges->store) {
+        correct_in_store(charges, cost);
+        return 0;
+    }
     const int64_t now = mg_shm_now_ms(charges->shm, mg_loop_now_ms(charges->loop));
     int lost = 0;
     for (unsigned i = 0; i < charges->count; i++) {
@@ -406,6 +436,9 @@ static void give_back_unsettled(void *context)
     if (!charges->settled) {
         correct(charges, 0);
     }
+    if (charges->store) {
+        mg_limit_store_release(charges->store);
+    }
 }
 
 MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits,
@@ -415,8 +448,10 @@ MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits 
         &req->arena, sizeof *charges + (size_t)limits->count * sizeof charges->of[0]);
     *charges = (struct mg_ffi_charges){.shm = limits->shm, .loop = limits->vm->loop};
     for (int i = 0; i < limits->count; i++) {
-        const struct entry *entry = &limits->entries[i];
+        const struct mg_limits_entry *entry = &limits->entries[i];
         if (entry->answer.asked && entry->found.charged && entry->found.hold == 0) {
+            charges->of[charges->count].key = entry->key_in_store;
+            charges->of[charges->count].rule = entry->rule_of_request;
             charges->of[charges->count].limit = entry->limit;
             charges->of[charges->count].cost = entry->cost;
             charges->of[charges->count].answer = entry->found;
@@ -425,6 +460,9 @@ MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits 
     }
     if (charges->count == 0) {
         return NULL;
+    }
+    if (limits->decided_in_store) {
+        charges->store = mg_limit_store_hold(limits->store);
     }
     mg_arena_defer(&req->arena, give_back_unsettled, charges);
     return charges;
@@ -486,7 +524,7 @@ static void put_shadows(struct mg_record_text *note, const struct mg_ffi_limits 
 {
     bool any = false;
     for (int i = 0; i < limits->count; i++) {
-        const struct entry *entry = &limits->entries[i];
+        const struct mg_limits_entry *entry = &limits->entries[i];
         if (entry->limit.shadow && entry->answer.asked && !entry->answer.ok) {
             put_text(note, any ? MG_STR(",\"") : MG_STR(",\"shadow\":[\""),
                      mg_str_from(entry->limit.name));
@@ -505,15 +543,21 @@ MG_FFI_EXPORT int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req
     struct mg_record_text note = {.at = bytes, .end = bytes + sizeof bytes, .cap = SIZE_MAX};
     put_text(&note, MG_STR("{\"decision\":\""), mg_str_make(decision, len));
     if (index >= 0) {
-        const struct entry *entry = &limits->entries[index];
+        const struct mg_limits_entry *entry = &limits->entries[index];
         const bool is_banned = !entry->answer.asked; /* then no limit was looked at */
         put_text(&note, MG_STR(",\"name\":\""), mg_str_from(entry->limit.name));
         put_number(&note, MG_STR(",\"quota\":"),
                    entry->quota >= 0 ? entry->quota : entry->limit.rule.quota);
         put_number(&note, MG_STR(",\"remaining\":"), is_banned ? 0 : entry->found.remaining);
         put_number(&note, MG_STR(",\"cost\":"), entry->cost);
-        mg_record_put(&note, MG_STR(",\"store\":\"local\""));
-        put_hash(&note, entry->key.hash[1]);
+        mg_record_put(&note, limits->decided_in_store ? MG_STR(",\"store\":\"redis\"")
+                                                      : MG_STR(",\"store\":\"local\""));
+        if (limits->store) {
+            put_text(&note, MG_STR(",\"key_hash\":\""),
+                     mg_str_make(entry->hash, sizeof entry->hash));
+        } else {
+            put_hash(&note, entry->key.hash[1]);
+        }
         put_shadows(&note, limits);
     }
     mg_record_put_char(&note, '}');

@@ -334,6 +334,31 @@ void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits);
  * What is held is given back when the request ends. Valid until the set decides again. */
 const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ffi_limits *limits,
                                                       struct mg_req *req);
+/* A Redis that limits are counted in; Lua's to release. All it holds and owes goes on. */
+struct mg_redis;
+struct mg_limit_store;
+struct mg_ffi_limit_store_options {
+    struct mg_ffi_str prefix, script;
+    int tag_is_prefix;
+    double timeout_ms, hold_ttl_ms, instances; /* instances: 0 = those that are alive */
+};
+struct mg_limit_store *mg_ffi_limit_store_new(struct mg_vm *vm, struct mg_redis *redis,
+                                              const struct mg_ffi_limit_store_options *options);
+void mg_ffi_limit_store_release(struct mg_limit_store *store);
+/* Before limits are added: they are counted there. learns: for decisions alone. */
+void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_limit_store *store, int learns);
+/* The name of a limit's counters; -1: of the ban's. */
+void mg_ffi_limits_counter(struct mg_ffi_limits *limits, int index, const char *name, size_t len);
+/* With a store, after a key was made and before it is used. parts: what it is made of. */
+void mg_ffi_limits_hash(struct mg_ffi_limits *limits, const char *parts, size_t len);
+/* As mg_ffi_limits_take, in three steps: what was asked, in memory of the request (NULL: nothing);
+ * 0 where the answer is to be waited for; the verdict, or NULL where the store has failed. */
+struct mg_ffi_limit_call;
+struct mg_ffi_limit_call *mg_ffi_limits_ask(struct mg_ffi_limits *limits, struct mg_req *req);
+int mg_ffi_limits_send(struct mg_ffi_limit_call *call);
+const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_ffi_limit_call *call);
+/* Then: looks at the ban alone, and (how) 0 denies, 1 admits; 2: decides by the host's part. */
+const struct mg_ffi_limit_verdict *mg_ffi_limits_alone(struct mg_ffi_limit_call *call, int how);
 /* What the last decision charged, to be settled when the request's true cost is known; memory of
  * the request. If the request ends before that, all is given back. NULL: nothing was charged. */
 struct mg_ffi_charges;
@@ -342,8 +367,7 @@ struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits, struc
  * Returns how many charges could not be corrected: their window has passed. */
 int mg_ffi_charges_settle(struct mg_ffi_charges *charges, double cost);
 /* Leaves the note for the access log: of that limit, with shadow limits that would have denied.
- * index
- * -1: of none, since the request was not counted. */
+ * index -1: of none, since the request was not counted. */
 int mg_ffi_limits_note(struct mg_ffi_limits *limits, struct mg_req *req, int index,
                        const char *decision, size_t len);
 /* Sets a field of the answer to a whole number from 0 on; as mg_ffi_response_field. */
@@ -463,7 +487,6 @@ const char *mg_ffi_err_text(int err); /* of base/err.h; static */
 
 /* Commands to Redis (script/api_redis.c). An instance, a script and a batch are Lua's: give each
  * back once. */
-struct mg_redis;
 struct mg_redis_script;
 struct mg_ffi_redis_batch; /* commands that are sent together, and their replies */
 struct mg_ffi_redis_node {

@@ -146,6 +146,16 @@ function M.ban(req, form, ban_ms)
     return finish(req, form, problem, nil, nil, 0, wait, true), wait
 end
 
+--- The answer to a request that could not be decided: sets its fields.
+-- @tparam cdata req
+-- @treturn string body
+function M.without_store(req)
+    headers.set_number(req, fields.retry_after, 1)
+    set_kind(req, fields.problem_content_type)
+    return with_request_id(req, problem_head('store', 503)
+        .. ',"' .. fields.retry_member .. '":1')
+end
+
 --- The answer to a request without what its key needs: sets its fields.
 -- @tparam cdata req
 -- @treturn string body

@@ -23,6 +23,7 @@ local MOST_SLEEPERS = 10000 -- delayed requests of a worker
 
 local LIMITED = C.mg_ffi_outcome_of('limited', #'limited')
 local BANNED = C.mg_ffi_outcome_of('banned', #'banned')
+local STORE_DENIED = C.mg_ffi_outcome_of('store_denied', #'store_denied')
 local ACCESS_DENIED = C.mg_ffi_outcome_of('access_denied', #'access_denied')
 
 local sleepers = { count = 0 } -- of all entries
@@ -80,6 +81,11 @@ end
 local function refuse_keyless(req)
     C.mg_ffi_req_set_outcome(req, ACCESS_DENIED)
     return moongate.response.exit(403, answer.without_key(req))
+end
+
+local function refuse_storeless(req)
+    C.mg_ffi_req_set_outcome(req, STORE_DENIED)
+    return moongate.response.exit(503, answer.without_store(req))
 end
 
 -- The upstream is told which limits it is over.
@@ -158,6 +164,8 @@ function Engine:access()
         return refuse_banned(self, req, verdict)
     elseif decision == 'no key' then
         return refuse_keyless(req)
+    elseif decision == 'no store' then
+        return refuse_storeless(req)
     end
     return go_on(self, req, shown, verdict)
 end

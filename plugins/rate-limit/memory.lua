@@ -3,6 +3,7 @@
 -- should know of them.
 local limits = require 'moongate.plugins.rate-limit.limits'
 local parts = require 'moongate.plugins.rate-limit.parts'
+local store_options = require 'moongate.plugins.rate-limit.store_options'
 local units = require 'moongate.schema.units'
 
 local M = {}
@@ -100,6 +101,37 @@ local function check_groups(entry, members, found)
     end
 end
 
+-- Do all limits of an entry, and its ban, count by one key?
+local function has_one_key(config)
+    local first = config.ban and parts.text(parts.list(config.key))
+    for _, limit in ipairs(limits.of(config)) do
+        local text = parts.text(limit.key)
+            .. (limit.scope ~= 'attached' and not limit.group and limit.scope or '')
+        if first and text ~= first then
+            return false
+        end
+        first = text
+    end
+    return true
+end
+
+local function check_store(entry, gateway, found)
+    local config = entry.config
+    if config.store ~= 'redis' then
+        return
+    end
+    local store = store_options.resolve(config.redis, gateway.redis)
+    if not store then
+        found[#found + 1] = { entry = entry, path = { 'config', 'redis', 'connection' },
+            message = ("gateway.redis has no '%s'"):format(config.redis.connection) }
+    elseif store.place.topology == 'cluster' and config.redis.tag == 'key'
+        and not has_one_key(config) then
+        found[#found + 1] = { entry = entry, path = { 'config', 'redis', 'tag' },
+            message = 'the limits count by different keys, which a cluster may keep in different'
+                .. " slots: set tag to 'prefix'" }
+    end
+end
+
 --- Looks at all entries together; see moongate.config.plugins.
 -- @tparam table entries checked
 -- @tparam table gateway the section `gateway:`
@@ -112,6 +144,7 @@ function M.check_entries(entries, gateway)
             enabled[#enabled + 1] = entry
             warnings(entry, settings, found)
             check_groups(entry, members, found)
+            check_store(entry, gateway, found)
         end
     end
     local bytes = M.needed(enabled).limit_cells * KEY_BYTES

@@ -14,6 +14,7 @@ local key = require 'moongate.plugins.rate-limit.key'
 local limits = require 'moongate.plugins.rate-limit.limits'
 local parts = require 'moongate.plugins.rate-limit.parts'
 local scopes = require 'moongate.plugins.rate-limit.scopes'
+local stores = require 'moongate.plugins.rate-limit.store'
 local api = require 'moongate.runtime.ffi'
 
 local C = api.C
@@ -32,6 +33,11 @@ local function identity_of(limit, scope)
         limit.shadow and 'shadow' or '' }, '\n')
 end
 
+-- The same as a part of a key in Redis, where the key's parts are in its hash.
+local function counter_of(scope, name, is_shadow)
+    return scope:gsub('[%s{}]', '+') .. ':' .. name .. (is_shadow and ':shadow' or '')
+end
+
 local function open(set, limit, scope)
     local rule = ffi.new('struct mg_ffi_limit_rule', {
         algorithm = limit.number, align_first = limit.align_first and 1 or 0,
@@ -45,6 +51,8 @@ local function open(set, limit, scope)
         return nil, ('limit %s cannot be counted: %s'):format(limit.name,
             ffi.string(C.mg_ffi_err_text(index)))
     end
+    local counter = counter_of(scope, limit.name, limit.shadow)
+    C.mg_ffi_limits_counter(set, index, counter, #counter)
     limit.index = index
     limit.answer = C.mg_ffi_limits_answer(set, index)
     limit.given = -1 -- quota of the request; negative: the rule's
@@ -63,6 +71,8 @@ local function open_ban(set, conf, scope)
     if err < 0 then
         return nil, 'bans cannot be counted: ' .. ffi.string(C.mg_ffi_err_text(err))
     end
+    local counter = counter_of(scope, 'ban', false)
+    C.mg_ffi_limits_counter(set, -1, counter, #counter)
     return true
 end
 
@@ -141,7 +151,22 @@ function Policy:add_ban(conf)
     local scope, part = scopes.of(conf, conf)
     local list = parts.list(conf.key)
     self.ban_parts = self:prepare(part and { part, unpack(list) } or list)
+    self.ban_text = parts.text(part and { part, unpack(list) } or list)
     return open_ban(self.set, conf, scope)
+end
+
+-- Where limits are counted that are not counted in memory.
+function Policy:open_store(conf)
+    if conf.store ~= 'redis' then
+        return true
+    end
+    local store, err = stores.open(conf.redis)
+    if not store then
+        return nil, err
+    end
+    self.store, self.on_store_error = store, conf.on_store_error
+    C.mg_ffi_limits_store(self.set, store.handle, conf.on_store_error == 'local' and 1 or 0)
+    return true
 end
 
 --- Opens the limits of an entry.
@@ -158,10 +183,14 @@ function M.new(conf)
         missing = conf.key_missing,
         prefixes = { ipv4 = conf.ipv4_prefix, ipv6 = conf.ipv6_prefix },
     }, Policy)
+    local ok, err = self:open_store(conf)
+    if not ok then
+        return nil, err
+    end
     for _, is_shadow in ipairs({ false, true }) do -- the order of groups, see ask
         for _, limit in ipairs(self.limits) do
             if limit.shadow == is_shadow then
-                local ok, err = self:add(limit, conf)
+                ok, err = self:add(limit, conf)
                 if not ok then
                     return nil, err
                 end
@@ -173,7 +202,7 @@ function M.new(conf)
         C.mg_ffi_limits_count_denied(set)
     end
     if conf.ban and self.enforces then
-        local ok, err = self:add_ban(conf)
+        ok, err = self:add_ban(conf)
         if not ok then
             return nil, err
         end
@@ -182,12 +211,16 @@ function M.new(conf)
 end
 
 -- Any of the values may wait, and other requests are decided meanwhile: so all are computed before
--- the first is put where the decision, which waits for nothing, finds it.
+-- the first is put where the decision finds it. Where that waits, they are put there again.
 local function compute(values)
     local found = {}
     for i = 1, #values do
         found[i] = values[i].compute(values[i].owner)
     end
+    return found
+end
+
+local function put(values, found)
     for i = 1, #values do
         values[i].owner[values[i].field] = found[i]
     end
@@ -196,12 +229,12 @@ end
 -- Gives each limit its key. False: a key has to be there and is not. C keeps the keys that were
 -- given until it decides; those of enforcing limits, which come first, are given anew before that.
 function Policy:ask(req, object, cost)
-    if self.values then
-        compute(self.values)
-    end
     for i = 1, #self.groups do
         local group = self.groups[i]
         if key.build(self.set, req, object, group.parts, self.prefixes, self.missing) then
+            if self.store then
+                C.mg_ffi_limits_hash(self.set, group.text, #group.text)
+            end
             for k = 1, #group.limits do
                 local limit = group.limits[k]
                 if limit.given then
@@ -214,6 +247,9 @@ function Policy:ask(req, object, cost)
     end
     if self.ban_parts
         and key.build(self.set, req, object, self.ban_parts, self.prefixes, self.missing) then
+        if self.store then
+            C.mg_ffi_limits_hash(self.set, self.ban_text, #self.ban_text)
+        end
         C.mg_ffi_limits_use_ban(self.set)
     end
     return true
@@ -272,21 +308,42 @@ function Policy:note(req, limit, decision)
     C.mg_ffi_limits_note(self.set, req, limit and limit.index or -1, decision, #decision)
 end
 
---- Decides on the request, charges it, and leaves the note for the access log.
+-- The verdict; and the word for the log where the store failed and nothing was decided.
+function Policy:take(req, found)
+    if not self.store then
+        return C.mg_ffi_limits_take(self.set, req)
+    end
+    local verdict, word = stores.take(self.set, req,
+        self.enforces and self.on_store_error or 'allow')
+    if found then
+        put(self.values, found) -- another request's may be there
+    end
+    return verdict, word
+end
+
+--- Decides on the request, charges it, and leaves the note for the access log. May wait.
 -- @tparam cdata req
 -- @tparam table object the runtime's, of the request
 -- @tparam number cost units
--- @treturn string 'admitted', 'denied', 'banned', or 'no key': a part of the key is missing and
--- must not be
+-- @treturn string 'admitted', 'denied', 'banned', 'no key': a part of the key is missing and must
+-- not be, or 'no store': it has failed, and nobody passes without it
 -- @treturn table|nil the limit to show; nil where none applies
 -- @treturn cdata|nil struct mg_ffi_limit_verdict: until the entry decides again
 function Policy:decide(req, object, cost)
+    local found = self.values and compute(self.values)
+    if found then
+        put(self.values, found)
+    end
     if not self:ask(req, object, cost) then
         return 'no key'
     end
-    local verdict = C.mg_ffi_limits_take(self.set, req)
-    local shown = pick(self.judged, verdict.admitted == 1)
+    local verdict, word = self:take(req, found)
     local is_banned = verdict.banned ~= 0 or verdict.ban_began ~= 0
+    if word and not is_banned then
+        self:note(req, nil, word)
+        return verdict.admitted == 1 and 'admitted' or 'no store', nil, verdict
+    end
+    local shown = pick(self.judged, verdict.admitted == 1)
     if shown or is_banned then
         self:note(req, shown or self.judged[1], decision_of(self, verdict))
     end

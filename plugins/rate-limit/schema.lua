@@ -4,21 +4,13 @@ local limits = require 'moongate.plugins.rate-limit.limits'
 local memory = require 'moongate.plugins.rate-limit.memory'
 local options = require 'moongate.plugins.rate-limit.options'
 local parts = require 'moongate.plugins.rate-limit.parts'
+local store_options = require 'moongate.plugins.rate-limit.store_options'
 local typedefs = require 'moongate.typedefs'
 
-local REDIS = 'the store redis is not built yet'
 local MAX_WINDOW = 366 * 24 * 3600 * 1000 -- ms
 local MAX_UNITS = 1000000000
 local MAX_BAN = MAX_WINDOW
 local SHORT = { 'quota', 'window', 'algorithm', 'burst', 'align', 'max_delay', 'fallback_quota' }
-
--- A field of which only the value that is in force anyway can be set.
-local function fixed(value, reason, description)
-    return { type = 'any', default = value, description = description,
-        not_supported_yet = function(given)
-            return given ~= value and reason
-        end }
-end
 
 local function is_set(value)
     return value ~= nil and value ~= cjson.null
@@ -115,6 +107,17 @@ local function check_form(config)
         return nil, "there is no limit: set 'limits', or 'quota' and 'window'"
     end
     return check_numbers(config)
+end
+
+local function check_store(config)
+    if config.store == 'redis' and not is_set(config.redis) then
+        return nil, "store redis needs the record 'redis'", 'store'
+    elseif config.store ~= 'redis' and is_set(config.redis) then
+        return nil, "'redis' is of the store redis", 'redis'
+    elseif config.store ~= 'redis' and config.on_store_error ~= 'local' then
+        return nil, "'on_store_error' is of the store redis", 'on_store_error'
+    end
+    return true
 end
 
 local function check_body(value)
@@ -228,9 +231,12 @@ for _, field in ipairs({
             .. ' sixteenth of them for one network; more keys share a counter with ten times the'
             .. ' quota' } },
     { store = { type = 'string', default = 'local', one_of = { 'local', 'redis' },
-        not_supported_yet = { redis = REDIS }, description = 'where is counted' } },
-    { redis = { type = 'any', not_supported_yet = REDIS } },
-    { on_store_error = fixed('local', REDIS, 'what decides when the store fails') },
+        description = 'where is counted: in memory of this host, or in Redis for all hosts' } },
+    { redis = { type = 'record', fields = store_options.fields(),
+        entity_checks = store_options.checks } },
+    { on_store_error = { type = 'string', default = 'local', one_of = { 'local', 'allow', 'deny' },
+        description = "what decides when Redis fails: this host's part of the limits, nothing (all"
+            .. ' pass), or nothing (503); bans hold in any case' } },
     { on_exceed = { type = 'string', default = 'reject', one_of = { 'reject', 'mark' },
         description = 'what becomes of a request over a limit: it is denied, or goes on, uncharged,'
             .. ' with the names of the limits in X-RateLimit-Exceeded for the upstream' } },
@@ -269,6 +275,8 @@ return {
             entity_checks = {
                 { custom_entity_check = { field_sources = { 'limits', unpack(SHORT) },
                     run_with_missing_fields = true, fn = check_form } },
+                { custom_entity_check = { field_sources = { 'store', 'redis', 'on_store_error' },
+                    run_with_missing_fields = true, fn = check_store } },
             },
         } },
     },

@@ -40,6 +40,13 @@ describe('rate-limit', function()
         return limit
     end
 
+    local function in_redis(more)
+        local config = more.limits and more or one(more)
+        config.store = 'redis'
+        config.redis = more.redis
+        return config
+    end
+
     describe('refuses at load', function()
         local CASES = {
             { {}, "set 'limits', or 'quota' and 'window'" },
@@ -106,9 +113,39 @@ describe('rate-limit', function()
             { one{ retry_after_jitter = { percent = 101 } }, 'from 0 to 100' },
             { one{ retry_after_jitter = { max = '61s' } }, 'from 0s to 1m' },
             { one{ max_keys = 1023 }, 'from 1024 to 16777216' },
-            { one{ store = 'redis' }, 'the store redis is not built yet' },
-            { one{ redis = {} }, 'the store redis is not built yet' },
-            { one{ on_store_error = 'deny' }, 'not supported yet' },
+            { one{ store = 'redis' }, "store redis needs the record 'redis'" },
+            { one{ redis = { host = 'a' } }, "'redis' is of the store redis" },
+            { one{ on_store_error = 'deny' }, "'on_store_error' is of the store redis" },
+            { in_redis{ on_store_error = 'maybe' }, 'local, allow, deny' },
+            { in_redis{ redis = {} }, "set 'connection', 'host', 'unix' or 'url'" },
+            { in_redis{ redis = { host = 'a', unix = '/b' } }, 'cannot both be' },
+            { in_redis{ redis = { url = 'http://a' } }, 'expected redis://' },
+            { in_redis{ redis = { host = 'a', port = 0 } }, 'from 1 to 65535' },
+            { in_redis{ redis = { topology = 'cluster' } }, "topology cluster needs 'nodes'" },
+            { in_redis{ redis = { host = 'a', username = 'b' } }, "a 'username' needs a" },
+            { in_redis{ redis = { host = 'a', database = 16 } }, 'from 0 to 15' },
+            { in_redis{ redis = { connection = 'main' } }, "gateway.redis has no 'main'" },
+            { in_redis{ redis = { connection = 'main', connections = 4 } },
+                "'connections' is of the instance of gateway.redis" },
+            { in_redis{ redis = { host = 'a', prefix = '{a}' } }, 'without braces' },
+            { in_redis{ redis = { host = 'a', prefix = ('a'):rep(65) } }, '1 to 64 bytes' },
+            { in_redis{ redis = { host = 'a', tag = 'both' } }, 'key, prefix' },
+            { in_redis{ redis = { host = 'a', mode = 'async' } }, 'not supported yet' },
+            { in_redis{ redis = { host = 'a', mode = 'lease' } }, 'not supported yet' },
+            { in_redis{ redis = { host = 'a', lease = {} } }, 'not supported yet' },
+            { in_redis{ redis = { host = 'a', async = {} } }, 'not supported yet' },
+            { in_redis{ redis = { host = 'a', timeout = '6s' } }, 'from 1ms to 5s' },
+            { in_redis{ redis = { host = 'a', connect_timeout = 20 } }, '20s or 20ms' },
+            { in_redis{ redis = { host = 'a', connections = 17 } }, 'from 1 to 16' },
+            { in_redis{ redis = { host = 'a', max_pending = 15 } }, 'from 16 to 65536' },
+            { in_redis{ redis = { host = 'a', breaker = { failures = 0 } } }, 'from 1 to 1000' },
+            { in_redis{ redis = { host = 'a', instances = 0 } }, "expected 'auto' or a whole" },
+            { in_redis{ redis = { host = 'a', instances = 'many' } }, "expected 'auto'" },
+            { in_redis{ redis = { host = 'a', hold_ttl = '2s' } }, 'from 3s to 1h' },
+            { in_redis{ key = { 'path' }, redis = { topology = 'cluster', nodes = { 'a:1' } },
+                limits = { { name = 'a', quota = 1, window = '1s' },
+                    { name = 'b', quota = 1, window = '1s', key = { 'ip' } } } },
+                "set tag to 'prefix'" },
             { one{ qouta = 5 }, 'quota' },
         }
 

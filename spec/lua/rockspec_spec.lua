@@ -60,6 +60,8 @@ describe('the rockspec', function()
             if not path:match('^plugins/') then
                 file = 'lua/' .. file
             end
+            -- NAME.redis.lua, a script for Redis, is a file of moongate.redis.script
+            path = path:gsub('%.redis%.lua$', '/redis.lua')
             assert.is_truthy(path == file .. '.lua' or path == file .. '/init.lua', path)
         end
     end)

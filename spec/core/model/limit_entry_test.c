@@ -435,14 +435,26 @@ static void a_charge_of_the_bucket_before_is_given_back_there(void **state)
     assert_int_equal(admitted_of(bench, 20, "k"), 5);
 }
 
-static void a_count_is_raised_to_what_another_store_has_seen(void **state)
+static void a_host_learns_its_part_of_what_all_have_counted(void **state)
 {
     struct bench *bench = *state;
-    for (int i = 0; i < MG_LIMIT_CONCURRENCY; i++) {
-        open_limit(bench, rule_of((enum mg_limit_algorithm)i, 10, HOUR));
+    for (int i = 0; i < MG_LIMIT_LEAKY_BUCKET; i++) {
+        const struct mg_limit_rule rule = rule_of((enum mg_limit_algorithm)i, 40, HOUR);
+        struct mg_limit_view view;
+        if (i == MG_LIMIT_CONCURRENCY) {
+            continue;
+        }
+        mg_limit_look(&rule, NULL, bench->now, 0, &view);
+        mg_limit_charge(&rule, &view, 28);
+        const struct mg_limit_elsewhere elsewhere = {
+            .rule = &rule,
+            .parts = 4,
+            .state = view.state,
+            .reset_ms = mg_limit_reset_ms(&rule, view.state, bench->now)};
+        open_limit(bench, mg_limit_part_rule(&rule, 4)); /* 10, 7 of them used */
         const struct mg_cell_key key = mg_limit_key(bench->shm, &bench->limit, MG_STR("k"));
-        assert_true(mg_limit_raise(bench->shm, &bench->limit, key, 0, bench->now, 7));
-        assert_true(mg_limit_raise(bench->shm, &bench->limit, key, 0, bench->now, 4));
+        assert_true(mg_limit_learn(bench->shm, &bench->limit, key, 0, bench->now, &elsewhere));
+        assert_true(mg_limit_learn(bench->shm, &bench->limit, key, 0, bench->now, &elsewhere));
         assert_int_equal(admitted_of(bench, 20, "k"), 3);
         bench->now += 3 * HOUR;
     }
@@ -469,7 +481,7 @@ int main(void)
         TEST(a_charge_is_given_back_where_it_went),
         TEST(a_charge_is_corrected_by_the_quota_of_its_request),
         TEST(a_charge_of_the_bucket_before_is_given_back_there),
-        TEST(a_count_is_raised_to_what_another_store_has_seen),
+        TEST(a_host_learns_its_part_of_what_all_have_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/limit_store.h"
+
+#include "base/hash.h"
+#include "base/shm.h"
+#include "net/loop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BEAT_MS 2000      /* between two signs of life */
+#define FIRST_BEAT_MS 200 /* until the first one is answered */
+#define DEAD_MS "6000"    /* a host without a sign of life is dead */
+#define NAME_CHARS 16     /* of the host, of the store */
+#define AT_ONCE 200       /* commands of a round of renewals or payments */
+#define NEXT_MS 20        /* until the next ones */
+#define DEBTS 16384       /* at most; a power of 2 */
+#define ROUND_OF_HOLDS 3  /* renewals in the time that holds last */
+#define ARENA_BYTES 8192
+#define COUNTER_CHARS 24
+#define OVERHEAD 8 /* characters of a key besides its parts */
+
+/* What Redis is owed for one key. */
+struct debt {
+    struct mg_link link, order; /* in its bucket; among all */
+    uint64_t hash;
+    mg_str key; /* behind the struct */
+    bool is_ban;
+    struct mg_limit_rule full, share;
+    int64_t state[4]; /* of share: as if only this had been counted */
+    struct mg_limit_ban ban;
+    struct mg_cell_key cell;
+};
+
+/* A command that nobody waits for. */
+struct told {
+    struct mg_redis_command command;
+    struct mg_limit_store *store;
+    struct debt *debt; /* that it pays; NULL: none */
+};
+
+struct mg_limit_store {
+    uint32_t references;
+    struct mg_limit_store_parts parts;
+    struct mg_redis *redis;
+    struct mg_redis_script *script;
+    mg_str prefix;
+    bool tag_is_prefix, has_met; /* has_met: a sign of life was answered */
+    uint64_t timeout_ms;
+    int64_t hold_ttl_ms;
+    uint32_t fixed, alive; /* instances */
+    char host[NAME_CHARS], own[NAME_CHARS];
+    uint64_t names;
+    struct mg_arena arena; /* of the words of a command */
+    struct mg_redis_command beat;
+    struct mg_deadline beat_at, renew_at, pay_at;
+    struct mg_link slots; /* struct mg_limit_slot; first those not renewed in this round */
+    uint64_t round;
+    struct mg_link debts; /* struct debt, oldest first */
+    uint32_t debt_count;
+    struct mg_link *buckets; /* DEBTS of them; NULL: never owed anything */
+};
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static void arm(struct mg_limit_store *store, struct mg_deadline *deadline, uint64_t ms,
+                void (*fn)(struct mg_deadline *deadline))
+{
+    struct mg_loop *loop = store->parts.loop;
+    mg_deadline_arm(mg_deadlines_class(&loop->deadlines, ms), deadline, fn, mg_loop_now_ms(loop));
+}
+
+static void send_beat(struct mg_limit_store *store);
+
+static void on_beat_due(struct mg_deadline *deadline)
+{
+    send_beat(MG_CONTAINER(deadline, struct mg_limit_store, beat_at));
+}
+
+static void name_it(struct mg_limit_store *store)
+{
+    uint8_t random[MG_SIPHASH_KEY_BYTES];
+    mg_hash_random_key(random);
+    mg_hash_hex(random, sizeof store->own / 2, store->own);
+    const struct mg_cell_key host = mg_shm_key(store->parts.shm, MG_STR("host"));
+    mg_hash_hex((const uint8_t *)host.hash, sizeof store->host / 2, store->host);
+}
+
+struct mg_limit_store *mg_limit_store_new(const struct mg_limit_store_parts *parts,
+                                          const struct mg_limit_store_options *options)
+{
+    struct mg_limit_store *store = calloc(1, sizeof *store + options->prefix.len + 1);
+    mg_require(store != NULL);
+    char *prefix = (char *)(store + 1);
+    memcpy(prefix, options->prefix.ptr, options->prefix.len);
+    store->references = 1;
+    store->parts = *parts;
+    store->redis = mg_redis_share(options->redis);
+    store->script = mg_redis_script_hold(mg_redis_scripts(parts->set), options->script);
+    store->prefix = mg_str_make(prefix, options->prefix.len);
+    store->tag_is_prefix = options->tag_is_prefix;
+    store->timeout_ms = options->timeout_ms;
+    store->hold_ttl_ms = options->hold_ttl_ms;
+    store->fixed = options->instances;
+    store->alive = 1;
+    name_it(store);
+    mg_arena_init(&store->arena, ARENA_BYTES);
+    mg_deadline_init(&store->beat_at);
+    mg_deadline_init(&store->renew_at);
+    mg_deadline_init(&store->pay_at);
+    mg_link_init(&store->slots);
+    mg_link_init(&store->debts);
+    send_beat(store);
+    return store;
+}
+
+struct mg_limit_store *mg_limit_store_hold(struct mg_limit_store *store)
+{
+    store->references++;
+    return store;
+}
+
+static void free_debts(struct mg_limit_store *store)
+{
+    while (!mg_list_empty(&store->debts)) {
+        struct debt *debt = MG_CONTAINER(store->debts.next, struct debt, order);
+        mg_link_remove(&debt->order);
+        free(debt);
+    }
+    free(store->buckets);
+}
+
+void mg_limit_store_release(struct mg_limit_store *store)
+{
+    mg_require(store->references > 0);
+    if (--store->references > 0) {
+        return;
+    }
+    mg_redis_cancel(&store->beat);
+    mg_deadline_cancel(&store->beat_at);
+    mg_deadline_cancel(&store->renew_at);
+    mg_deadline_cancel(&store->pay_at);
+    free_debts(store);
+    mg_arena_deinit(&store->arena);
+    mg_redis_script_release(store->script);
+    mg_redis_release(store->redis);
+    free(store);
+}
+
+/* --- names ---------------------------------------------------------------------------------- */
+
+uint32_t mg_limit_store_instances(const struct mg_limit_store *store)
+{
+    return store->fixed > 0 ? store->fixed : store->alive;
+}
+
+int64_t mg_limit_store_hold_ttl_ms(const struct mg_limit_store *store)
+{
+    return store->hold_ttl_ms;
+}
+
+static void put(char **at, mg_str text)
+{
+    memcpy(*at, text.ptr, text.len);
+    *at += text.len;
+}
+
+/* PREFIX:{HASH}:COUNTER, or {PREFIX}:HASH:COUNTER: what is in braces tells the slot. */
+mg_str mg_limit_store_key(const struct mg_limit_store *store, struct mg_arena *arena, mg_str hash,
+                          mg_str counter)
+{
+    char *text = mg_arena_alloc(arena, store->prefix.len + hash.len + counter.len + OVERHEAD);
+    char *at = text;
+    const bool by_key = !store->tag_is_prefix;
+    put(&at, by_key ? MG_STR("") : MG_STR("{"));
+    put(&at, store->prefix);
+    put(&at, by_key ? MG_STR(":{") : MG_STR("}:"));
+    put(&at, hash);
+    put(&at, by_key ? MG_STR("}:") : MG_STR(":"));
+    put(&at, counter);
+    return mg_str_make(text, (size_t)(at - text));
+}
+
+mg_str mg_limit_store_name(struct mg_limit_store *store, struct mg_arena *arena)
+{
+    char text[NAME_CHARS + COUNTER_CHARS];
+    const int length = snprintf(text, sizeof text, "%.*s-%llx", NAME_CHARS, store->own,
+                                (unsigned long long)++store->names);
+    return mg_arena_copy_str(arena, mg_str_make(text, (size_t)length));
+}
+
+/* --- telling -------------------------------------------------------------------------------- */
+
+enum mg_redis_result mg_limit_store_send(struct mg_limit_store *store,
+                                         struct mg_redis_command *command,
+                                         const struct mg_limit_words *words)
+{
+    const struct mg_redis_ask ask = {.words = words->items,
+                                     .count = words->count,
+                                     .script = store->script,
+                                     .keys = words->keys,
+                                     .key_count = words->key_count,
+                                     .timeout_ms = store->timeout_ms};
+    return mg_redis_send(store->redis, command, &ask);
+}
+
+static void count_lost(const struct mg_limit_store *store)
+{
+    if (store->parts.stats) {
+        mg_stats_add(store->parts.stats, MG_STAT_LIMIT_LOST, 1);
+    }
+}
+
+static void owe_again(struct mg_limit_store *store, struct debt *debt);
+
+static void on_told(struct mg_redis_command *command, enum mg_redis_result result,
+                    struct mg_resp_reply *reply)
+{
+    struct told *told = MG_CONTAINER(command, struct told, command);
+    struct mg_limit_store *store = told->store;
+    if (result != MG_REDIS_OK && told->debt) {
+        owe_again(store, told->debt);
+    } else if (result != MG_REDIS_OK) {
+        count_lost(store);
+    } else {
+        free(told->debt);
+        const bool is_lost = reply->count > 0 && reply->nodes[0].type == MG_RESP_INTEGER &&
+                             reply->nodes[0].value > 0; /* amend: the charge no longer counts */
+        if (is_lost) {
+            count_lost(store);
+        }
+    }
+    free(told);
+    mg_limit_store_release(store);
+}
+
+/* debt: owned from now on. */
+static void tell(struct mg_limit_store *store, const struct mg_limit_words *words,
+                 struct debt *debt)
+{
+    struct told *told = calloc(1, sizeof *told);
+    mg_require(told != NULL);
+    told->command.fn = on_told;
+    told->store = mg_limit_store_hold(store);
+    told->debt = debt;
+    const enum mg_redis_result result = mg_limit_store_send(store, &told->command, words);
+    if (result != MG_REDIS_OK) {
+        on_told(&told->command, result, NULL);
+    }
+}
+
+void mg_limit_store_tell(struct mg_limit_store *store, const struct mg_limit_words *words)
+{
+    tell(store, words, NULL);
+}
+
+/* --- signs of life -------------------------------------------------------------------------- */
+
+static void on_beat(struct mg_redis_command *command, enum mg_redis_result result,
+                    struct mg_resp_reply *reply)
+{
+    struct mg_limit_store *store =
+        mg_limit_store_hold(MG_CONTAINER(command, struct mg_limit_store, beat));
+    const bool is_number =
+        result == MG_REDIS_OK && reply->count > 0 && reply->nodes[0].type == MG_RESP_INTEGER;
+    if (is_number && reply->nodes[0].value > 0 && reply->nodes[0].value <= UINT32_MAX) {
+        store->alive = (uint32_t)reply->nodes[0].value;
+        store->has_met = true;
+        mg_limit_store_answered(store);
+    }
+    arm(store, &store->beat_at, store->has_met ? BEAT_MS : FIRST_BEAT_MS, on_beat_due);
+    mg_limit_store_release(store);
+}
+
+static void send_beat(struct mg_limit_store *store)
+{
+    mg_str key = mg_arena_format(&store->arena, "%.*s:hosts", MG_STR_ARG(store->prefix));
+    mg_str items[] = {MG_STR(""), MG_STR("host"), mg_str_make(store->host, sizeof store->host),
+                      MG_STR(DEAD_MS)};
+    const struct mg_limit_words words = {.keys = &key, .items = items, .key_count = 1, .count = 4};
+    store->beat.fn = on_beat;
+    if (mg_limit_store_send(store, &store->beat, &words) != MG_REDIS_OK) {
+        arm(store, &store->beat_at, BEAT_MS, on_beat_due);
+    }
+    mg_arena_reset(&store->arena);
+}
+
+/* --- what is held --------------------------------------------------------------------------- */
+
+static void tell_slot(struct mg_limit_store *store, struct mg_limit_slot *slot, mg_str operation,
+                      mg_str life)
+{
+    mg_str items[] = {MG_STR(""), operation, life, MG_STR("1"), slot->name};
+    const struct mg_limit_words words = {
+        .keys = &slot->key, .items = items, .key_count = 1, .count = 5};
+    tell(store, &words, NULL);
+}
+
+static void on_renewal_due(struct mg_deadline *deadline);
+
+static void arm_renewal(struct mg_limit_store *store, bool is_over)
+{
+    const uint64_t ms = is_over ? (uint64_t)store->hold_ttl_ms / ROUND_OF_HOLDS : NEXT_MS;
+    if (!mg_list_empty(&store->slots)) {
+        arm(store, &store->renew_at, ms, on_renewal_due);
+    }
+}
+
+/* Renews the first slots of the round; all of a turn leave in one write. */
+static void on_renewal_due(struct mg_deadline *deadline)
+{
+    struct mg_limit_store *store = MG_CONTAINER(deadline, struct mg_limit_store, renew_at);
+    char life[COUNTER_CHARS];
+    const int length = snprintf(life, sizeof life, "%lld", (long long)store->hold_ttl_ms);
+    for (int i = 0; i < AT_ONCE && !mg_list_empty(&store->slots); i++) {
+        struct mg_limit_slot *slot = MG_CONTAINER(store->slots.next, struct mg_limit_slot, link);
+        if (slot->renewed == store->round) {
+            store->round++;
+            arm_renewal(store, true);
+            return;
+        }
+        slot->renewed = store->round;
+        mg_link_remove(&slot->link);
+        mg_list_append(&store->slots, &slot->link);
+        tell_slot(store, slot, MG_STR("renew"), mg_str_make(life, (size_t)length));
+    }
+    arm_renewal(store, false);
+}
+
+void mg_limit_slot_hold(struct mg_limit_store *store, struct mg_limit_slot *slot, mg_str key,
+                        mg_str name)
+{
+    *slot = (struct mg_limit_slot){
+        .store = mg_limit_store_hold(store), .key = key, .name = name, .renewed = store->round};
+    mg_link_init(&slot->link);
+    mg_list_append(&store->slots, &slot->link);
+    if (!mg_deadline_armed(&store->renew_at)) {
+        store->round++;
+        arm_renewal(store, true);
+    }
+}
+
+void mg_limit_slot_release(struct mg_limit_slot *slot)
+{
+    struct mg_limit_store *store = slot->store;
+    mg_link_remove(&slot->link);
+    if (mg_list_empty(&store->slots)) {
+        mg_deadline_cancel(&store->renew_at);
+    }
+    tell_slot(store, slot, MG_STR("release"), MG_STR("0"));
+    mg_limit_store_release(store);
+}
+
+/* --- what is owed --------------------------------------------------------------------------- */
+
+static int64_t now_ms(const struct mg_limit_store *store)
+{
+    return mg_shm_now_ms(store->parts.shm, mg_loop_now_ms(store->parts.loop));
+}
+
+/* Into its place. The store stays for as long as it owes something. */
+static void enter(struct mg_limit_store *store, struct debt *debt)
+{
+    mg_list_append(&store->buckets[debt->hash & (DEBTS - 1)], &debt->link);
+    mg_list_append(&store->debts, &debt->order);
+    if (store->debt_count++ == 0) {
+        mg_limit_store_hold(store);
+    }
+}
+
+/* The caller has the store and the debt. */
+static void leave(struct mg_limit_store *store, struct debt *debt)
+{
+    mg_link_remove(&debt->link);
+    mg_link_remove(&debt->order);
+    if (--store->debt_count == 0) {
+        mg_limit_store_release(store);
+    }
+}
+
+static void make_buckets(struct mg_limit_store *store)
+{
+    store->buckets = malloc(DEBTS * sizeof *store->buckets);
+    mg_require(store->buckets != NULL);
+    for (int i = 0; i < DEBTS; i++) {
+        mg_link_init(&store->buckets[i]);
+    }
+}
+
+static struct debt *find(const struct mg_limit_store *store, uint64_t hash, mg_str key)
+{
+    const struct mg_link *head = &store->buckets[hash & (DEBTS - 1)];
+    for (struct mg_link *at = head->next; at != head; at = at->next) {
+        struct debt *debt = MG_CONTAINER(at, struct debt, link);
+        if (debt->hash == hash && mg_str_equal(debt->key, key)) {
+            return debt;
+        }
+    }
+    return NULL;
+}
+
+/* That of the key, made where there is none; NULL: there are too many. */
+static struct debt *debt_of(struct mg_limit_store *store, mg_str key, bool *is_new)
+{
+    if (!store->buckets) {
+        make_buckets(store);
+    }
+    const uint64_t hash = mg_shm_key(store->parts.shm, key).hash[1];
+    struct debt *debt = find(store, hash, key);
+    *is_new = debt == NULL;
+    if (debt || store->debt_count == DEBTS) {
+        return debt;
+    }
+    debt = calloc(1, sizeof *debt + key.len + 1);
+    mg_require(debt != NULL);
+    memcpy(debt + 1, key.ptr, key.len);
+    debt->key = mg_str_make((const char *)(debt + 1), key.len);
+    debt->hash = hash;
+    enter(store, debt);
+    return debt;
+}
+
+/* Nothing counted, or that many units by another rule. */
+static void begin_state(struct debt *debt, const struct mg_limit_rule *share, int64_t now,
+                        int64_t used)
+{
+    struct mg_limit_view view;
+    mg_limit_look(share, NULL, now, 0, &view);
+    mg_limit_charge(share, &view, used);
+    memcpy(debt->state, view.state, sizeof debt->state);
+    debt->share = *share;
+}
+
+void mg_limit_store_owe(struct mg_limit_store *store, mg_str key, const struct mg_limit_rule *full,
+                        const struct mg_limit_rule *share, int64_t now, int64_t units)
+{
+    bool is_new;
+    struct debt *debt = debt_of(store, key, &is_new);
+    if (!debt) {
+        count_lost(store);
+        return;
+    }
+    debt->full = *full;
+    if (is_new) {
+        begin_state(debt, share, now, units);
+        return;
+    }
+    if (debt->share.burst != share->burst) {
+        begin_state(debt, share, now, mg_limit_used(&debt->share, debt->state, now));
+    }
+    struct mg_limit_view view;
+    mg_limit_look(share, debt->state, now, 0, &view);
+    mg_limit_charge(share, &view, units);
+    memcpy(debt->state, view.state, sizeof debt->state);
+}
+
+void mg_limit_store_owe_ban(struct mg_limit_store *store, mg_str key,
+                            const struct mg_limit_ban *ban, struct mg_cell_key cell)
+{
+    bool is_new;
+    struct debt *debt = debt_of(store, key, &is_new);
+    if (!debt) {
+        count_lost(store);
+        return;
+    }
+    debt->is_ban = true;
+    debt->ban = *ban;
+    debt->cell = cell;
+}
+
+/* Could not be paid. */
+static void owe_again(struct mg_limit_store *store, struct debt *debt)
+{
+    const struct debt *other = store->buckets ? find(store, debt->hash, debt->key) : NULL;
+    if (!other) {
+        enter(store, debt);
+        return;
+    }
+    if (!debt->is_ban) {
+        const int64_t now = now_ms(store);
+        mg_limit_store_owe(store, debt->key, &debt->full, &other->share, now,
+                           mg_limit_used(&debt->share, debt->state, now));
+    }
+    free(debt);
+}
+
+/* --- paying --------------------------------------------------------------------------------- */
+
+/* The words that pay it; false: there is nothing to pay any more. */
+static bool words_of(struct mg_limit_store *store, const struct debt *debt,
+                     struct mg_limit_words *words)
+{
+    const int64_t now = now_ms(store);
+    if (debt->is_ban) {
+        struct mg_ban_state state;
+        const int64_t left =
+            mg_limit_ban_left_ms(store->parts.shm, &debt->ban, debt->cell, now, &state);
+        const struct mg_limit_remote_request request = {.ban = &debt->ban.rule,
+                                                        .ban_key = debt->key};
+        mg_limit_words_ban(&store->arena, &request, left, state.words[3], words);
+        return left > 0;
+    }
+    const struct mg_limit_remote limit = {.rule = debt->full,
+                                          .cost = mg_limit_used(&debt->share, debt->state, now),
+                                          .key = debt->key};
+    const struct mg_limit_remote_request request = {.limits = &limit, .count = 1};
+    mg_limit_words_add(&store->arena, &request, words);
+    return limit.cost > 0;
+}
+
+static void on_payment_due(struct mg_deadline *deadline)
+{
+    struct mg_limit_store *store = MG_CONTAINER(deadline, struct mg_limit_store, pay_at);
+    mg_limit_store_hold(store);
+    for (int i = 0; i < AT_ONCE && store->debt_count > 0; i++) {
+        struct debt *debt = MG_CONTAINER(store->debts.next, struct debt, order);
+        struct mg_limit_words words;
+        leave(store, debt);
+        if (words_of(store, debt, &words)) {
+            tell(store, &words, debt);
+        } else {
+            free(debt);
+        }
+        mg_arena_reset(&store->arena);
+    }
+    if (store->debt_count > 0) {
+        arm(store, &store->pay_at, NEXT_MS, on_payment_due);
+    }
+    mg_limit_store_release(store);
+}
+
+void mg_limit_store_answered(struct mg_limit_store *store)
+{
+    if (store->debt_count > 0 && !mg_deadline_armed(&store->pay_at)) {
+        on_payment_due(&store->pay_at);
+    }
+}

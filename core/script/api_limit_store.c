@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Leaf functions of the plugin rate-limit with a store (ffi.h, section policies): what a request
+ * asks of a set of limits goes to Redis as one command; what comes back is put where decisions of
+ * api_limit.c are. A call lies in the memory of its request.
+ */
+#include "net/loop.h"
+#include "script/export.h"
+#include "script/sched.h"
+
+#include "script/api_limits.h"
+
+enum { DENIES, ADMITS, DECIDES }; /* without the store */
+
+/* One limit that is asked. */
+struct asked {
+    struct mg_limits_entry *entry;
+    struct mg_cell_key key;
+    int64_t cost, quota;
+    char hash[MG_LIMIT_KEY_CHARS];
+};
+
+struct mg_ffi_limit_call {
+    struct mg_ffi_limits *limits;
+    struct mg_req *req;
+    struct mg_limit_store *store;
+    struct mg_redis_command command;
+    enum mg_redis_result result;
+    struct mg_resp_reply reply;
+    struct mg_ticket ticket;
+    bool is_waiting;
+    int64_t ban_ms; /* left of a ban that is known here; 0: none */
+    struct mg_cell_key ban_key;
+    bool has_ban;
+    unsigned count;
+    struct asked *asked;
+    struct mg_limit_remote *remotes;
+    struct mg_limit_remote_request request;
+};
+
+/* --- making --------------------------------------------------------------------------------- */
+
+MG_FFI_EXPORT struct mg_limit_store *mg_ffi_limit_store_new(
+    struct mg_vm *vm, struct mg_redis *redis, const struct mg_ffi_limit_store_options *options)
+{
+    if (!vm->options.shm || !vm->loop || !vm->options.redis) {
+        return NULL;
+    }
+    const struct mg_limit_store_parts parts = {.set = vm->options.redis,
+                                               .loop = vm->loop,
+                                               .shm = vm->options.shm,
+                                               .stats = vm->options.stats};
+    const struct mg_limit_store_options plain = {
+        .redis = redis,
+        .script = mg_str_make(options->script.ptr, options->script.len),
+        .prefix = mg_str_make(options->prefix.ptr, options->prefix.len),
+        .tag_is_prefix = options->tag_is_prefix != 0,
+        .timeout_ms = (uint64_t)options->timeout_ms,
+        .hold_ttl_ms = (int64_t)options->hold_ttl_ms,
+        .instances = (uint32_t)options->instances};
+    return mg_limit_store_new(&parts, &plain);
+}
+
+MG_FFI_EXPORT void mg_ffi_limit_store_release(struct mg_limit_store *store)
+{
+    mg_limit_store_release(store);
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_limit_store *store,
+                                       int learns)
+{
+    limits->store = mg_limit_store_hold(store);
+    limits->learns = learns != 0;
+    limits->parts = 1;
+}
+
+/* A name that is too long is hashed. */
+static void copy_counter(char *place, const char *name, size_t len)
+{
+    char hash[MG_LIMIT_KEY_CHARS];
+    mg_str text = mg_str_make(name, len);
+    if (len >= MG_LIMITS_COUNTER_BYTES) {
+        mg_limit_key_text(text, hash);
+        text = mg_str_make(hash, sizeof hash);
+    }
+    memcpy(place, text.ptr, text.len);
+    place[text.len] = '\0';
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_counter(struct mg_ffi_limits *limits, int index, const char *name,
+                                         size_t len)
+{
+    copy_counter(index < 0 ? limits->ban_counter : limits->entries[index].counter, name, len);
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_hash(struct mg_ffi_limits *limits, const char *parts, size_t len)
+{
+    /* the names of the parts, and then their values with lengths */
+    char text[2 * MG_LIMITS_KEY_BYTES];
+    const size_t names = len < MG_LIMITS_KEY_BYTES ? len : MG_LIMITS_KEY_BYTES;
+    memcpy(text, parts, names);
+    memcpy(text + names, limits->key, limits->key_length);
+    mg_limit_key_text(mg_str_make(text, names + limits->key_length), limits->hash);
+}
+
+/* --- a request ------------------------------------------------------------------------------ */
+
+static mg_str counter_key(struct mg_ffi_limit_call *call, const char *hash, const char *counter,
+                          const struct mg_limit_rule *rule)
+{
+    char kind[MG_LIMIT_KIND_BYTES];
+    char name[MG_LIMITS_COUNTER_BYTES + MG_LIMIT_KIND_BYTES + 1];
+    mg_limit_kind(rule, kind);
+    const size_t length = strlen(counter), kind_length = strlen(kind);
+    memcpy(name, counter, length);
+    name[length] = ':';
+    memcpy(name + length + 1, kind, kind_length);
+    return mg_limit_store_key(call->store, &call->req->arena, mg_str_make(hash, MG_LIMIT_KEY_CHARS),
+                              mg_str_make(name, length + 1 + kind_length));
+}
+
+static void take_along(struct mg_ffi_limit_call *call, struct mg_limits_entry *entry)
+{
+    struct mg_limit_remote *remote = &call->remotes[call->count];
+    struct asked *asked = &call->asked[call->count++];
+    *asked = (struct asked){
+        .entry = entry, .key = entry->key, .cost = entry->cost, .quota = entry->quota};
+    memcpy(asked->hash, entry->hash, sizeof asked->hash);
+    *remote = (struct mg_limit_remote){
+        .rule = entry->quota >= 0 ? mg_limit_rule_with(&entry->rule, entry->quota) : entry->rule,
+        .shadow = entry->limit.shadow,
+        .cost = entry->cost,
+        .key = counter_key(call, entry->hash, entry->counter, &entry->rule)};
+    if (entry->former_key.hash[0] != 0) {
+        remote->former = &entry->limit.former.rule;
+        remote->former_key =
+            counter_key(call, entry->hash, entry->counter, &entry->limit.former.rule);
+    }
+    entry->asked = false;
+}
+
+/* A ban that this host knows costs Redis nothing, but where a request prolongs it. */
+static void take_ban_along(struct mg_ffi_limit_call *call)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    struct mg_ban_state state;
+    call->has_ban = limits->ban_asked;
+    limits->ban_asked = false;
+    if (!call->has_ban) {
+        return;
+    }
+    call->ban_key = limits->ban_key;
+    call->ban_ms = mg_limit_ban_left_ms(limits->shm, &limits->ban, call->ban_key,
+                                        mg_limits_now_ms(limits), &state);
+    call->request.ban = &limits->ban.rule;
+    call->request.ban_key = mg_limit_store_key(call->store, &call->req->arena,
+                                               mg_str_make(limits->ban_hash, MG_LIMIT_KEY_CHARS),
+                                               mg_str_from(limits->ban_counter));
+}
+
+static void end_wait(void *context)
+{
+    struct mg_ffi_limit_call *call = context;
+    call->is_waiting = false;
+    mg_redis_cancel(&call->command);
+}
+
+/* With the request: it may have ended while the answer was waited for. */
+static void on_request_end(void *context)
+{
+    struct mg_ffi_limit_call *call = context;
+    if (call->is_waiting) {
+        mg_sched_forget(call->limits->vm, call->ticket, call);
+        end_wait(call);
+    }
+    mg_resp_reply_deinit(&call->reply);
+    mg_limit_store_release(call->store);
+}
+
+static bool is_held(const struct mg_ffi_limit_call *call)
+{
+    for (unsigned i = 0; i < call->count; i++) {
+        if (call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
+            return true;
+        }
+    }
+    return false;
+}
+
+MG_FFI_EXPORT struct mg_ffi_limit_call *mg_ffi_limits_ask(struct mg_ffi_limits *limits,
+                                                          struct mg_req *req)
+{
+    unsigned count = 0;
+    for (int i = 0; i < limits->count; i++) {
+        count += limits->entries[i].asked;
+    }
+    if (count == 0) {
+        limits->ban_asked = false;
+        return NULL;
+    }
+    struct mg_arena *arena = &req->arena;
+    struct mg_ffi_limit_call *call = mg_arena_zalloc(arena, sizeof *call);
+    call->limits = limits;
+    call->req = req;
+    call->store = mg_limit_store_hold(limits->store);
+    call->asked = mg_arena_alloc(arena, count * sizeof *call->asked);
+    call->remotes = mg_arena_alloc(arena, count * sizeof *call->remotes);
+    mg_arena_defer(arena, on_request_end, call);
+    for (int i = 0; i < limits->count; i++) {
+        if (limits->entries[i].asked) {
+            take_along(call, &limits->entries[i]);
+        }
+    }
+    call->request.limits = call->remotes;
+    call->request.count = count;
+    call->request.count_denied = limits->count_denied;
+    call->request.holder = is_held(call) ? mg_limit_store_name(call->store, arena) : MG_STR("-");
+    call->request.hold_ttl_ms = mg_limit_store_hold_ttl_ms(call->store);
+    take_ban_along(call);
+    return call;
+}
+
+static void on_reply(struct mg_redis_command *command, enum mg_redis_result result,
+                     struct mg_resp_reply *reply)
+{
+    struct mg_ffi_limit_call *call = MG_CONTAINER(command, struct mg_ffi_limit_call, command);
+    call->result = result;
+    call->is_waiting = false;
+    if (reply) {
+        mg_resp_reply_move(&call->reply, reply);
+    }
+    mg_sched_wake(call->limits->vm, call->ticket, 0); /* may end the request */
+}
+
+MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
+{
+    struct mg_limit_words words;
+    if (call->ban_ms > 0 && !call->limits->ban.rule.extend) {
+        return MG_EAGAIN;
+    }
+    int err = mg_sched_begin(call->limits->vm, end_wait, call, &call->ticket);
+    if (err) {
+        call->result = MG_REDIS_OTHER;
+        return err;
+    }
+    mg_limit_words_take(&call->req->arena, &call->request, &words);
+    call->command.fn = on_reply;
+    call->result = mg_limit_store_send(call->store, &call->command, &words);
+    if (call->result != MG_REDIS_OK) {
+        mg_sched_forget(call->limits->vm, call->ticket, call);
+        return MG_EAGAIN;
+    }
+    call->is_waiting = true;
+    return 0;
+}
+
+/* --- the answer ----------------------------------------------------------------------------- */
+
+/* The set knows again what this request asked. */
+static void restore(struct mg_ffi_limit_call *call, struct mg_limits_entry **entries)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    for (int i = 0; i < limits->count; i++) {
+        limits->entries[i].answer.asked = 0;
+    }
+    for (unsigned i = 0; i < call->count; i++) {
+        const struct asked *asked = &call->asked[i];
+        struct mg_limits_entry *entry = asked->entry;
+        entries[i] = entry;
+        entry->answer.asked = 1;
+        entry->key = asked->key;
+        entry->cost = asked->cost;
+        entry->quota = asked->quota;
+        memcpy(entry->hash, asked->hash, sizeof entry->hash);
+        entry->rule_of_request = call->remotes[i].rule;
+        entry->key_in_store = call->remotes[i].key;
+    }
+}
+
+static void count(const struct mg_ffi_limits *limits, enum mg_stat which, uint64_t n)
+{
+    if (limits->vm->options.stats) {
+        mg_stats_add(limits->vm->options.stats, which, n);
+    }
+}
+
+/* The rules of the set become this host's part of them. */
+static void take_part(struct mg_ffi_limits *limits)
+{
+    const uint32_t parts = mg_limit_store_instances(limits->store);
+    if (parts != limits->parts) {
+        limits->parts = parts;
+        for (int i = 0; i < limits->count; i++) {
+            struct mg_limits_entry *entry = &limits->entries[i];
+            entry->limit.rule = mg_limit_part_rule(&entry->rule, parts);
+        }
+    }
+}
+
+static void hold_slot(struct mg_ffi_limit_call *call, unsigned i)
+{
+    struct mg_arena *arena = &call->req->arena;
+    struct mg_limit_slot *slot = mg_arena_alloc(arena, sizeof *slot);
+    const mg_str name = mg_arena_format(arena, "%.*s:%lld", MG_STR_ARG(call->request.holder),
+                                        (long long)call->asked[i].cost);
+    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, name);
+    mg_arena_defer(arena, (void (*)(void *))mg_limit_slot_release, slot);
+}
+
+/* In case that the store fails while it is held. */
+static void hold_here(struct mg_ffi_limit_call *call, unsigned i)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    const struct mg_limit_ask ask = {.limit = &call->asked[i].entry->limit,
+                                     .key = call->asked[i].key,
+                                     .cost = call->asked[i].cost,
+                                     .has_quota = true,
+                                     .quota = MG_LIMIT_QUOTA_MAX};
+    const struct mg_limit_request request = {.worker = limits->vm->options.worker,
+                                             .now_ms = mg_limits_now_ms(limits),
+                                             .network =
+                                                 mg_limits_network_of(limits, call->req->client_ip),
+                                             .asks = &ask,
+                                             .count = 1};
+    struct mg_limit_answer answer;
+    (void)mg_limits_take(limits->shm, &request, &answer);
+    if (answer.hold != 0) {
+        mg_limits_keep(limits, call->req, answer.hold);
+    }
+}
+
+/* What there is to know here of what Redis has counted. */
+static void learn(struct mg_ffi_limit_call *call, const struct mg_limit_found *found)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    const int64_t now_ms = mg_limits_now_ms(limits);
+    const uint8_t network = mg_limits_network_of(limits, call->req->client_ip);
+    take_part(limits);
+    for (unsigned i = 0; i < call->count; i++) {
+        const bool holds = call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY;
+        const struct mg_limit_elsewhere elsewhere = {.rule = &call->remotes[i].rule,
+                                                     .parts = limits->parts,
+                                                     .state = found->states[i],
+                                                     .reset_ms = found->answers[i].reset_ms};
+        if (holds && found->answers[i].charged) {
+            hold_here(call, i);
+        } else if (!holds) {
+            (void)mg_limit_learn(limits->shm, &call->asked[i].entry->limit, call->asked[i].key,
+                                 network, now_ms, &elsewhere);
+        }
+    }
+}
+
+static void learn_ban(struct mg_ffi_limit_call *call, const struct mg_limit_found *found)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    const int64_t now_ms = mg_limits_now_ms(limits);
+    const struct mg_ban_state state = {.words = {now_ms / limits->ban.rule.within_ms, 0,
+                                                 now_ms + found->verdict.ban_ms,
+                                                 found->bans_in_a_row}};
+    (void)mg_limit_ban_until(limits->shm, &limits->ban, call->ban_key,
+                             mg_limits_network_of(limits, call->req->client_ip), now_ms, &state);
+}
+
+/* What Redis has decided. */
+static void take_found(struct mg_ffi_limit_call *call, const struct mg_limit_found *found)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    if (call->has_ban && (found->verdict.banned || found->verdict.ban_began)) {
+        learn_ban(call, found);
+    }
+    if (limits->learns && !found->verdict.banned) {
+        learn(call, found);
+    }
+    for (unsigned i = 0; !found->verdict.banned && i < call->count; i++) {
+        if (found->answers[i].charged && call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
+            hold_slot(call, i);
+        }
+    }
+    count(limits, MG_STAT_LIMIT_REPAIRED, (uint64_t)found->repaired);
+}
+
+MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_ffi_limit_call *call)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    struct mg_limits_entry *entries[MG_LIMITS_AT_ONCE];
+    struct mg_limit_found found;
+    restore(call, entries);
+    limits->decided_in_store = true;
+    if (call->ban_ms > 0 && !limits->ban.rule.extend) {
+        found.verdict = (struct mg_limit_verdict){.banned = true, .ban_ms = call->ban_ms};
+    } else if (call->result != MG_REDIS_OK ||
+               mg_limit_reply_read(&call->reply, &call->request, &found) != 0) {
+        limits->decided_in_store = false;
+        return NULL;
+    } else {
+        mg_limit_store_answered(call->store);
+        take_found(call, &found);
+    }
+    mg_limits_show(limits, call->req, &found.verdict, found.answers, entries, call->count);
+    return &limits->verdict;
+}
+
+/* --- without the store ---------------------------------------------------------------------- */
+
+/* Redis will know of it later. */
+static void owe(struct mg_ffi_limit_call *call, const struct mg_limit_verdict *verdict,
+                const struct mg_limit_answer *answers)
+{
+    const int64_t now_ms = mg_limits_now_ms(call->limits);
+    for (unsigned i = 0; verdict->admitted && i < call->count; i++) {
+        const struct mg_limit_remote *remote = &call->remotes[i];
+        if (!answers[i].charged) {
+            continue;
+        }
+        if (remote->rule.algorithm == MG_LIMIT_CONCURRENCY) {
+            hold_slot(call, i);
+        } else {
+            const struct mg_limit_rule part =
+                mg_limit_part_rule(&remote->rule, call->limits->parts);
+            mg_limit_store_owe(call->store, remote->key, &remote->rule, &part, now_ms,
+                               remote->cost);
+        }
+    }
+    if (verdict->ban_began) {
+        mg_limit_store_owe_ban(call->store, call->request.ban_key, &call->limits->ban,
+                               call->ban_key);
+    }
+}
+
+static const struct mg_ffi_limit_verdict *decide_here(struct mg_ffi_limit_call *call,
+                                                      struct mg_limits_entry **entries)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    struct mg_limit_ask asks[MG_LIMITS_AT_ONCE];
+    struct mg_limit_answer answers[MG_LIMITS_AT_ONCE];
+    take_part(limits);
+    for (unsigned i = 0; i < call->count; i++) {
+        const struct asked *asked = &call->asked[i];
+        const struct mg_limit_rule part = mg_limit_part_rule(&call->remotes[i].rule, limits->parts);
+        asks[i] = (struct mg_limit_ask){.limit = &asked->entry->limit,
+                                        .key = asked->key,
+                                        .cost = asked->cost,
+                                        .has_quota = asked->quota >= 0,
+                                        .quota = part.quota};
+    }
+    const struct mg_limit_request request = {.worker = limits->vm->options.worker,
+                                             .now_ms = mg_limits_now_ms(limits),
+                                             .network =
+                                                 mg_limits_network_of(limits, call->req->client_ip),
+                                             .count_denied = limits->count_denied,
+                                             .asks = asks,
+                                             .count = call->count,
+                                             .ban = call->has_ban ? &limits->ban : NULL,
+                                             .ban_key = call->ban_key};
+    const struct mg_limit_verdict verdict = mg_limits_take(limits->shm, &request, answers);
+    count(limits, MG_STAT_LIMIT_STORE_LOCAL, 1);
+    mg_limits_show(limits, call->req, &verdict, answers, entries, call->count);
+    if (!verdict.banned) {
+        owe(call, &verdict, answers);
+    }
+    return &limits->verdict;
+}
+
+MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_alone(struct mg_ffi_limit_call *call,
+                                                                     int how)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    struct mg_limits_entry *entries[MG_LIMITS_AT_ONCE];
+    restore(call, entries);
+    if (how == DECIDES) {
+        return decide_here(call, entries);
+    }
+    for (unsigned i = 0; i < call->count; i++) {
+        entries[i]->answer.asked = 0;
+        entries[i]->found.charged = false;
+    }
+    limits->verdict = (struct mg_ffi_limit_verdict){.admitted = call->ban_ms == 0 && how == ADMITS,
+                                                    .banned = call->ban_ms > 0,
+                                                    .ban_ms = (double)call->ban_ms};
+    count(limits, how == ADMITS ? MG_STAT_LIMIT_STORE_ALLOWED : MG_STAT_LIMIT_STORE_DENIED,
+          call->ban_ms == 0);
+    return &limits->verdict;
+}

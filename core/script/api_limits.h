@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set of limits of one entry of rate-limit, as its leaf functions share it: api_limit.c decides
+ * in shared memory, api_limit_store.c in Redis. Keys, costs and answers here are those of the
+ * request that is decided right now: one that waits for Redis takes them along.
+ *
+ * Includes ffi.h, so it is the last header of those files.
+ */
+#pragma once
+
+#include "model/limit_store.h"
+#include "model/req.h"
+#include "script/vm.h"
+
+#include "script/ffi.h"
+
+#define MG_LIMITS_KEY_BYTES 1024 /* six parts, and room */
+#define MG_LIMITS_COUNTER_BYTES 256
+
+struct mg_limits_entry {
+    struct mg_limit limit;
+    struct mg_limit_rule rule; /* as configured; limit's is this host's part of it, with a store */
+    struct mg_cell_key key, former_key;
+    bool asked; /* has a key for the coming decision */
+    int64_t cost, quota;
+    struct mg_limit_answer found;
+    struct mg_ffi_limit_answer answer; /* the same, as Lua reads it */
+    /* with a store */
+    char counter[MG_LIMITS_COUNTER_BYTES]; /* SCOPE:LIMIT, or SCOPE:LIMIT:shadow */
+    char hash[MG_LIMIT_KEY_CHARS];
+    struct mg_limit_rule rule_of_request;
+    mg_str key_in_store; /* memory of the request */
+};
+
+struct mg_ffi_limits {
+    struct mg_vm *vm;
+    struct mg_shm *shm;
+    int count;
+    bool has_ban, ban_asked, count_denied;
+    struct mg_limit_ban ban;
+    struct mg_cell_key ban_key;
+    struct mg_ffi_limit_verdict verdict;
+    struct mg_limit_store *store; /* NULL: counted here */
+    bool learns;                  /* a host decides alone where the store fails */
+    bool decided_in_store;        /* the last decision */
+    uint32_t parts;               /* of which limits' rules are one */
+    char ban_counter[MG_LIMITS_COUNTER_BYTES];
+    char hash[MG_LIMIT_KEY_CHARS], ban_hash[MG_LIMIT_KEY_CHARS]; /* of the key that was made */
+    size_t key_length;
+    char key[MG_LIMITS_KEY_BYTES];
+    struct mg_limits_entry entries[MG_LIMITS_AT_ONCE];
+};
+
+int64_t mg_limits_now_ms(const struct mg_ffi_limits *limits);
+/* Class of the client's network. */
+uint8_t mg_limits_network_of(const struct mg_ffi_limits *limits, mg_str ip);
+/* The slot of a concurrency limit is given back when the request ends. */
+void mg_limits_keep(struct mg_ffi_limits *limits, struct mg_req *req, uint32_t hold);
+/* Makes a decision the last one of the set, for Lua, and counts it. */
+void mg_limits_show(struct mg_ffi_limits *limits, struct mg_req *req,
+                    const struct mg_limit_verdict *verdict, const struct mg_limit_answer *answers,
+                    struct mg_limits_entry **entries, unsigned count);
