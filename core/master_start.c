@@ -102,15 +102,17 @@ static void tick_now(struct mg_shm *shm)
 static int make_memory(struct mg_master *master, uint32_t workers)
 {
     const struct mg_plan *plan = mg_master_plan(master);
-    const uint64_t needed = mg_shm_bytes_needed(workers, plan->limit_cells, plan->breakers);
+    const struct mg_shm_wish wish = mg_plan_memory(plan, workers);
+    const uint64_t needed = mg_shm_bytes_needed(&wish);
     if (needed > plan->shared_memory) {
         mg_say("gateway.shared_memory: %" PRIu64 " bytes are too few for %u workers, %" PRIu64
-               " limiter keys and %" PRIu64 " breakers: %" PRIu64 " bytes are needed",
-               plan->shared_memory, workers, plan->limit_cells, plan->breakers, needed);
+               " limiter keys, %" PRIu64 " breakers and %u series of a metric: %" PRIu64
+               " bytes are needed",
+               plan->shared_memory, workers, plan->limit_cells, plan->breakers, plan->metric_series,
+               needed);
         return MG_EXIT_CONFIG;
     }
-    const int err =
-        mg_shm_create_with(plan->shared_memory, workers, (uint32_t)plan->breakers, &master->shm);
+    const int err = mg_shm_create_with(plan->shared_memory, &wish, &master->shm);
     if (err) {
         mg_say("cannot make %" PRIu64 " bytes of shared memory: %s", plan->shared_memory,
                mg_err_text(err));

@@ -148,13 +148,19 @@ static bool has_memory(const struct mg_master *master, const struct mg_plan *pla
 {
     struct mg_shm_room room;
     mg_shm_room(master->shm, &room);
+    if (plan->metric_series != room.series) {
+        append(reasons, "gateway.metrics.series: changing it by a reload is not supported yet; "
+                        "restart the gateway for that\n");
+        return false;
+    }
     if (plan->limit_cells <= room.cells && plan->breakers <= room.breakers) {
         return true;
     }
+    const struct mg_shm_wish wish = mg_plan_memory(plan, master->seats.count);
     append(reasons,
            "gateway.shared_memory: the limits and breakers of this configuration need %" PRIu64
            " bytes, the running gateway has %" PRIu64 "; set it and restart\n",
-           mg_shm_bytes_needed(master->seats.count, plan->limit_cells, plan->breakers), room.bytes);
+           mg_shm_bytes_needed(&wish), room.bytes);
     return false;
 }
 

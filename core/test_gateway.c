@@ -181,9 +181,10 @@ static int bundle_of(struct mg_test *test, struct mg_checker *checker)
 static int make_memory(struct mg_test *test)
 {
     const struct mg_plan *plan = &test->bundle.plan;
-    const uint64_t needed = mg_shm_bytes_needed(1, plan->limit_cells, plan->breakers);
+    const struct mg_shm_wish wish = mg_plan_memory(plan, 1);
+    const uint64_t needed = mg_shm_bytes_needed(&wish);
     const uint64_t bytes = needed > plan->shared_memory ? needed : plan->shared_memory;
-    const int err = mg_shm_create_with(bytes, 1, (uint32_t)plan->breakers, &test->shm);
+    const int err = mg_shm_create_with(bytes, &wish, &test->shm);
     if (err) {
         return err;
     }

@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "cli.h"
 #include "flow/server.h"
+#include "model/meter.h"
 #include "net/dns.h"
 #include "net/loop.h"
 #include "net/pool.h"
@@ -54,6 +55,7 @@ struct worker {
     struct mg_deadline slow, too_late;
     struct mg_sinks *sinks;
     struct mg_redis_set *redis;
+    struct mg_meter *meter;
 
     struct mg_generation *current, *next;
     struct old_generation old[OLD_GENERATIONS];
@@ -146,6 +148,7 @@ static void on_first_built(void *context, int status, struct mg_generation *gene
         .log = worker->parts->log,
         .stats = mg_shm_stats(worker->parts->shm, worker->parts->index),
         .pool = worker->pool,
+        .meter = worker->meter,
         .connection_limit = connection_limit(generation)};
     mg_server_open(&worker->server, &parts);
     worker->serving = true;
@@ -463,6 +466,7 @@ static int open_parts(struct worker *worker)
                                                .stats = mg_shm_stats(parts->shm, parts->index),
                                                .log = parts->log};
     worker->redis = mg_redis_set_open(&redis_parts);
+    worker->meter = mg_meter_new(parts->shm, parts->index);
     worker->environment = (struct mg_environment){.loop = &worker->loop,
                                                   .log = parts->log,
                                                   .shm = parts->shm,
@@ -512,6 +516,7 @@ static void close_parts(struct worker *worker)
     if (worker->dns) {
         mg_dns_close(worker->dns);
     }
+    mg_meter_free(worker->meter);
     worker->loop.waiting = NULL;
     mg_slot_waiting(worker->slot, true); /* for a slow reader or disk: not stuck */
     mg_sinks_close(worker->sinks, worker->is_cut ? SINKS_CUT_MS : SINKS_MS);

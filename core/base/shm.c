@@ -17,21 +17,30 @@
 
 #define MAGIC "MG-SHM\r\n"
 #define DEFAULT_BREAKERS 512
+#define DEFAULT_SERIES 250
 #define STEP_MS 1000        /* a larger difference of the clocks is a jump ... */
 #define JUMP_HOLDS_MS 60000 /* ... and is followed when it has held that long */
 /* When 4 of 5 cells are in use, about 1.4 % of new keys find both their groups full. */
 #define CELLS_WITH_ROOM(cells) ((cells) + (cells) / 4)
 
-uint64_t mg_shm_bytes_needed(uint32_t workers, uint64_t cells, uint64_t breakers)
+/* With the least of each. */
+static struct mg_shm_wish completed(const struct mg_shm_wish *wish)
 {
-    const uint64_t wanted = CELLS_WITH_ROOM(cells);
+    struct mg_shm_wish full = *wish;
+    full.breakers = wish->breakers > DEFAULT_BREAKERS ? wish->breakers : DEFAULT_BREAKERS;
+    full.series = wish->series > 0 ? wish->series : DEFAULT_SERIES;
+    return full;
+}
+
+uint64_t mg_shm_bytes_needed(const struct mg_shm_wish *wish)
+{
+    const struct mg_shm_wish full = completed(wish);
+    const uint64_t wanted = CELLS_WITH_ROOM(wish->cells);
     struct mg_shm_head head;
-    const uint32_t records =
-        breakers > DEFAULT_BREAKERS ? (uint32_t)breakers : (uint32_t)DEFAULT_BREAKERS;
     uint64_t bytes = wanted * sizeof(struct mg_cell);
     do {
-        bytes += 64 * 1024 + bytes / 256;
-    } while (!mg_region_plan(&head, bytes, workers, records) ||
+        bytes += 16 * 1024 + bytes / 65536;
+    } while (!mg_region_plan(&head, bytes, &full, 1) ||
              (uint64_t)head.shards * MG_SHARD_CELLS < wanted);
     return bytes;
 }
@@ -62,12 +71,23 @@ static int start_region(struct mg_shm *shm, const struct mg_shm_head *plan)
     return err;
 }
 
-int mg_shm_create_with(uint64_t bytes, uint32_t workers, uint32_t breakers, struct mg_shm **shm)
+/* What the limits do not need may go to metrics. */
+static bool plan_richly(struct mg_shm_head *plan, uint64_t bytes, const struct mg_shm_wish *wish)
+{
+    uint32_t level = MG_METRICS_LEVELS;
+    while (level > 1 && (!mg_region_plan(plan, bytes, wish, level) ||
+                         (uint64_t)plan->shards * MG_SHARD_CELLS < CELLS_WITH_ROOM(wish->cells))) {
+        level /= 2;
+    }
+    return mg_region_plan(plan, bytes, wish, level);
+}
+
+int mg_shm_create_with(uint64_t bytes, const struct mg_shm_wish *wish, struct mg_shm **shm)
 {
     struct mg_shm_head plan = {.layout = MG_SHM_LAYOUT, .sizes = mg_region_sizes()};
-    const uint32_t records = breakers > DEFAULT_BREAKERS ? breakers : DEFAULT_BREAKERS;
-    if (workers < 1 || workers > MG_SHM_MAX_WORKERS ||
-        !mg_region_plan(&plan, bytes, workers, records)) {
+    const struct mg_shm_wish full = completed(wish);
+    if (full.workers < 1 || full.workers > MG_SHM_MAX_WORKERS || full.series > MG_SHM_MAX_SERIES ||
+        !plan_richly(&plan, bytes, &full)) {
         return MG_EINVALID;
     }
     const int fd = memfd_create("moongate", MFD_CLOEXEC);
@@ -89,7 +109,7 @@ int mg_shm_create_with(uint64_t bytes, uint32_t workers, uint32_t breakers, stru
 
 int mg_shm_create(uint64_t bytes, uint32_t workers, struct mg_shm **shm)
 {
-    return mg_shm_create_with(bytes, workers, 0, shm);
+    return mg_shm_create_with(bytes, &(struct mg_shm_wish){.workers = workers}, shm);
 }
 
 int mg_shm_attach(int fd, struct mg_shm **shm)
@@ -148,6 +168,7 @@ void mg_shm_room(const struct mg_shm *shm, struct mg_shm_room *room)
                                  .cells = head->shards * MG_SHARD_CELLS,
                                  .limits = head->limits,
                                  .breakers = head->breakers,
+                                 .series = head->series_each,
                                  .holds = head->holds - 1};
 }
 

@@ -3,10 +3,11 @@
  * The memory that the master and its workers share: one memfd, made before the fork, kept over
  * reloads, crashes of workers and upgrades. Sized at the start; nothing in it is allocated later.
  *
- *   head | slots and statistics | ledgers | locks | limits | stores | breakers | cells
+ *   head | slots and statistics | ledgers | locks | limits | stores | breakers | metrics | cells
  *
  * Slots tell the master what a worker does (heartbeat). Statistics are counted here. Cells are the
- * limiters' counters (shm_cells.h), breaker and store records words that all change (shm_words.h).
+ * limiters' counters (shm_cells.h), breaker and store records words that all change (shm_words.h),
+ * metrics what monitoring reads (shm_metrics.h).
  * A ledger lists what its worker holds across time, so that the master can give it back when the
  * worker dies.
  *
@@ -43,18 +44,18 @@ struct mg_shm_room {
     uint32_t cells;  /* keys of limiters that can be counted at a time */
     uint32_t limits; /* limits, whose keys the cells are */
     uint32_t breakers;
-    uint32_t holds; /* ledger entries of one worker: slots it may hold at a time */
+    uint32_t series; /* of one metric */
+    uint32_t holds;  /* ledger entries of one worker: slots it may hold at a time */
 };
 
-/* Bytes needed for that many workers, limiter cells (the sum of max_keys over all limits) and
- * breakers. What a region has over that goes to more cells. */
-uint64_t mg_shm_bytes_needed(uint32_t workers, uint64_t cells, uint64_t breakers);
+/* Bytes needed for that. What a region has over it goes to more cells. */
+uint64_t mg_shm_bytes_needed(const struct mg_shm_wish *wish);
 
 /* Makes a region of that size. Pages are taken as they are used. MG_EINVALID: too small, or workers
  * not in 1 .. MG_SHM_MAX_WORKERS; negative errno. */
 MG_NODISCARD int mg_shm_create(uint64_t bytes, uint32_t workers, struct mg_shm **shm);
-/* As mg_shm_create, with at least that many breaker records (else 512). */
-MG_NODISCARD int mg_shm_create_with(uint64_t bytes, uint32_t workers, uint32_t breakers,
+/* As mg_shm_create, with what the wish asks for; cells too, where the size is enough. */
+MG_NODISCARD int mg_shm_create_with(uint64_t bytes, const struct mg_shm_wish *wish,
                                     struct mg_shm **shm);
 /* Maps a region made by another process image; takes the fd on success. MG_EUNSUPPORTED: made by a
  * version with another layout; MG_EINVALID: no such region, or one that leads out of itself;

@@ -2,13 +2,23 @@
 /*
  * What lies in the shared region, as plain structs of fixed layout without pointers: a worker's
  * slot, a limiter's cell and record, a breaker's record, a store's record, the records of upstreams
- * and their targets, those of log sinks. Who may change what stands in shm.h, shm_cells.h,
- * shm_words.h, shm_upstreams.h and shm_sinks.h. A change in here raises MG_SHM_LAYOUT
- * (shm_region.h).
+ * and their targets, those of log sinks, metrics and their series. Who may change what stands in
+ * shm.h, shm_cells.h, shm_words.h, shm_upstreams.h, shm_sinks.h and shm_metrics.h. A change in here
+ * raises MG_SHM_LAYOUT (shm_region.h).
  */
 #pragma once
 
 #include <stdint.h>
+
+#define MG_SHM_MAX_SERIES 100000
+
+/* What a region is to have room for. */
+struct mg_shm_wish {
+    uint32_t workers;
+    uint32_t series;   /* of one metric; 0 = 250 */
+    uint64_t cells;    /* of limiters: the sum of max_keys over all limits */
+    uint64_t breakers; /* at least; there are never less than 512 */
+};
 
 #define MG_SLOT_TEXT 64
 
@@ -179,3 +189,39 @@ struct mg_sink_part {
     int64_t since_ms;     /* wall time of the oldest line that may be queued */
     uint64_t flush_us, flush_buckets[MG_SINK_BUCKETS];
 } __attribute__((aligned(64)));
+
+enum mg_metric_type { MG_METRIC_COUNTER, MG_METRIC_GAUGE, MG_METRIC_HISTOGRAM };
+
+enum mg_metric_unit {
+    MG_UNIT_WHOLE,        /* words are numbers */
+    MG_UNIT_MICROSECONDS, /* shown as seconds; bounds of buckets are microseconds too */
+    MG_UNIT_REAL,         /* words are doubles, but for the counts of buckets */
+};
+
+#define MG_METRICS 256 /* records in a region */
+#define MG_METRIC_NAME 96
+#define MG_METRIC_HELP 160
+#define MG_METRIC_LABELS 6
+#define MG_METRIC_LABEL 32
+#define MG_METRIC_BOUNDS 24
+
+struct mg_metric_record {
+    char name[MG_METRIC_NAME], help[MG_METRIC_HELP];
+    char labels[MG_METRIC_LABELS][MG_METRIC_LABEL];
+    double bounds[MG_METRIC_BOUNDS];
+    uint32_t label_count, bound_count;
+    uint32_t type, unit; /* enum mg_metric_type, enum mg_metric_unit */
+    uint32_t width;      /* words of a series */
+    uint32_t overflow;   /* first word of the series __overflow__ */
+    uint32_t series;     /* made so far, without that one; under the lock */
+    uint32_t hidden;     /* another definition has taken its name */
+    uint64_t overflowed; /* openings that ended in __overflow__ */
+};
+
+struct mg_series_record {
+    struct mg_cell_key key; /* of metric and values */
+    uint32_t metric;
+    uint32_t word;
+    uint32_t text; /* offset of the values, each ended by a NUL */
+    uint32_t text_bytes;
+};

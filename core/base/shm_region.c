@@ -13,6 +13,12 @@
 #define MIN_UPSTREAMS 64
 #define MAX_UPSTREAMS 65536
 
+#define METRICS_SHARE 8 /* of the region, at most, for all that is about metrics */
+#define SERIES_TEXT 40  /* bytes for the values of one series, on average */
+/* in a worker and level, for each series that a metric may have ... */
+#define LEVEL_WORDS 4
+#define METRICS_RESERVE 1536 /* ... and for those without labels, and each metric's overflow */
+
 static uint64_t round_up(uint64_t value, uint64_t to)
 {
     return (value + to - 1) / to * to;
@@ -27,7 +33,8 @@ uint32_t mg_region_sizes(void)
                               (uint64_t)MG_STAT_COUNT,         sizeof(pthread_mutex_t),
                               sizeof(struct mg_store_record),  sizeof(struct mg_upstream_record),
                               sizeof(struct mg_target_record), sizeof(struct mg_sink_record),
-                              sizeof(struct mg_sink_part)};
+                              sizeof(struct mg_sink_part),     sizeof(struct mg_metric_record),
+                              sizeof(struct mg_series_record)};
     uint64_t digest = 17;
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         digest = digest * 1000003 + sizes[i];
@@ -62,27 +69,58 @@ static uint64_t lay_out(struct mg_shm_head *head, uint32_t shards)
     head->at_sinks = place(&at, MG_SINK_RECORDS * sizeof(struct mg_sink_record));
     head->at_sink_parts =
         place(&at, (uint64_t)MG_SINK_RECORDS * head->workers * sizeof(struct mg_sink_part));
+    head->at_metrics = place(&at, MG_METRICS * sizeof(struct mg_metric_record));
+    head->at_series = place(&at, head->series * sizeof(struct mg_series_record));
+    head->at_series_places = place(&at, head->series_places * sizeof(uint32_t));
+    head->at_series_text = place(&at, head->series_text);
+    head->at_metric_words =
+        place(&at, (uint64_t)(head->workers + 1) * head->metric_words * sizeof(uint64_t));
     at = round_up(at, PAGE); /* pages of cells are pages of memory */
     head->at_cells = place(&at, (uint64_t)shards * MG_SHARD_CELLS * sizeof(struct mg_cell));
     return at;
 }
 
-bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, uint32_t workers, uint32_t breakers)
+static uint64_t between(uint64_t value, uint64_t least, uint64_t most)
 {
-    uint64_t holds = bytes / LEDGER_SHARE / sizeof(struct mg_hold_entry) / workers;
-    holds = holds < MIN_HOLDS ? MIN_HOLDS : holds > MAX_HOLDS ? MAX_HOLDS : holds;
+    return value < least ? least : (value > most ? most : value);
+}
+
+/* Sizes of the tables for metrics. Level 1 is enough for one metric with all its series and some
+ * more. False: over level 1, they would take more than their share. */
+static bool plan_metrics(struct mg_shm_head *head, uint32_t series, uint32_t level)
+{
+    head->metrics_level = level;
+    head->series_each = series;
+    head->series = series * (1 + level);
+    head->series_places = 64;
+    while (head->series_places < head->series * 2) {
+        head->series_places *= 2;
+    }
+    head->series_text = head->series * SERIES_TEXT;
+    head->metric_words = series * LEVEL_WORDS * level + METRICS_RESERVE;
+    const uint64_t words = (uint64_t)head->metric_words * (head->workers + 1);
+    const uint64_t records =
+        (uint64_t)head->series * (sizeof(struct mg_series_record) + SERIES_TEXT);
+    return level == 1 || words * sizeof(uint64_t) + records <= head->bytes / METRICS_SHARE;
+}
+
+bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, const struct mg_shm_wish *wish,
+                    uint32_t level)
+{
+    const uint32_t workers = wish->workers;
+    const uint64_t holds = between(bytes / LEDGER_SHARE / sizeof(struct mg_hold_entry) / workers,
+                                   MIN_HOLDS, MAX_HOLDS);
     head->bytes = bytes;
     head->workers = workers;
-    head->breakers = breakers;
+    head->breakers = (uint32_t)wish->breakers;
     head->holds = (uint32_t)holds;
     const uint64_t upstreams = bytes / UPSTREAM_SHARE / sizeof(struct mg_target_record);
-    head->upstreams = upstreams < MIN_UPSTREAMS   ? MIN_UPSTREAMS
-                      : upstreams > MAX_UPSTREAMS ? MAX_UPSTREAMS
-                                                  : (uint32_t)upstreams;
+    head->upstreams = (uint32_t)between(upstreams, MIN_UPSTREAMS, MAX_UPSTREAMS);
     head->ledger_bytes =
         round_up(sizeof(struct mg_ledger) + holds * sizeof(struct mg_hold_entry), 64);
+    const bool has_share = plan_metrics(head, wish->series, level);
     const uint64_t fixed = lay_out(head, MIN_SHARDS);
-    if (fixed > bytes) {
+    if (!has_share || fixed > bytes) {
         return false;
     }
     const uint64_t shard_bytes = MG_SHARD_CELLS * sizeof(struct mg_cell) + sizeof(struct mg_shard) +
@@ -96,22 +134,38 @@ bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, uint32_t workers, 
 
 /* --- is a region what it says it is? -------------------------------------------------------- */
 
+static bool has_these_metrics(const struct mg_shm_head *head, const struct mg_shm_head *plan)
+{
+    return plan->series == head->series && plan->series_places == head->series_places &&
+           plan->series_text == head->series_text && plan->metric_words == head->metric_words &&
+           plan->at_metrics == head->at_metrics && plan->at_series == head->at_series &&
+           plan->at_series_places == head->at_series_places &&
+           plan->at_series_text == head->at_series_text &&
+           plan->at_metric_words == head->at_metric_words && head->metrics_used <= MG_METRICS &&
+           head->series_used <= head->series && head->series_text_used <= head->series_text &&
+           head->metric_words_used <= head->metric_words;
+}
+
 static bool has_this_layout(const struct mg_shm_head *head, uint64_t bytes)
 {
     struct mg_shm_head plan = {.layout = head->layout};
-    return head->bytes == bytes && head->workers >= 1 &&
-           mg_region_plan(&plan, bytes, head->workers, head->breakers) &&
-           plan.holds == head->holds && plan.shards == head->shards &&
-           plan.limits == head->limits && plan.ledger_bytes == head->ledger_bytes &&
-           plan.at_slots == head->at_slots && plan.at_stats == head->at_stats &&
-           plan.at_ledgers == head->at_ledgers && plan.at_shards == head->at_shards &&
-           plan.at_limits == head->at_limits && plan.at_cells == head->at_cells &&
-           plan.at_breakers == head->at_breakers && plan.at_stores == head->at_stores &&
-           plan.upstreams == head->upstreams && plan.at_upstreams == head->at_upstreams &&
-           plan.at_targets == head->at_targets && plan.at_sinks == head->at_sinks &&
-           plan.at_sink_parts == head->at_sink_parts && head->sinks_used < MG_SINK_RECORDS &&
-           head->limits_used <= head->limits && head->breakers_used <= head->breakers &&
-           head->stores_used <= MG_STORES;
+    const struct mg_shm_wish wish = {
+        .workers = head->workers, .breakers = head->breakers, .series = head->series_each};
+    return head->bytes == bytes && head->workers >= 1 && head->series_each >= 1 &&
+           head->series_each <= MG_SHM_MAX_SERIES && head->metrics_level >= 1 &&
+           head->metrics_level <= MG_METRICS_LEVELS &&
+           mg_region_plan(&plan, bytes, &wish, head->metrics_level) && plan.holds == head->holds &&
+           plan.shards == head->shards && plan.limits == head->limits &&
+           plan.ledger_bytes == head->ledger_bytes && plan.at_slots == head->at_slots &&
+           plan.at_stats == head->at_stats && plan.at_ledgers == head->at_ledgers &&
+           plan.at_shards == head->at_shards && plan.at_limits == head->at_limits &&
+           plan.at_cells == head->at_cells && plan.at_breakers == head->at_breakers &&
+           plan.at_stores == head->at_stores && plan.upstreams == head->upstreams &&
+           plan.at_upstreams == head->at_upstreams && plan.at_targets == head->at_targets &&
+           plan.at_sinks == head->at_sinks && plan.at_sink_parts == head->at_sink_parts &&
+           head->sinks_used < MG_SINK_RECORDS && head->limits_used <= head->limits &&
+           head->breakers_used <= head->breakers && head->stores_used <= MG_STORES &&
+           has_these_metrics(head, &plan);
 }
 
 /* Is there one of `count` things of that size, the first of which stands at `from`? */
@@ -206,10 +260,38 @@ static bool are_sound_records(const struct mg_shm *shm)
     return sound;
 }
 
+static bool is_sound_metric(const struct mg_shm_head *head, const struct mg_metric_record *metric)
+{
+    const uint32_t width = metric->type == MG_METRIC_HISTOGRAM ? metric->bound_count + 2 : 1;
+    return metric->label_count <= MG_METRIC_LABELS && metric->bound_count <= MG_METRIC_BOUNDS &&
+           metric->type <= MG_METRIC_HISTOGRAM && metric->unit <= MG_UNIT_REAL &&
+           metric->width == width &&
+           (uint64_t)metric->overflow + metric->width <= head->metric_words;
+}
+
+/* Texts may be anything; where they end is looked at by who reads them. */
+static bool are_sound_metrics(const struct mg_shm *shm)
+{
+    const struct mg_shm_head *head = shm->head;
+    bool sound = true;
+    for (uint32_t i = 0; sound && i < head->metrics_used; i++) {
+        sound = is_sound_metric(head, mg_region_metric(shm, i));
+    }
+    for (uint32_t i = 0; sound && i < head->series_used; i++) {
+        const struct mg_series_record *series = mg_region_series(shm, i);
+        sound = series->metric < head->metrics_used &&
+                (uint64_t)series->word + mg_region_metric(shm, series->metric)->width <=
+                    head->metric_words &&
+                (uint64_t)series->text + series->text_bytes <= head->series_text;
+    }
+    return sound;
+}
+
 bool mg_region_is_sound(const struct mg_shm *shm)
 {
     const struct mg_shm_head *head = shm->head;
-    bool sound = has_this_layout(head, shm->bytes) && are_sound_records(shm);
+    bool sound =
+        has_this_layout(head, shm->bytes) && are_sound_records(shm) && are_sound_metrics(shm);
     for (uint32_t i = 0; sound && i < head->workers; i++) {
         sound = is_sound_ledger(shm, mg_region_ledger(shm, i));
     }

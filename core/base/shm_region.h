@@ -15,6 +15,8 @@
  *   upstreams     records of upstreams: places found by hash
  *   targets       as many records of targets
  *   sinks         MG_SINK_RECORDS records of log sinks, then a part for each and each worker
+ *   metrics       MG_METRICS records, records of series, a hash table that finds series (places are
+ *                 index + 1), the values of their labels, words x (workers + 1)
  *
  * Everything starts at a multiple of 64 bytes and is named by its offset or index, never by a
  * pointer: another process image may map the region elsewhere.
@@ -28,10 +30,11 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define MG_SHM_LAYOUT 3 /* raised with every change of a struct in here */
+#define MG_SHM_LAYOUT 5 /* raised with every change of a struct in here */
 
 #define MG_SHARD_CELLS 1024
 #define MG_SPARE_SHARDS 16
+#define MG_METRICS_LEVELS 8
 #define MG_PAGE_CELLS 64            /* cells in a page of 4 KiB; 16 pages a shard */
 #define MG_RECORD_UNUSED_MS 3600000 /* then a record may be given to another limit or breaker */
 
@@ -73,13 +76,17 @@ struct mg_shm_head {
     uint32_t sizes; /* digest of all sizes: another build with other structs does not fit */
     uint64_t bytes;
     uint32_t workers, holds, shards, limits, breakers, upstreams;
+    uint32_t metrics_level, series_each;                       /* that one metric may have */
+    uint32_t series, series_places, series_text, metric_words; /* sizes of what is shared by all */
     uint64_t at_slots, at_stats, at_ledgers, at_shards, at_limits, at_cells, at_breakers, at_stores,
         at_upstreams, at_targets, at_sinks, at_sink_parts;
+    uint64_t at_metrics, at_series, at_series_places, at_series_text, at_metric_words;
     uint64_t ledger_bytes;
     uint8_t keys[2][16]; /* of SipHash */
     /* records from here on were never used */
-    uint32_t limits_used, breakers_used, stores_used, sinks_used;
-    uint32_t sweep_page; /* where the master's next sweep begins */
+    uint32_t limits_used, breakers_used, stores_used, sinks_used, metrics_used, series_used;
+    uint32_t series_text_used, metric_words_used; /* bytes, words */
+    uint32_t sweep_page;                          /* where the master's next sweep begins */
     uint64_t generation;
     uint64_t check_lease; /* who runs the active health checks (shm_upstreams.c) */
     /* the time of all workers: written by the master only */
@@ -96,8 +103,10 @@ struct mg_shm {
     struct mg_shm_head *head;
 };
 
-/* Fills in what fits into bytes; false when that is nothing. */
-bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, uint32_t workers, uint32_t breakers);
+/* Fills in what fits into bytes; false when that is nothing. Cells of the wish are not looked at:
+ * they get what the rest leaves. level: how much room for metrics, 1 .. MG_METRICS_LEVELS. */
+bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, const struct mg_shm_wish *wish,
+                    uint32_t level);
 uint32_t mg_region_sizes(void);
 /* Does the head describe a region of shm->bytes as mg_region_plan would, and does everything in it
  * that is an index or an offset lead to what it should, and is each time one? What is counted may
@@ -169,6 +178,16 @@ static inline struct mg_sink_part *mg_region_sink_part(const struct mg_shm *shm,
 static inline struct mg_ledger *mg_region_ledger(const struct mg_shm *shm, uint32_t worker)
 {
     return mg_region_at(shm, shm->head->at_ledgers + worker * shm->head->ledger_bytes);
+}
+
+static inline struct mg_metric_record *mg_region_metric(const struct mg_shm *shm, uint32_t index)
+{
+    return (struct mg_metric_record *)mg_region_at(shm, shm->head->at_metrics) + index;
+}
+
+static inline struct mg_series_record *mg_region_series(const struct mg_shm *shm, uint32_t index)
+{
+    return (struct mg_series_record *)mg_region_at(shm, shm->head->at_series) + index;
 }
 
 /* The shard that guards the cell embedded in a record. */

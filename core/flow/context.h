@@ -18,6 +18,7 @@
 struct mg_client;
 struct mg_exchange;
 struct mg_client_user;
+struct mg_meter;
 struct mg_req;
 
 #define MG_SERVER_LISTENERS 64
@@ -30,6 +31,7 @@ struct mg_server_parts { /* borrowed; outlive the server */
     struct mg_log *log;
     struct mg_stats *stats;
     struct mg_pool *pool;
+    struct mg_meter *meter;    /* NULL: requests are not counted in metrics */
     uint32_t connection_limit; /* clients at a time; beyond: 503 and close */
 };
 

@@ -7,6 +7,7 @@
 #include "flow/exchange.h"
 
 #include "base/list.h"
+#include "model/meter.h"
 
 void mg_finish_logged(struct mg_exchange *x)
 {
@@ -43,6 +44,9 @@ static void settle(struct mg_exchange *x)
     mg_stats_add(stats, MG_STAT_BYTES_IN, req->bytes_in);
     mg_stats_add(stats, MG_STAT_BYTES_OUT, req->bytes_out);
     mg_stats_drop(stats, MG_STAT_REQUESTS_ACTIVE, 1);
+    if (x->server->parts.meter) {
+        mg_meter_count(x->server->parts.meter, req);
+    }
     if (x->server->on_finished) {
         x->server->on_finished(x->server->finished_context, req);
     }

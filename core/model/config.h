@@ -18,6 +18,8 @@
 #include <stdint.h>
 
 struct mg_router;
+struct mg_route_meter;
+struct mg_service_meter;
 struct mg_peers;
 
 enum mg_phase {
@@ -172,6 +174,7 @@ struct mg_service {
     struct mg_upstream_config *upstream;  /* whose name is the host, or NULL */
     struct mg_upstream_settings settings; /* of the upstream, or the defaults */
     uint32_t group;                       /* index in mg_peers */
+    struct mg_service_meter *meter;       /* model/meter.c's */
     uint32_t line;
 };
 
@@ -212,6 +215,7 @@ struct mg_route {
     uint32_t phases;     /* MG_PHASE_BIT: phases in which some plugin of the route may run */
     uint32_t chain;      /* index of its chain there */
     bool body_read_only; /* every body_filter plugin promises not to change a chunk */
+    struct mg_route_meter *meter; /* model/meter.c's */
 };
 
 struct mg_config {

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/shm.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -30,6 +31,7 @@ struct mg_plan {
     uint32_t workers;               /* 0 = auto */
     uint64_t shared_memory;         /* bytes wanted */
     uint64_t limit_cells, breakers; /* needed by the configuration */
+    uint32_t metric_series;         /* of one metric */
     uint64_t watchdog_ms, drain_delay, drain_timeout, init_timeout; /* ms */
     uint32_t dns_timeout, dns_tries, dns_stale, dns_negative;       /* ms, but for tries */
     char user[64];
@@ -39,6 +41,15 @@ struct mg_plan {
     uint32_t listener_count;
     char digest[65]; /* hex SHA-256 of the whole bundle; computed when it is opened */
 };
+
+/* What a configuration asks of the shared memory. */
+static inline struct mg_shm_wish mg_plan_memory(const struct mg_plan *plan, uint32_t workers)
+{
+    return (struct mg_shm_wish){.workers = workers,
+                                .series = plan->metric_series,
+                                .cells = plan->limit_cells,
+                                .breakers = plan->breakers};
+}
 
 struct mg_bundle {
     int fd;

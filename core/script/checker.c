@@ -210,6 +210,7 @@ static int read_plan(lua_State *L, struct mg_plan *plan)
         .shared_memory = number_field(L, "shared_memory"),
         .limit_cells = number_field(L, "limit_cells"),
         .breakers = number_field(L, "breakers"),
+        .metric_series = (uint32_t)number_field(L, "metric_series"),
         .watchdog_ms = number_field(L, "watchdog_ms"),
         .drain_delay = number_field(L, "drain_delay"),
         .drain_timeout = number_field(L, "drain_timeout"),

@@ -32,7 +32,7 @@ static int setup(void **state)
     snprintf(scene->path, sizeof scene->path, "/tmp/moongate-test-XXXXXX");
     close(mkstemp(scene->path));
     assert_int_equal(mg_log_open(&scene->log, scene->path, MG_LOG_DEBUG), 0);
-    assert_int_equal(mg_shm_create(mg_shm_bytes_needed(2, 0, 0), 2, &scene->shm), 0);
+    assert_int_equal(mg_shm_create(16 << 20, 2, &scene->shm), 0);
     mg_seats_init(&scene->seats, 2, scene->log, scene->shm);
     *state = scene;
     return 0;

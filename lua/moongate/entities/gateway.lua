@@ -169,7 +169,10 @@ return {
             { error_log = about('stderr, or a file', text('stderr')) },
         }) },
         { tracing = later('tracing', 'spans of requests') },
-        { metrics = later('metrics', 'limits of metrics') },
+        { metrics = record({
+            { series = about('of one metric, by its labels; what comes later is __overflow__',
+                count(2000, 100, 100000)) },
+        }) },
         { headers = record({
             { request_id = about('header that carries the id of a request; false: none',
                 typedefs.header_name({ default = 'X-Request-ID', also = { false } })) },

@@ -153,7 +153,7 @@ local function plan(snapshot)
     return {
         workers = tonumber(gateway.workers) or 0, shared_memory = gateway.shared_memory,
         user = gateway.user or '',
-        limit_cells = cells, breakers = breakers,
+        limit_cells = cells, breakers = breakers, metric_series = gateway.metrics.series,
         watchdog_ms = gateway.plugins.watchdog_ms, init_timeout = gateway.plugins.init_timeout,
         drain_delay = gateway.shutdown.drain_delay, drain_timeout = gateway.shutdown.drain_timeout,
         dns_timeout = gateway.dns.timeout, dns_tries = gateway.dns.tries,

@@ -40,13 +40,16 @@ static void a_region_has_room_for_what_was_asked(void **state)
     const uint64_t cells[] = {1, 1024, 65536, 1000000};
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
         for (uint32_t workers = 1; workers <= 64; workers *= 8) {
-            const uint64_t bytes = mg_shm_bytes_needed(workers, cells[i], 1500);
+            const struct mg_shm_wish wish = {
+                .workers = workers, .cells = cells[i], .breakers = 1500, .series = 2000};
+            const uint64_t bytes = mg_shm_bytes_needed(&wish);
             struct mg_shm *shm = NULL;
-            assert_int_equal(mg_shm_create_with(bytes, workers, 1500, &shm), 0);
+            assert_int_equal(mg_shm_create_with(bytes, &wish, &shm), 0);
             struct mg_shm_room room;
             mg_shm_room(shm, &room);
             assert_true(room.cells >= cells[i]);
             assert_int_equal(room.breakers, 1500);
+            assert_int_equal(room.series, 2000);
             assert_int_equal(room.workers, workers);
             assert_int_equal(room.bytes, bytes);
             assert_true(room.holds >= 250);
@@ -58,7 +61,15 @@ static void a_region_has_room_for_what_was_asked(void **state)
 static void the_default_size_holds_eleven_default_limits(void **state)
 {
     (void)state;
-    assert_true(mg_shm_bytes_needed(2, 11 * 65536, 0) <= 64 * MIB);
+    const struct mg_shm_wish wish = {.workers = 2, .cells = UINT64_C(11) * 65536, .series = 2000};
+    assert_true(mg_shm_bytes_needed(&wish) <= 64 * MIB);
+}
+
+static void the_default_size_is_enough_for_the_most_workers(void **state)
+{
+    (void)state;
+    const struct mg_shm_wish wish = {.workers = MG_SHM_MAX_WORKERS, .series = 2000};
+    assert_true(mg_shm_bytes_needed(&wish) <= 64 * MIB);
 }
 
 static void a_region_that_is_too_small_is_refused(void **state)
@@ -133,6 +144,12 @@ static void a_region_that_leads_out_of_itself_is_refused(void **state)
         (uint32_t *)&head->at_cells,
         (uint32_t *)&shard->hold,
         (uint32_t *)&head->at_breakers,
+        &head->series_each,
+        &head->metrics_level,
+        &head->series,
+        &head->metrics_used,
+        &head->series_used,
+        &head->metric_words,
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         expect_refused(shm, numbers[i], 0x7fffffff);
@@ -295,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_region_has_room_for_what_was_asked),
         cmocka_unit_test(the_default_size_holds_eleven_default_limits),
+        cmocka_unit_test(the_default_size_is_enough_for_the_most_workers),
         cmocka_unit_test(a_region_that_is_too_small_is_refused),
         WITH_REGION(another_image_maps_the_same_region),
         WITH_REGION(a_region_of_another_layout_is_refused),

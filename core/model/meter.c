@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is counted for a request. A route or service has its words from its first request on; the
+ * counters by code and outcome are found in a little table of those that came last, and only what
+ * is not in there is looked up.
+ */
+#include "model/meter.h"
+
+#include "base/shm_metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BOUNDS 14
+#define RECENT 8 /* counters a route remembers; a power of two */
+#define NO_ROUTE "_none"
+#define SELDOM __attribute__((noinline, cold)) /* kept out of the way of what every request does */
+#define BY_PLUGIN "_plugin"                    /* the host was chosen by a plugin: it may be any */
+
+/* microseconds */
+static const double bounds[BOUNDS] = {500,    1000,   2500,   5000,    10000,   25000,   50000,
+                                      100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+/* Between one power of two and the next there is at most one bound: for each power from
+ * 2^8 on, the first bound that is not below it; the last entry is for all above. */
+static const uint32_t whole_bounds[BOUNDS] = {500,     1000,    2500,    5000,    10000,
+                                              25000,   50000,   100000,  250000,  500000,
+                                              1000000, 2500000, 5000000, 10000000};
+#define FIRST_POWER 8
+#define LAST_POWER 24
+static const uint8_t first_bound[LAST_POWER - FIRST_POWER + 1] = {0, 1, 2,  2,  3,  4,  5,  6, 7,
+                                                                  8, 9, 10, 11, 11, 12, 13, 14};
+
+enum metric {
+    REQUESTS,
+    DURATION,
+    GATEWAY_DURATION,
+    BYTES_IN,
+    BYTES_OUT,
+    UPSTREAM_REQUESTS,
+    UPSTREAM_DURATION,
+    UPSTREAM_CONNECT,
+    UPSTREAM_RETRIES,
+    METRIC_COUNT
+};
+
+static const char *const request_labels[] = {"route", "method", "code", "outcome"};
+static const char *const route_labels[] = {"route"};
+static const char *const try_labels[] = {"upstream", "code", "outcome"};
+static const char *const upstream_labels[] = {"upstream"};
+static const char *const retry_labels[] = {"upstream", "result"};
+
+struct definition {
+    const char *name, *help;
+    bool is_histogram;
+    const char *const *labels;
+    uint32_t label_count;
+};
+
+static const struct definition definitions[METRIC_COUNT] = {
+    [REQUESTS] = {"moongate_http_requests_total", "requests that have ended", false, request_labels,
+                  4},
+    [DURATION] = {"moongate_http_request_duration_seconds",
+                  "from the first byte of a request to the last of its answer", true, route_labels,
+                  1},
+    [GATEWAY_DURATION] = {"moongate_http_gateway_duration_seconds",
+                          "the same without waiting for the request's head and the upstream", true,
+                          route_labels, 1},
+    [BYTES_IN] = {"moongate_http_request_bytes_total", "bytes of requests, heads included", false,
+                  route_labels, 1},
+    [BYTES_OUT] = {"moongate_http_response_bytes_total", "bytes of answers, heads included", false,
+                   route_labels, 1},
+    [UPSTREAM_REQUESTS] = {"moongate_upstream_requests_total",
+                           "tries to have a request answered; code 0: no answer", false, try_labels,
+                           3},
+    [UPSTREAM_DURATION] = {"moongate_upstream_request_duration_seconds",
+                           "from the start of a try to the head of its answer", true,
+                           upstream_labels, 1},
+    [UPSTREAM_CONNECT] = {"moongate_upstream_connect_duration_seconds",
+                          "to connect, for tries without a pooled connection", true,
+                          upstream_labels, 1},
+    [UPSTREAM_RETRIES] = {"moongate_upstream_retries_total",
+                          "tries after a failed one; result: ok or failed", false, retry_labels, 2},
+};
+
+struct recent {
+    uint32_t key; /* 0 = none */
+    uint64_t *word;
+};
+
+struct mg_route_meter {
+    uint64_t *duration, *gateway, *bytes_in, *bytes_out;
+    struct recent recent[RECENT];
+};
+
+struct mg_service_meter {
+    uint64_t *duration, *connect;
+    struct recent recent[RECENT];
+};
+
+struct mg_meter {
+    struct mg_shm *shm;
+    uint64_t *words;
+    int metrics[METRIC_COUNT];  /* negative: there was no room for it */
+    uint64_t spare[BOUNDS + 2]; /* counted where there is no metric */
+    struct mg_route_meter no_route;
+    struct mg_service_meter elsewhere; /* of a request that went elsewhere than its service says */
+};
+
+struct mg_meter *mg_meter_new(struct mg_shm *shm, uint32_t worker)
+{
+    struct mg_meter *meter = calloc(1, sizeof *meter);
+    mg_require(meter != NULL);
+    meter->shm = shm;
+    meter->words = mg_metric_words(shm, worker);
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        const struct definition *definition = &definitions[i];
+        const bool is_histogram = definition->is_histogram;
+        const struct mg_metric_def def = {
+            .name = mg_str_from(definition->name),
+            .help = mg_str_from(definition->help),
+            .type = is_histogram ? MG_METRIC_HISTOGRAM : MG_METRIC_COUNTER,
+            .unit = is_histogram ? MG_UNIT_MICROSECONDS : MG_UNIT_WHOLE,
+            .labels = definition->labels,
+            .label_count = definition->label_count,
+            .bounds = is_histogram ? bounds : NULL,
+            .bound_count = is_histogram ? BOUNDS : 0};
+        meter->metrics[i] = mg_metric_open(shm, &def);
+    }
+    return meter;
+}
+
+void mg_meter_free(struct mg_meter *meter)
+{
+    free(meter);
+}
+
+static uint64_t *words_of(struct mg_meter *meter, enum metric metric, const mg_str *values)
+{
+    const int index = meter->metrics[metric];
+    return index < 0 ? meter->spare
+                     : meter->words + mg_series_open(meter->shm, (uint32_t)index, values, NULL);
+}
+
+/* From µs to the words of its histogram. */
+static inline void observe(uint64_t *words, uint64_t us)
+{
+    unsigned bucket = 0;
+    if (us > whole_bounds[0]) {
+        const int power = 63 - __builtin_clzll(us);
+        bucket = first_bound[(power < LAST_POWER ? power : LAST_POWER) - FIRST_POWER];
+        bucket += bucket < BOUNDS && us > whole_bounds[bucket];
+    }
+    words[bucket]++;
+    words[BOUNDS + 1] += us;
+}
+
+/* --- by route --------------------------------------------------------------------------------- */
+
+static mg_str name_or_id(mg_str name, mg_str id)
+{
+    return name.len > 0 ? name : id;
+}
+
+static mg_str route_name(const struct mg_req *req)
+{
+    return req->route ? name_or_id(req->route->name, req->route->id) : MG_STR(NO_ROUTE);
+}
+
+static SELDOM struct mg_route_meter *open_route(struct mg_meter *meter, struct mg_req *req)
+{
+    struct mg_route_meter *of = &meter->no_route;
+    if (req->route) {
+        of = req->route->meter = mg_arena_zalloc(&req->config->arena, sizeof *of);
+    }
+    const mg_str name = route_name(req);
+    of->duration = words_of(meter, DURATION, &name);
+    of->gateway = words_of(meter, GATEWAY_DURATION, &name);
+    of->bytes_in = words_of(meter, BYTES_IN, &name);
+    of->bytes_out = words_of(meter, BYTES_OUT, &name);
+    return of;
+}
+
+static struct mg_route_meter *meter_of_route(struct mg_meter *meter, struct mg_req *req)
+{
+    struct mg_route_meter *of = req->route ? req->route->meter : &meter->no_route;
+    return of && of->duration ? of : open_route(meter, req);
+}
+
+/* A closed list, so that clients cannot make up series. */
+static mg_str method_name(enum mg_method method)
+{
+    switch (method) {
+    case MG_METHOD_GET:
+        return MG_STR("GET");
+    case MG_METHOD_HEAD:
+        return MG_STR("HEAD");
+    case MG_METHOD_POST:
+        return MG_STR("POST");
+    case MG_METHOD_PUT:
+        return MG_STR("PUT");
+    case MG_METHOD_DELETE:
+        return MG_STR("DELETE");
+    case MG_METHOD_OPTIONS:
+        return MG_STR("OPTIONS");
+    case MG_METHOD_PATCH:
+        return MG_STR("PATCH");
+    default:
+        return MG_STR("_OTHER");
+    }
+}
+
+/* The place where the counter of these three is, or is to be. */
+static inline struct recent *recent_of(struct recent *recent, uint32_t code, uint32_t outcome,
+                                       uint32_t method, uint32_t *key)
+{
+    *key = 1 + outcome + (method << 8) + (code << 16);
+    return &recent[(code ^ outcome ^ method) % RECENT];
+}
+
+static mg_str code_text(uint32_t code, char text[12])
+{
+    return mg_str_make(text, (size_t)snprintf(text, 12, "%u", code));
+}
+
+static SELDOM uint64_t *request_words(struct mg_meter *meter, const struct mg_req *req)
+{
+    char code[12];
+    const mg_str values[] = {route_name(req), method_name(req->head.method_id),
+                             code_text(req->status, code),
+                             mg_str_from(mg_outcome_word(req->outcome))};
+    return words_of(meter, REQUESTS, values);
+}
+
+static void count_request(struct mg_meter *meter, struct mg_route_meter *of, struct mg_req *req)
+{
+    uint32_t key;
+    struct recent *recent =
+        recent_of(of->recent, req->status, req->outcome, req->head.method_id, &key);
+    if (recent->key != key) {
+        *recent = (struct recent){.key = key, .word = request_words(meter, req)};
+    }
+    (*recent->word)++;
+}
+
+static void time_request(struct mg_route_meter *of, const struct mg_req *req)
+{
+    const uint64_t total = req->ended_us > req->started_us ? req->ended_us - req->started_us : 0;
+    const uint64_t others =
+        req->head_us - req->started_us + (req->upstream_end_us - req->upstream_begin_us);
+    uint64_t own = total - others;
+    if (own > total) { /* more than there was, or a time that was never taken */
+        own = (int64_t)own < 0 && req->head_us > 0 && req->upstream_end_us > 0 ? 0 : total;
+    }
+    observe(of->duration, total);
+    observe(of->gateway, own);
+}
+
+/* --- by upstream ------------------------------------------------------------------------------ */
+
+static struct mg_service_meter *meter_of_service(struct mg_meter *meter, struct mg_req *req)
+{
+    struct mg_service *service = req->service;
+    if (!service || req->up.target_host.len > 0 || req->up.upstream.len > 0) {
+        meter->elsewhere = (struct mg_service_meter){0};
+        return &meter->elsewhere;
+    }
+    if (!service->meter) {
+        service->meter = mg_arena_zalloc(&req->config->arena, sizeof *service->meter);
+    }
+    return service->meter;
+}
+
+static mg_str upstream_name(const struct mg_req *req)
+{
+    if (req->up.target_host.len > 0) {
+        return MG_STR(BY_PLUGIN);
+    }
+    if (req->up.upstream.len > 0) {
+        return req->up.upstream;
+    }
+    const struct mg_service *service = req->service;
+    return service && service->upstream ? service->upstream->name
+                                        : (service ? service->host : MG_STR(NO_ROUTE));
+}
+
+static SELDOM uint64_t *try_words(struct mg_meter *meter, const struct mg_req *req,
+                                  const struct mg_try *try)
+{
+    char code[12];
+    const mg_str values[] = {upstream_name(req), code_text(try->status, code),
+                             mg_str_from(mg_outcome_word(try->outcome))};
+    return words_of(meter, UPSTREAM_REQUESTS, values);
+}
+
+static void count_try(struct mg_meter *meter, struct mg_service_meter *of, const struct mg_req *req,
+                      const struct mg_try *try)
+{
+    uint32_t key;
+    struct recent *recent = recent_of(of->recent, try->status, try->outcome, 0, &key);
+    if (recent->key != key) {
+        *recent = (struct recent){.key = key, .word = try_words(meter, req, try)};
+    }
+    (*recent->word)++;
+}
+
+static SELDOM void open_service(struct mg_meter *meter, struct mg_service_meter *of,
+                                const struct mg_req *req)
+{
+    const mg_str name = upstream_name(req);
+    of->duration = words_of(meter, UPSTREAM_DURATION, &name);
+    of->connect = words_of(meter, UPSTREAM_CONNECT, &name);
+}
+
+static void time_try(struct mg_meter *meter, struct mg_service_meter *of, const struct mg_req *req,
+                     const struct mg_try *try)
+{
+    if (!of->duration) {
+        open_service(meter, of, req);
+    }
+    if (try->ttfb_us > 0) {
+        observe(of->duration, try->ttfb_us);
+    }
+    if (try->connect_us > 0) {
+        observe(of->connect, try->connect_us);
+    }
+}
+
+static SELDOM void count_retry(struct mg_meter *meter, const struct mg_req *req,
+                               const struct mg_try *try)
+{
+    const bool is_ok = try->outcome == MG_OUTCOME_OK;
+    const mg_str values[] = {upstream_name(req), is_ok ? MG_STR("ok") : MG_STR("failed")};
+    (*words_of(meter, UPSTREAM_RETRIES, values))++;
+}
+
+static void count_tries(struct mg_meter *meter, struct mg_req *req)
+{
+    struct mg_service_meter *of = meter_of_service(meter, req);
+    const uint32_t kept = req->try_count < MG_TRIES ? req->try_count : MG_TRIES;
+    for (uint32_t i = 0; i < kept; i++) {
+        const struct mg_try *try = &req->tries[i];
+        count_try(meter, of, req, try);
+        time_try(meter, of, req, try);
+        if (i > 0) {
+            count_retry(meter, req, try);
+        }
+    }
+}
+
+void mg_meter_count(struct mg_meter *meter, struct mg_req *req)
+{
+    struct mg_route_meter *of = meter_of_route(meter, req);
+    count_request(meter, of, req);
+    time_request(of, req);
+    *of->bytes_in += req->bytes_in;
+    *of->bytes_out += req->bytes_out;
+    if (req->try_count > 0) {
+        count_tries(meter, req);
+    }
+}
