@@ -9,6 +9,7 @@
 #include "base/shm.h"
 #include "base/shm_cells.h"
 #include "model/breaker.h"
+#include "model/breaker_hand.h"
 #include "model/req.h"
 #include "net/loop.h"
 #include "script/export.h"
@@ -20,8 +21,9 @@
 struct mg_ffi_breaker {
     struct mg_vm *vm;
     struct mg_breaker breaker;
-    bool shadow;
-    uint64_t draws; /* for jitter */
+    uint64_t slow_over_us; /* 0 = nothing is slow */
+    bool slow_until_end;   /* else until the response head */
+    uint64_t draws;        /* for jitter */
     struct mg_ffi_breaker_answer answer;
 };
 
@@ -83,12 +85,14 @@ static struct mg_breaker_rule rule_of(const struct mg_ffi_breaker_rule *from)
 {
     return (struct mg_breaker_rule){
         .by_count = from->by_count != 0,
+        .shadow = from->shadow != 0,
         .window_ms = (uint32_t)from->window_ms,
         .buckets = (uint32_t)from->buckets,
         .window_calls = (uint32_t)from->window_calls,
         .min_requests = (uint32_t)from->min_requests,
         .failure_share = MG_BREAKER_SHARE(from->failure_percent),
         .network_share = MG_BREAKER_SHARE(from->network_percent),
+        .slow_share = MG_BREAKER_SHARE(from->slow_percent),
         .consecutive = (uint32_t)from->consecutive,
         .open_base_ms = (uint32_t)from->open_base_ms,
         .open_max_ms = (uint32_t)from->open_max_ms,
@@ -97,6 +101,7 @@ static struct mg_breaker_rule rule_of(const struct mg_ffi_breaker_rule *from)
         .probes = (uint32_t)from->probes,
         .probe_results = (uint32_t)from->probe_results,
         .probe_good = MG_BREAKER_SHARE(from->probe_success_percent),
+        .ramp_ms = (uint32_t)from->ramp_ms,
     };
 }
 
@@ -115,8 +120,10 @@ MG_FFI_EXPORT struct mg_ffi_breaker *mg_ffi_breaker_new(struct mg_vm *vm,
     }
     struct mg_ffi_breaker *breaker = calloc(1, sizeof *breaker);
     mg_require(breaker != NULL);
-    *breaker = (struct mg_ffi_breaker){
-        .vm = vm, .breaker = {.rule = rule_of(rule)}, .shadow = rule->shadow != 0};
+    *breaker = (struct mg_ffi_breaker){.vm = vm,
+                                       .breaker = {.rule = rule_of(rule)},
+                                       .slow_over_us = (uint64_t)(rule->slow_over_ms * 1000),
+                                       .slow_until_end = rule->slow_until_end != 0};
     *error = mg_breaker_open(vm->options.shm, &breaker->breaker, mg_str_make(name, len),
                              now_ms(breaker));
     if (*error) {
@@ -170,7 +177,8 @@ static void answer(struct mg_ffi_breaker *breaker, const struct mg_breaker_pass 
                                                      .open_ms = (double)change->open_ms,
                                                      .total = (double)change->total,
                                                      .failures = (double)change->failures,
-                                                     .network = (double)change->network};
+                                                     .network = (double)change->network,
+                                                     .slow = (double)change->slow};
     if (change->happened) {
         count(breaker, MG_STAT_BREAKER_TRANSITIONS);
     }
@@ -202,16 +210,25 @@ MG_FFI_EXPORT int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_r
     told->was_admitted = admitted;
     told->breaker = breaker->breaker;
     req->breaker_pass = told;
-    req->may_retry = admitted && !breaker->shadow ? may_retry : NULL;
+    req->may_retry = admitted && !breaker->breaker.rule.shadow ? may_retry : NULL;
     if (told->pass.hold != 0) {
         mg_arena_defer(&req->arena, give_back, told);
     }
     if (!admitted) {
-        count(breaker,
-              breaker->shadow ? MG_STAT_BREAKER_SHADOW_REJECTED : MG_STAT_BREAKER_REJECTED);
+        count(breaker, breaker->breaker.rule.shadow ? MG_STAT_BREAKER_SHADOW_REJECTED
+                                                    : MG_STAT_BREAKER_REJECTED);
     }
     answer(breaker, &told->pass, &change);
+    const struct mg_breaker_record *record =
+        mg_breaker_record(breaker->breaker.shm, breaker->breaker.record);
+    breaker->answer.unheard = record && mg_word_load(&record->unheard) != 0;
     return admitted;
+}
+
+MG_FFI_EXPORT int mg_ffi_breaker_waits(const struct mg_req *req)
+{
+    const struct told *told = req->breaker_pass;
+    return told && told->was_admitted && !told->settled;
 }
 
 /* Spreads jitter; nobody has to be kept from guessing it. */
@@ -222,13 +239,34 @@ static uint32_t draw(struct mg_ffi_breaker *breaker)
     return (uint32_t)mg_hash_mix(bytes, (uint64_t)now_ms(breaker) + breaker->vm->options.worker);
 }
 
+/* Has the upstream taken too long, until then? No request was sent: no. */
+static bool is_slow(const struct mg_ffi_breaker *breaker, const struct mg_req *req, uint64_t end_us)
+{
+    const uint64_t begin_us = req->upstream_begin_us;
+    return breaker->slow_over_us > 0 && begin_us > 0 && end_us > begin_us &&
+           end_us - begin_us > breaker->slow_over_us;
+}
+
+static uint64_t now_us(const struct mg_ffi_breaker *breaker)
+{
+    return breaker->vm->loop->clock.now_us;
+}
+
+/* With the response head, or with what came in its place. */
+static bool is_slow_to_answer(const struct mg_ffi_breaker *breaker, const struct mg_req *req)
+{
+    const bool has_head = req->upstream_head_us > 0;
+    return !(has_head && breaker->slow_until_end) &&
+           is_slow(breaker, req, has_head ? req->upstream_head_us : now_us(breaker));
+}
+
 MG_FFI_EXPORT int mg_ffi_breaker_result(struct mg_ffi_breaker *breaker, struct mg_req *req,
                                         int result, int again)
 {
     struct told *told = req->breaker_pass;
     breaker->answer.changed = 0;
     if (!told || !told->was_admitted || told->settled != (again != 0) || result < 0 ||
-        result > MG_RESULT_NETWORK) {
+        result > MG_RESULT_NONE) {
         return 0;
     }
     told->settled = true;
@@ -237,8 +275,41 @@ MG_FFI_EXPORT int mg_ffi_breaker_result(struct mg_ffi_breaker *breaker, struct m
     told->pass.hold = 0;
     struct mg_breaker_change change;
     const struct mg_breaker_told what = {.result = (enum mg_breaker_result)result,
+                                         .slow = !again && is_slow_to_answer(breaker, req),
                                          .random = draw(breaker)};
     mg_breaker_result(&breaker->breaker, told->worker, now_ms(breaker), &pass, &what, &change);
+    if (!again) {
+        told->pass.counted = pass.counted;
+        told->pass.place = pass.place;
+    }
     answer(breaker, &told->pass, &change);
+    return 1;
+}
+
+MG_FFI_EXPORT int mg_ffi_breaker_end(struct mg_ffi_breaker *breaker, struct mg_req *req)
+{
+    struct told *told = req->breaker_pass;
+    breaker->answer.changed = 0;
+    const uint64_t end_us = req->upstream_end_us > 0 ? req->upstream_end_us : now_us(breaker);
+    if (!told || !told->pass.counted || !breaker->slow_until_end || req->upstream_head_us == 0 ||
+        !is_slow(breaker, req, end_us)) {
+        return 0;
+    }
+    struct mg_breaker_change change;
+    mg_breaker_slow(&breaker->breaker, now_ms(breaker), draw(breaker), &told->pass, &change);
+    answer(breaker, &told->pass, &change);
+    return 1;
+}
+
+MG_FFI_EXPORT int mg_ffi_breaker_heard(struct mg_ffi_breaker *breaker)
+{
+    struct mg_breaker_record *record =
+        mg_breaker_record(breaker->breaker.shm, breaker->breaker.record);
+    struct mg_breaker_event event;
+    if (!record || !mg_breaker_heard(record, &event)) {
+        return 0;
+    }
+    breaker->answer = (struct mg_ffi_breaker_answer){
+        .from = (int)event.from, .to = (int)event.to, .reason = (int)event.reason};
     return 1;
 }

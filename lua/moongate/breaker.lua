@@ -14,7 +14,7 @@ local base = require 'moongate.pdk.base'
 local C = require('moongate.runtime.ffi').C
 local shared = require('moongate.runtime.ffi').shared
 
-local M = { SUCCESS = 0, FAILURE = 1, NETWORK = 2 }
+local M = { SUCCESS = 0, FAILURE = 1, NETWORK = 2, LEFT = 3, NONE = 4, STATES = 6 }
 
 -- The running request alone: base.request gives its object as well.
 local function request()
@@ -56,16 +56,34 @@ function methods:ask()
     return C.mg_ffi_breaker_ask(self.handle, request()) == 1
 end
 
+--- Was the running request admitted, and has no result yet?
+-- @treturn boolean
+function M.waits()
+    return C.mg_ffi_breaker_waits(request()) == 1
+end
+
 --- The result of the running request. The first one counts; with `again` a further one does.
--- @tparam number result SUCCESS, FAILURE or NETWORK
+-- @tparam number result SUCCESS, FAILURE, NETWORK, LEFT (the client, before the head) or NONE
 -- @tparam[opt=false] boolean again
 -- @treturn boolean whether it counted: not when the request was refused or never asked
 function methods:result(result, again)
     return C.mg_ffi_breaker_result(self.handle, request(), result, again and 1 or 0) == 1
 end
 
+--- The running request is over: was it slow until its end? Only where that is asked for.
+-- @treturn boolean
+function methods:finish()
+    return C.mg_ffi_breaker_end(self.handle, request()) == 1
+end
+
+--- Has somebody changed the state by hand? One worker is told of each change, in breaker.answer.
+-- @treturn boolean
+function methods:heard()
+    return C.mg_ffi_breaker_heard(self.handle) == 1
+end
+
 --- @tparam number state of breaker.answer
--- @treturn string closed, open, half_open
+-- @treturn string closed, open, half_open, ramp, forced_open, forced_closed
 function M.state_name(state)
     return ffi.string(C.mg_ffi_breaker_state_name(state))
 end

@@ -6,7 +6,7 @@ describe('circuit-breaker', function()
     local gw
 
     local function entry(config)
-        local filled = { open = { base = '5s', jitter_percent = 0 } }
+        local filled = { open = { base = '5s', jitter_percent = 0 }, ramp = '0s' }
         for name, value in pairs(config) do
             filled[name] = value
         end

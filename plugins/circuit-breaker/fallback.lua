@@ -21,7 +21,10 @@ local function retry_after(open_ms)
     return math.max(1, math.ceil(seconds))
 end
 
-local function problem(name, open_ms)
+--- Answers the running request with a problem document.
+-- @tparam string name of the breaker
+-- @tparam number|nil open_ms open time left; nil: it is half open, or traffic rises
+function M.problem(name, open_ms)
     local body = PROBLEM:format(cjson.encode(name), cjson.encode(ngx.var.request_id))
     return moongate.response.exit(STATUS, body, {
         ['Content-Type'] = 'application/problem+json', ['Cache-Control'] = 'no-store',
@@ -49,15 +52,40 @@ local function given(fallback)
     return moongate.response.exit(fallback.status or STATUS, fallback.body, headers)
 end
 
---- Answers the running request.
--- @tparam table conf
--- @tparam string name of the breaker
--- @tparam number|nil open_ms open time left; nil: it is half open
-function M.answer(conf, name, open_ms)
-    if conf.fallback.kind == 'response' then
-        return given(conf.fallback)
+local function is_answer(status, body, headers)
+    return type(status) == 'number' and status % 1 == 0 and status >= 200 and status <= 599
+        and (body == nil or type(body) == 'string' or type(body) == 'table')
+        and (headers == nil or type(headers) == 'table')
+end
+
+-- What an expression gives; the problem where it cannot be used.
+local function computed(breaker, state, open_ms)
+    local code = breaker.entry.code
+    local ok, status, body, headers = code(breaker.name, state, retry_after(open_ms))
+    if ok and is_answer(status, body, headers) then
+        local sent, reason = pcall(moongate.response.exit, status, body, headers)
+        if sent then
+            return reason
+        end
+        code:refuse(tostring(reason), 'an answer')
+    elseif ok then
+        code:refuse(status, 'a status from 200 to 599, text or a table, and a table of headers')
     end
-    return problem(name, open_ms)
+    return M.problem(breaker.name, open_ms)
+end
+
+--- Answers the running request.
+-- @tparam table breaker of opened.lua
+-- @tparam string state its name
+-- @tparam number|nil open_ms open time left; nil: it is half open, or traffic rises
+function M.answer(breaker, state, open_ms)
+    local fallback = breaker.entry.conf.fallback
+    if fallback.kind == 'response' then
+        return given(fallback)
+    elseif fallback.kind == 'lua' then
+        return computed(breaker, state, open_ms)
+    end
+    return M.problem(breaker.name, open_ms) -- error; and a request that cannot be sent elsewhere
 end
 
 return M

@@ -1,42 +1,67 @@
 -- SPDX-License-Identifier: Apache-2.0
--- circuit-breaker: stops sending requests to an upstream that fails, answers at once instead, and
--- lets it recover under a few probes. The state machine is in C, shared by all workers
--- (core/model/breaker.h); here requests are asked for, judged and answered.
+-- circuit-breaker: stops sending requests to an upstream that fails or crawls, answers at once
+-- instead, and lets it recover under a few probes and a ramp. The state machine is in C, shared by
+-- all workers (core/model/breaker.h); here requests are asked for, judged and answered.
 local moongate = moongate
 local breakers = require 'moongate.breaker'
 local fallback = require 'moongate.plugins.circuit-breaker.fallback'
 local opened = require 'moongate.plugins.circuit-breaker.opened'
 local results = require 'moongate.plugins.circuit-breaker.results'
+local transitions = require 'moongate.plugins.circuit-breaker.transitions'
 
-local plugin = { PRIORITY = 90, VERSION = '1.0.0' }
+local plugin = { PRIORITY = 90, VERSION = '1.1.0' }
 
-plugin.opened = opened.new()
-
+local OK = breakers.outcome_of('ok')
 local BREAKER_OPEN = breakers.outcome_of('breaker_open')
 local PROBE_TIMEOUT = breakers.outcome_of('probe_timeout')
-local OPEN = 1 -- of breaker.answer.state
+local OPEN, FORCED_OPEN = 1, 4 -- of breaker.answer.state
 
--- One line for each transition and host: C tells one caller in all workers.
-local function tell(breaker)
-    local answer = breaker.answer
-    if answer.changed == 0 then
-        return
+function plugin:configure(configs)
+    self.opened = opened.new(configs)
+end
+
+local function note_probe(conf)
+    if conf.mode == 'enforce' then
+        breakers.limit_head(conf.half_open.timeout, PROBE_TIMEOUT)
+    else
+        moongate.ctx.plugin.is_probe = true
     end
-    local to = breakers.state_name(answer.to)
-    local parts = { ('breaker %s: %s -> %s (%s)'):format(breaker.name,
-        breakers.state_name(answer.from), to, breakers.reason_name(answer.reason)) }
-    if answer.total > 0 then
-        parts[#parts + 1] = ('%d of %d results failed'):format(answer.failures, answer.total)
+end
+
+-- Asks the breaker, and tells of what that changed. Whether the request may go on, and else the
+-- state and the open time left.
+local function ask(breaker)
+    local conf = breaker.entry.conf
+    local admitted, answer = breaker:ask(), breaker.answer
+    local state, is_probe, unheard = answer.state, answer.probe == 1, answer.unheard == 1
+    local left_ms = (state == OPEN or state == FORCED_OPEN) and answer.retry_ms or nil
+    transitions.tell(breaker)
+    if unheard then
+        transitions.hear(breaker)
     end
-    if answer.network > 0 then
-        parts[#parts + 1] = ('%d of them in the network'):format(answer.network)
+    local decision = not admitted and 'denied' or is_probe and 'probe' or 'allowed'
+    breakers.note(breaker.notes[decision][state])
+    if is_probe then
+        note_probe(conf)
     end
-    if to == 'open' then
-        parts[#parts + 1] = ('open for %.1f s, opening %d in a row')
-            :format(answer.open_ms / 1000, answer.n)
+    return admitted or conf.mode == 'shadow', state, left_ms
+end
+
+-- One hop: whatever that upstream's own breaker says, the request goes no further.
+local function send_elsewhere(self, breaker, state)
+    local name = breaker.entry.conf.fallback.name
+    local other = self.opened:of_upstream(name)
+    moongate.ctx.plugin.instead = other or false
+    if other then
+        local admitted, _, left_ms = ask(other)
+        if not admitted then
+            breakers.set_outcome(BREAKER_OPEN)
+            return fallback.problem(other.name, left_ms)
+        end
     end
-    local write = to == 'open' and moongate.log.warn or moongate.log.notice
-    write(table.concat(parts, ', '))
+    breakers.note(breaker.notes.fallback[state])
+    assert(moongate.service.set_upstream(name))
+    return nil
 end
 
 function plugin:access(conf)
@@ -44,68 +69,87 @@ function plugin:access(conf)
     if not breaker then
         return nil
     end
-    local admitted, answer = breaker:ask(), breaker.answer
-    local state, left_ms = answer.state, answer.retry_ms
-    tell(breaker)
-    if not admitted then
-        breakers.note(breaker.notes.denied[state])
-        if conf.mode == 'shadow' then
-            return nil
-        end
-        breakers.set_outcome(BREAKER_OPEN)
-        return fallback.answer(conf, breaker.name, state == OPEN and left_ms or nil)
+    local admitted, state, left_ms = ask(breaker)
+    if admitted then
+        return nil
+    elseif conf.fallback.kind == 'upstream' then
+        return send_elsewhere(self, breaker, state)
     end
-    local is_probe = answer.probe == 1
-    breakers.note(breaker.notes[is_probe and 'probe' or 'allowed'][state])
-    if is_probe and conf.mode == 'enforce' then
-        breakers.limit_head(conf.half_open.timeout, PROBE_TIMEOUT)
-    elseif is_probe then
-        moongate.ctx.plugin.is_probe = true
+    breakers.set_outcome(BREAKER_OPEN)
+    return fallback.answer(breaker, breakers.state_name(state), left_ms)
+end
+
+-- The breaker whose upstream the request went to, and whether that was another upstream instead.
+local function breaker_of(self, conf)
+    local instead
+    if conf.fallback.kind == 'upstream' then
+        instead = moongate.ctx.plugin.instead
     end
-    return nil
+    if instead ~= nil then
+        return instead, true
+    end
+    return self.opened:of_route(conf, moongate.router.get_route()), false
 end
 
 -- In shadow mode a probe that takes too long is not cut, but it has failed all the same.
-local function judge(conf)
-    local result = results.of_head(conf)
-    if result == breakers.SUCCESS and conf.mode == 'shadow' and moongate.ctx.plugin.is_probe
-        and breakers.upstream_ms() > conf.half_open.timeout then
+local function judge(entry)
+    local result = results.of_head(entry)
+    if result == breakers.SUCCESS and entry.conf.mode == 'shadow'
+        and moongate.ctx.plugin.is_probe
+        and breakers.upstream_ms() > entry.conf.half_open.timeout then
         return breakers.NETWORK
     end
     return result
 end
 
--- One result for each client request, and one more where the body broke off.
-local function record(conf, breaker)
-    local result = judge(conf)
-    if result and breaker:result(result, false) then
-        tell(breaker)
+local function tell_result(breaker, result, again)
+    if breaker:result(result, again) then
+        transitions.tell(breaker)
     end
-    if results.body_broke() and breaker:result(breakers.FAILURE, true) then
-        tell(breaker)
+end
+
+-- One result for each client request, and one more where the body broke off.
+local function record(breaker)
+    if breakers.waits() then
+        local result = judge(breaker.entry)
+        if result then
+            tell_result(breaker, result, false)
+        end
+    end
+    if results.body_broke() then
+        tell_result(breaker, breakers.FAILURE, true)
     end
 end
 
 function plugin:header_filter(conf)
-    local breaker = self.opened:of_route(conf, moongate.router.get_route())
-    if not breaker then
-        return nil
+    local breaker, elsewhere = breaker_of(self, conf)
+    if breaker then
+        record(breaker)
     end
-    record(conf, breaker)
-    if breakers.outcome() == PROBE_TIMEOUT then
+    if elsewhere and breakers.outcome() == OK then
+        breakers.set_outcome(BREAKER_OPEN)
+    end
+    if breaker and breakers.outcome() == PROBE_TIMEOUT then
         local answer = breaker.answer
-        return fallback.answer(conf, breaker.name,
-            answer.changed == 1 and answer.to == OPEN and answer.open_ms or nil)
+        local opened_now = answer.changed == 1 and answer.to == OPEN
+        return fallback.answer(breaker, opened_now and 'open' or 'half_open',
+            opened_now and answer.open_ms or nil)
     end
     return nil
 end
 
--- What header_filter did not see: upgraded connections, bodies that broke off. A client that left
--- early leaves no result; its probe's slot is free again when the request ends.
+-- What header_filter did not see: upgraded connections, bodies that broke off, clients that left,
+-- the end of a slow answer.
 function plugin:log(conf)
-    local breaker = self.opened:of_route(conf, moongate.router.get_route())
+    local breaker = breaker_of(self, conf)
     if breaker then
-        record(conf, breaker)
+        record(breaker)
+        if breakers.waits() then
+            tell_result(breaker, results.of_nothing(), false)
+        end
+        if breaker:finish() then
+            transitions.tell(breaker)
+        end
     end
 end
 

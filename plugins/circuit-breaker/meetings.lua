@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Which entries of the configuration meet in one breaker. They must agree in everything but the
--- fallback: the breaker can follow one rule only.
+-- Which entries of the configuration meet in one breaker. They must agree in everything but
+-- fallback and on_state: the breaker can follow one rule only.
 local names = require 'moongate.plugins.circuit-breaker.names'
 local scopes = require 'moongate.runtime.scope'
 
@@ -25,6 +25,8 @@ local function is_equal(a, b)
     return true
 end
 
+local MAY_DIFFER = { fallback = true, on_state = true }
+
 -- The first option, by name, in which two entries differ.
 local function difference(a, b)
     local keys = {}
@@ -35,7 +37,8 @@ local function difference(a, b)
     end
     local found
     for key in pairs(keys) do
-        if key ~= 'fallback' and not is_equal(a[key], b[key]) and (not found or key < found) then
+        local differs = not MAY_DIFFER[key] and not is_equal(a[key], b[key])
+        if differs and (not found or key < found) then
             found = key
         end
     end
@@ -65,7 +68,7 @@ local function is_used(entry)
     return entry.enabled ~= false and serves_http
 end
 
--- Calls each(name, entry) for every breaker and entry that may use it.
+-- Calls each(name, entry, route) for every breaker and entry that may use it, by each route.
 local function each_meeting(entries, entities, each)
     local all = scopes.new()
     for _, entry in ipairs(entries) do
@@ -83,20 +86,17 @@ local function each_meeting(entries, entities, each)
         for _, entry in ipairs(users) do
             local name = names.of(entry.config.scope, route, upstreams)
             if name then
-                each(name, entry)
+                each(name, entry, route)
             end
         end
     end
 end
 
---- For moongate.config: entries that meet in one breaker and differ.
--- @tparam table entries validated
--- @tparam table _ the section gateway
--- @tparam table entities { routes =, upstreams = }
--- @treturn table list of { entry =, path =, message = }
-function M.check(entries, _, entities)
+-- Entries that meet in one breaker and differ.
+local function differences(meetings)
     local first, found, told = {}, {}, {}
-    each_meeting(entries, entities, function(name, entry)
+    for _, meeting in ipairs(meetings) do
+        local name, entry = meeting.name, meeting.entry
         local other = first[name] or entry
         first[name] = other
         local option = other ~= entry and difference(other.config, entry.config)
@@ -104,8 +104,96 @@ function M.check(entries, _, entities)
             told[entry] = true
             found[#found + 1] = { entry = entry, path = { 'config' }, message = (
                 "this entry and %s meet in the breaker %s, but differ in '%s'; they may differ in"
-                .. ' fallback only'):format(text_of(other), name, option) }
+                .. ' fallback and on_state only'):format(text_of(other), name, option) }
         end
+    end
+    return found
+end
+
+-- Where the requests of each breaker go instead: name -> { names }.
+local function detours(meetings)
+    local all = {}
+    for _, meeting in ipairs(meetings) do
+        local fallback = meeting.entry.config.fallback
+        if fallback.kind == 'upstream' then
+            all[meeting.name] = all[meeting.name] or {}
+            table.insert(all[meeting.name], names.of_upstream(fallback.name))
+        end
+    end
+    return all
+end
+
+-- Does the way over fallbacks lead from one breaker to another?
+local function leads(all, from, to, seen)
+    if from == to then
+        return true
+    elseif seen[from] then
+        return false
+    end
+    seen[from] = true
+    for _, next_one in ipairs(all[from] or {}) do
+        if leads(all, next_one, to, seen) then
+            return true
+        end
+    end
+    return false
+end
+
+-- Fallbacks to upstreams that there are not, and those that come back to where they began.
+local function bad_detours(meetings, upstreams)
+    local all, found, told = detours(meetings), {}, {}
+    for _, meeting in ipairs(meetings) do
+        local entry = meeting.entry
+        local fallback, message = entry.config.fallback, nil
+        if fallback.kind == 'upstream' and not told[entry] then
+            if not upstreams[fallback.name:lower()] then
+                message = ("there is no upstream '%s'"):format(fallback.name)
+            elseif leads(all, names.of_upstream(fallback.name), meeting.upstream, {})
+                or leads(all, names.of_upstream(fallback.name), meeting.name, {}) then
+                message = ("the fallback leads back to %s: that would be a loop")
+                    :format(meeting.upstream)
+            end
+        end
+        if message then
+            told[entry] = true
+            found[#found + 1] = { entry = entry, path = { 'config', 'fallback', 'name' },
+                message = message }
+        end
+    end
+    return found
+end
+
+--- For moongate.config: entries that meet in one breaker and differ, and fallbacks that lead
+-- nowhere or back.
+-- @tparam table entries validated
+-- @tparam table _ the section gateway
+-- @tparam table entities { routes =, upstreams = }
+-- @treturn table list of { entry =, path =, message = }
+function M.check(entries, _, entities)
+    local upstreams, meetings = names.set_of(entities.upstreams), {}
+    each_meeting(entries, entities, function(name, entry, route)
+        meetings[#meetings + 1] = { name = name, entry = entry,
+            upstream = names.of('upstream', route, upstreams) or name }
+    end)
+    local found = differences(meetings)
+    for _, finding in ipairs(bad_detours(meetings, upstreams)) do
+        found[#found + 1] = finding
+    end
+    return found
+end
+
+--- Which entry each breaker follows: entries that meet agree.
+-- @tparam table generation its configuration
+-- @treturn table name -> entity
+function M.by_name(generation)
+    local entries, found = {}, {}
+    for _, entry in ipairs(generation.plugins) do
+        if entry.name == PLUGIN.name then
+            entries[#entries + 1] = entry
+        end
+    end
+    each_meeting(entries, generation, function(name, entry)
+        found[name] = found[name] or entry
     end)
     return found
 end

@@ -63,4 +63,11 @@ function M.of(scope, route, upstreams)
     return name and fit(scope .. ':' .. name)
 end
 
+--- The breaker of an upstream entity.
+-- @tparam string upstream its name
+-- @treturn string
+function M.of_upstream(upstream)
+    return fit('upstream:' .. upstream:lower())
+end
+
 return M

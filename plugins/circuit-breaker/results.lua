@@ -15,6 +15,9 @@ local WITHOUT_HEAD = [[
 -- Outcomes of bodies that break off by the upstream's fault.
 local BROKEN_BODY = 'upstream_body_reset upstream_body_timeout'
 
+-- Outcomes of clients that went away.
+local CLIENT_LEFT = 'client_abort client_abort_request client_stalled'
+
 local function numbers_of(words)
     local set = {}
     for word in words:gmatch('%S+') do
@@ -24,16 +27,47 @@ local function numbers_of(words)
 end
 
 local without_head, broken_body = numbers_of(WITHOUT_HEAD), numbers_of(BROKEN_BODY)
+local client_left = numbers_of(CLIENT_LEFT)
+local PROBE_TIMEOUT = breakers.outcome_of('probe_timeout')
+
+local CLASSES = { failure = FAILURE, success = SUCCESS, ignore = breakers.NONE }
+
+-- As the expression says; a failure of the network stays one.
+local function classified(classify, result, status)
+    local ok, class = classify(status > 0 and status or nil)
+    if not ok or class == nil then
+        return result
+    elseif not CLASSES[class] then
+        classify:refuse(class, 'failure, success, ignore or nil')
+        return result
+    elseif class == 'failure' and result == NETWORK then
+        return NETWORK
+    end
+    return CLASSES[class]
+end
 
 --- The running request's result, as far as it is known.
--- @tparam table conf
--- @treturn number|nil nil: ignored, or not known yet
-function M.of_head(conf)
-    local status = breakers.upstream_status()
+-- @tparam table entry of entry.lua
+-- @treturn number|nil nil: not known yet, or nothing that is said about the upstream
+function M.of_head(entry)
+    local status, outcome = breakers.upstream_status(), breakers.outcome()
+    local result
     if status > 0 then
-        return conf.failure_statuses[status] and FAILURE or SUCCESS
+        result = entry.conf.failure_statuses[status] and FAILURE or SUCCESS
+    elseif without_head[outcome] then
+        result = NETWORK
     end
-    return without_head[breakers.outcome()] and NETWORK or nil
+    if result and entry.classify and outcome ~= PROBE_TIMEOUT then
+        return classified(entry.classify, result, status)
+    end
+    return result
+end
+
+--- What is recorded of a request that ended without a result.
+-- @treturn number
+function M.of_nothing()
+    local left = breakers.upstream_status() == 0 and client_left[breakers.outcome()]
+    return left and breakers.LEFT or breakers.NONE
 end
 
 --- Did the upstream break the body off? That is one more failure.

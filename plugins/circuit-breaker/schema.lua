@@ -2,17 +2,25 @@
 local meetings = require 'moongate.plugins.circuit-breaker.meetings'
 local typedefs = require 'moongate.typedefs'
 
-local LUA = 'it takes no values in Lua yet'
 local KEYS = 'breakers by key are not built yet; there are upstream, service and route'
-local RAMP = 'the ramp is not built yet; good probes close the breaker at once'
 local DAY = 24 * 3600 * 1000 -- ms
 
 local function later(reason)
     return { type = 'any', not_supported_yet = reason }
 end
 
-local function is_ramp(value)
-    return value ~= 0 and value ~= '0s' and RAMP
+local function must_be_lua()
+    return nil, 'expected lua: and an expression'
+end
+
+-- A value in Lua, and nothing else.
+local function lua_field(description)
+    return { type = 'string', lua = true, custom_validator = must_be_lua,
+        description = description }
+end
+
+local function is_given(value)
+    return value ~= nil and type(value) ~= 'userdata'
 end
 
 local function is_set(config, name)
@@ -21,9 +29,9 @@ end
 
 local function check_rules(config)
     if not (is_set(config, 'failure_percent') or is_set(config, 'network_percent')
-        or is_set(config, 'consecutive_failures')) then
+        or is_set(config, 'consecutive_failures') or is_given(config.slow)) then
         return nil, 'nothing can open this breaker: failure_percent, network_percent and'
-            .. ' consecutive_failures are 0'
+            .. ' consecutive_failures are 0, and slow is not set'
     end
     return true
 end
@@ -43,12 +51,19 @@ local function check_open(open)
     return true
 end
 
+-- Option of a fallback -> the kind that it is for.
+local KIND_OF = { status = 'response', headers = 'response', body = 'response', name = 'upstream',
+    code = 'lua' }
+
 local function check_fallback(fallback)
-    for _, name in ipairs({ 'status', 'headers', 'body' }) do
-        local value = fallback[name]
-        local given = type(value) ~= 'userdata' and value ~= nil
-        if fallback.kind ~= 'response' and given then
-            return nil, ("'%s' is for the kind response only"):format(name), name
+    for _, name in ipairs({ 'status', 'headers', 'body', 'name', 'code' }) do
+        if is_given(fallback[name]) and fallback.kind ~= KIND_OF[name] then
+            return nil, ("'%s' is for the kind %s only"):format(name, KIND_OF[name]), name
+        end
+    end
+    for _, name in ipairs({ 'name', 'code' }) do
+        if fallback.kind == KIND_OF[name] and not is_given(fallback[name]) then
+            return nil, ("the kind %s needs '%s'"):format(fallback.kind, name), name
         end
     end
     return true
@@ -83,19 +98,28 @@ local HALF_OPEN = {
         description = 'a probe without a response head by then is cut, and is a failure' } },
 }
 
+local SLOW = {
+    { percent = { type = 'percent', between = { 1, 100 }, default = 50,
+        description = 'share of slow results that opens it' } },
+    { over = { type = 'duration', between = { 1, 600000 }, default = '1s',
+        description = 'a result that took longer is slow, counted from sending' } },
+    { ['until'] = { type = 'string', one_of = { 'headers', 'total' }, default = 'headers',
+        description = 'until the response head, or the end of the response' } },
+}
+
 local FALLBACK = {
     { kind = { type = 'string', one_of = { 'error', 'response', 'upstream', 'lua', 'stale' },
-        default = 'error', not_supported_yet = {
-            upstream = 'fallback upstreams are not built yet', lua = LUA,
-            stale = 'there is no cache yet' },
-        description = '`error`: 503 with a problem document; `response`: the one given here' } },
+        default = 'error', not_supported_yet = { stale = 'there is no cache yet' },
+        description = '`error`: 503 with a problem document; `response`: the one given here;'
+            .. ' `upstream`: goes to another one; `lua`: what an expression gives' } },
     { status = { type = 'integer', between = { 200, 599 }, description = 'of response (503)' } },
     { headers = { type = 'map', keys = typedefs.header_name,
         values = { type = 'string', len_min = 0 }, description = 'of response' } },
     { body = { type = 'any', custom_validator = check_body,
         description = 'of response: text, or a map or list, which becomes JSON' } },
-    { name = later('fallback upstreams are not built yet') },
-    { code = later(LUA) },
+    { name = { type = 'string', description = 'of upstream: which one; its own breaker applies' } },
+    { code = lua_field('of lua: gives status, body and headers; may use `breaker`, `state` and'
+        .. ' `retry_after` (seconds); where it fails: as error') },
 }
 
 local CONFIG = {
@@ -121,25 +145,30 @@ local CONFIG = {
         description = 'share of failures of the network that opens it; 0 = off' } },
     { consecutive_failures = { type = 'integer', between = { 0, 1000 }, default = 5,
         description = 'failures in a row that open it, over all workers; 0 = off' } },
+    { slow = { type = 'record', fields = SLOW,
+        description = 'opens it by the share of slow results; not set: off' } },
     { failure_statuses = { type = 'set', len_min = 1, default = { 500, 502, 503, 504 },
         elements = { type = 'integer', between = { 400, 599 } },
         description = 'answers of the upstream that are failures' } },
+    { classify = lua_field('judges a result: gives failure, success, ignore, or nil = as it would'
+        .. ' be; may use `status` (of the upstream, nil without a response head)') },
     { open = { type = 'record', required = true, fields = OPEN, entity_checks = {
         { custom_entity_check = { field_sources = { 'base', 'max' }, fn = check_open } } },
         description = 'how long it stays open' } },
     { half_open = { type = 'record', required = true, fields = HALF_OPEN,
         description = 'how it finds out whether the upstream is well again' } },
+    { ramp = { type = 'duration', between = { 0, 600000 }, default = '10s',
+        description = 'after good probes, the time over which traffic rises from 10 % to all; 0s:'
+            .. ' all at once' } },
     { fallback = { type = 'record', required = true, fields = FALLBACK, entity_checks = {
-        { custom_entity_check = { field_sources = { 'kind', 'status', 'headers', 'body' },
+        { custom_entity_check = { field_sources = { 'kind', 'status', 'headers', 'body', 'name',
+            'code' },
             run_with_missing_fields = true, fn = check_fallback } } },
         description = 'what a client gets instead' } },
     { mode = { type = 'string', one_of = { 'enforce', 'shadow' }, default = 'enforce',
         description = '`shadow`: everything but refusing' } },
-    { ramp = { type = 'any', not_supported_yet = is_ramp,
-        description = 'time of rising traffic after good probes; only 0 is built yet' } },
-    { slow = later('slow calls are not built yet') },
-    { classify = later(LUA) },
-    { on_state = later(LUA) },
+    { on_state = lua_field('called once for each transition; may use `name`, `from`, `to`,'
+        .. ' `reason` and `counts` (total, failures, network, slow)') },
     { share = later('sharing between hosts is not built yet') },
 }
 
@@ -149,7 +178,8 @@ return {
         { protocols = typedefs.protocols_http },
         { config = { type = 'record', required = true, fields = CONFIG, entity_checks = {
             { custom_entity_check = { field_sources = { 'failure_percent', 'network_percent',
-                'consecutive_failures' }, fn = check_rules } },
+                'consecutive_failures', 'slow' }, run_with_missing_fields = true,
+                fn = check_rules } },
             { custom_entity_check = { field_sources = { 'window_type', 'min_requests',
                 'window_calls' }, fn = check_window } },
         } } },

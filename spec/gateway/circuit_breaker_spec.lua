@@ -20,7 +20,7 @@ local ROUTE = [[
     plugins:
     - name: who
     - name: circuit-breaker
-      config: { %s }
+      config: { ramp: 0s, %s }
 ]]
 
 describe('the circuit breaker', function()
@@ -273,7 +273,8 @@ describe('the circuit breaker', function()
             return status == 'refused'
         end))
         gateway:stop()
-        start(process.echo().port, 'min_requests: 2, consecutive_failures: 0, open: { base: 30s }')
+        start(process.echo().port, 'min_requests: 2, failure_percent: 1, consecutive_failures: 0,'
+            .. ' open: { base: 30s }')
         assert.is_nil((connect():request('GET', '/?size=100000&cut=100')))
         assert.equal('refused', await(function(status)
             return status == 'refused'

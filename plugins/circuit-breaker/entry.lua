@@ -1,0 +1,24 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- One entry of the configuration, made ready: its values in Lua are compiled.
+local expression = require 'moongate.expression'
+
+local M = {}
+
+local function compiled(text, option, names)
+    return text and expression.compile(text, { option = option, names = names }) or nil
+end
+
+--- @tparam table conf checked
+-- @treturn table { conf =, classify =, on_state =, code = } expressions, or nil
+function M.new(conf)
+    return {
+        conf = conf,
+        classify = compiled(conf.classify, 'classify', { 'status' }),
+        on_state = compiled(conf.on_state, 'on_state', { 'name', 'from', 'to', 'reason',
+            'counts' }),
+        code = compiled(conf.fallback.code, 'fallback.code', { 'breaker', 'state',
+            'retry_after' }),
+    }
+end
+
+return M
