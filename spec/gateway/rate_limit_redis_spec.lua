@@ -2,10 +2,9 @@
 --
 -- The plugin rate-limit with the store redis: real workers, several gateways and a real
 -- redis-server. MOONGATE_LONG=1 repeats the thousand requests of R1 a hundred times.
-local client = require 'spec.gateway.support.client'
+local limited = require 'spec.gateway.support.limited'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
-local redis = require 'spec.gateway.support.redis'
 
 local RUNS = os.getenv('MOONGATE_LONG') and 100 or 1
 local PARALLEL, LIMIT = 1000, 100
@@ -18,131 +17,267 @@ local ALGORITHMS = {
 }
 
 describe('rate-limit with the store redis', function()
-    local server, gateways, connections
+    local fleet
 
     setup(function()
-        posix.allow_descriptors(2 * PARALLEL + 200)
+        posix.allow_descriptors(PARALLEL + 200)
     end)
 
     before_each(function()
-        connections, gateways = {}, {}
-        server = redis.server()
+        fleet = limited.fleet()
     end)
 
     after_each(function()
-        for _, connection in ipairs(connections) do
-            connection:close()
-        end
-        process.stop_all()
+        fleet:close()
     end)
 
-    -- Each value of X-Run is a key of its own. o: redis (more of the record), error, upstream, port
-    local function yaml(config, o)
-        local last = o.upstream and '' or '    - { name: request-termination, '
-            .. 'config: { status_code: 200 } }'
-        return process.yaml({
-            workers = o.workers or 2, port = o.port, upstream = o.upstream, plugins = ([[
-    plugins:
-    - name: rate-limit
-      config: { key: [header:X-Run], %s, store: redis, on_store_error: %s,
-        redis: { unix: %s, timeout: %s, connect_timeout: 2s, %s } }
-%s]]):format(config, o.error or 'deny', server.socket, o.timeout or '5s', o.redis or '', last),
-            gateway = '  limits: { body_timeout: 5m, body_min_rate: 0, header_timeout: 5m }',
-        })
+    local function ask(...)
+        return fleet.server:ask(...)
     end
 
-    local function start(config, o)
-        o = o or {}
-        o.port = process.free_port()
-        local gateway = process.gateway(yaml(config, o))
-        gateway.options = o
-        gateways[#gateways + 1] = gateway
-        return gateway
-    end
-
-    local function connect(gateway)
-        local connection = assert(client.connect(gateway.port, { timeout = process.deadline }))
-        connections[#connections + 1] = connection
-        return connection
-    end
-
-    local function request(gateway, run, method)
-        local connection = connect(gateway)
-        local res = assert(connection:request(method or 'GET', '/', { ['X-Run'] = run or 'k' }))
-        connection:close()
-        connections[#connections] = nil
-        return res
-    end
-
-    -- So many connections, in turn to each gateway.
-    local function many(count)
-        local list = {}
-        for i = 1, count do
-            list[i] = connect(gateways[i % #gateways + 1])
-        end
+    local function keys(pattern)
+        local list = ask('KEYS', pattern)
+        table.sort(list)
         return list
     end
 
-    -- Sends a text on all connections before it reads the first answer.
-    local function burst(list, text)
-        local statuses = {}
+    for algorithm, numbers in pairs(ALGORITHMS) do
+        it(('R1: admits exactly %d of %d parallel requests to two gateways, by %s'):format(LIMIT,
+            PARALLEL, algorithm), function()
+            for _ = 1, 2 do
+                fleet:start(('quota: %d, algorithm: %s, %s'):format(LIMIT, algorithm, numbers))
+            end
+            local list = fleet:many(PARALLEL)
+            for run = 1, RUNS do
+                assert.same({ [200] = LIMIT, [429] = PARALLEL - LIMIT },
+                    limited.burst(list, limited.get(run)))
+            end
+        end)
+    end
+
+    local HALF = 'POST / HTTP/1.1\r\nHost: localhost\r\nX-Run: %s\r\nContent-Length: 2\r\n'
+        .. 'Expect: 100-continue\r\n\r\n'
+
+    -- Puts requests in flight. How many are admitted: those the gateway asks for their bodies.
+    local function hold(list, run)
+        local held = {}
         for _, connection in ipairs(list) do
-            assert(connection:send(text))
+            assert(connection:send(HALF:format(run)))
         end
         for _, connection in ipairs(list) do
-            local res = assert(connection:response('GET'))
-            statuses[res.status] = (statuses[res.status] or 0) + 1
+            connection:wait_for('\r\n\r\n')
+            if connection.kept:match('^HTTP/1%.1 100') then
+                held[#held + 1] = connection
+            end
         end
-        return statuses
+        return held
     end
 
-    local function get(run)
-        return ('GET / HTTP/1.1\r\nHost: localhost\r\nX-Run: %s\r\n\r\n'):format(run)
-    end
-
-    -- Asks until a request is answered with one of these statuses.
-    local function wait_status(gateway, run, wanted)
-        local deadline = posix.now() + process.deadline
-        local res
-        repeat
-            res = request(gateway, run)
-        until wanted[res.status] or posix.now() > deadline
-        assert(wanted[res.status], res.status)
-        return res
-    end
-
-    describe('R1:', function()
-        for algorithm, numbers in pairs(ALGORITHMS) do
-            it(('admits exactly %d of %d parallel requests to two gateways, by %s'):format(LIMIT,
-                PARALLEL, algorithm), function()
-                for _ = 1, 2 do
-                    start(('quota: %d, algorithm: %s, %s'):format(LIMIT, algorithm, numbers))
-                end
-                local list = many(PARALLEL)
-                for run = 1, RUNS do
-                    assert.same({ [200] = LIMIT, [429] = PARALLEL - LIMIT }, burst(list, get(run)))
-                end
-            end)
+    local function finish(list)
+        for _, connection in ipairs(list) do
+            assert(connection:send('ab'))
+            assert.equal(200, assert(connection:response('POST')).status)
         end
+    end
+
+    it('R1: has never more than the quota in flight at two gateways, by concurrency', function()
+        local upstream = process.echo().port
+        for _ = 1, 2 do
+            fleet:start('quota: 20, algorithm: concurrency', { upstream = upstream })
+        end
+        local held = hold(fleet:many(200), 'k')
+        assert.equal(20, #held)
+        assert.equal(429, fleet:request(fleet.gateways[1], 'k').status)
+        finish(held)
+        fleet:wait(fleet.gateways[2], 'k', 200)
+        assert.equal(20, #hold(fleet:many(30), 'k'))
     end)
 
     it('R4: asks Redis once for each request, whatever the number of limits, and charges all or'
         .. ' none', function()
-        local gateway = start('ban: { after: 1000 }, limits: [{ name: a, quota: 1000, ' .. LONG
-            .. ' }, { name: b, quota: 10, algorithm: gcra, burst: 10, ' .. LONG
+        local gateway = fleet:start('ban: { after: 1000 }, limits: [{ name: a, quota: 1000, '
+            .. LONG .. ' }, { name: b, quota: 10, algorithm: gcra, burst: 10, ' .. LONG
             .. ' }, { name: c, quota: 5000, algorithm: fixed-window, window: year }]')
-        wait_status(gateway, 'first', { [200] = true })
-        server:ask('CONFIG', 'RESETSTAT')
-        local beats = 'cmdstat_zadd:calls' -- signs of life
-        local statuses = burst(many(100), get('k'))
-        assert.same({ [200] = 10, [429] = 90 }, statuses)
-        assert.equal(100, server:count('commandstats', 'cmdstat_evalsha:calls')
-            - server:count('commandstats', beats))
-        assert.equal(0, server:count('commandstats', 'cmdstat_eval:calls'))
-        for _, key in ipairs(server:ask('KEYS', '*:a:*')) do
-            local bucket, used = server:ask('GET', key):match('^(%d+) (%d+) %d+$')
-            assert.truthy(bucket)
-            assert.truthy(used == '10' or used == '1', used) -- those of k and of first
+        fleet:wait(gateway, 'first', 200)
+        ask('CONFIG', 'RESETSTAT')
+        assert.same({ [200] = 10, [429] = 90 },
+            limited.burst(fleet:many(100), limited.get('k')))
+        local signs_of_life = fleet.server:count('commandstats', 'cmdstat_zadd:calls')
+        assert.equal(100, fleet.server:count('commandstats', 'cmdstat_evalsha:calls')
+            - signs_of_life)
+        assert.equal(0, fleet.server:count('commandstats', 'cmdstat_eval:calls'))
+        local counts = {}
+        for i, key in ipairs(keys('*:a:*')) do
+            counts[i] = ask('GET', key):match('^%d+ (%d+) %d+$')
         end
+        table.sort(counts)
+        assert.same({ '1', '10' }, counts) -- of `first` and of `k`
+    end)
+
+    it('R16: shows Redis no key of a client, only hashes that are the same for all hosts', function()
+        local config = 'limits: [{ name: one, quota: 5, ' .. LONG .. ' }]'
+        local secret = ('secret'):rep(40)
+        for _ = 1, 2 do
+            local gateway = fleet:start(config, { key = 'header:A, header:B, ip' })
+            fleet:request(gateway, 'k', { A = 'a', B = 'bc' })
+            fleet:request(gateway, 'k', { A = 'ab', B = 'c' })
+            fleet:request(gateway, 'k', { A = secret, B = 'x' })
+            assert.equal('4', fleet:request(gateway, 'k', { A = 'a', B = 'bc ' .. _ })
+                .headers['x-ratelimit-remaining'])
+        end
+        local found = keys('mg:rl:{*')
+        assert.equal(5, #found)
+        for _, key in ipairs(found) do
+            assert.matches('^mg:rl:{[%w_-]+}:route:[%w-]+:one:sliding%-window%+8640000000$', key)
+            assert.equal(22, #key:match('{(.-)}'))
+        end
+    end)
+
+    it('names its keys as it is told, with an instance of gateway.redis', function()
+        local gateway = fleet:start('quota: 5, window: month, algorithm: fixed-window', {
+            place = 'connection: main', redis = 'prefix: shop, tag: prefix', key = 'const:all',
+            more = ('  redis: { main: { unix: %s } }'):format(fleet.server.socket) })
+        fleet:wait(gateway, 'k', 200)
+        local found = keys('*}:*')
+        assert.equal(1, #found)
+        assert.matches('^{shop}:[%w_-]+:route:[%w-]+:default:fixed%-window%+month$', found[1])
+        assert.same({ 'shop:hosts' }, keys('*hosts'))
+    end)
+
+    it('keeps the costs of requests apart while they wait', function()
+        local gateway = fleet:start('quota: 100000, cost: "header:X-Cost", ' .. LONG)
+        local list, sum = fleet:many(200), 0
+        for i, connection in ipairs(list) do
+            sum = sum + i
+            assert(connection:send(('GET / HTTP/1.1\r\nHost: localhost\r\nX-Run: k%d\r\n'
+                .. 'X-Cost: %d\r\n\r\n'):format(i % 2, i)))
+        end
+        for _, connection in ipairs(list) do
+            assert.equal(200, assert(connection:response('GET')).status)
+        end
+        local left = 0
+        for run = 0, 1 do
+            left = left + fleet:request(gateway, 'k' .. run, { ['X-Cost'] = '0' })
+                .headers['x-ratelimit-remaining']
+        end
+        assert.equal(200000 - sum, left)
+    end)
+
+    it('corrects a charge when the answer is known', function()
+        local gateway = fleet:start('quota: 10, cost: "header:X-Cost", response_cost: "lua: 1", '
+            .. LONG, { upstream = process.echo().port })
+        local function remaining(cost)
+            return fleet:request(gateway, 'k', { ['X-Cost'] = cost })
+                .headers['x-ratelimit-remaining']
+        end
+        for i = 1, 3 do
+            assert.equal(tostring(7 - i), remaining('4'))
+            local deadline = posix.now() + process.deadline
+            local left
+            repeat
+                left = remaining('0') -- looks, and charges nothing
+            until left == tostring(10 - i) or posix.now() > deadline
+            assert.equal(tostring(10 - i), left)
+        end
+        assert.equal(0, gateway:status().counters.ratelimit_lost)
+    end)
+
+    it('charges a denial up to the quota where that is asked for', function()
+        local gateway = fleet:start('quota: 3, cost: 2, count_denied: true, ' .. LONG)
+        assert.same({ 200, 429, 429 }, fleet:statuses(gateway, 'k', 3))
+        assert.matches('^%d+ 3 0$', ask('GET', keys('*default*')[1]))
+    end)
+
+    it('R8: bans, longer each time, and asks Redis no more while it lasts', function()
+        local gateway = fleet:start('quota: 1, ' .. LONG
+            .. ', ban: { after: 2, within: 1h, for: 1s, factor: 2 }')
+        assert.same({ 200, 429, 429, 403, 403 }, fleet:statuses(gateway, 'k', 5))
+        local state = ask('GET', keys('*:ban')[1])
+        assert.equal('1', state:match('^%d+ 0 0 %d+ (%d+)$'))
+        fleet:wait(gateway, 'k', 429)
+        assert.same({ 429, 403 }, fleet:statuses(gateway, 'k', 2))
+        assert.equal('2', ask('GET', keys('*:ban')[1]):match('(%d+)$'))
+        local other = fleet:start('quota: 1, ' .. LONG
+            .. ', ban: { after: 2, within: 1h, for: 1s, factor: 2 }')
+        assert.equal('403', tostring(fleet:request(other, 'k').status))
+        local asked = fleet.server:count('commandstats', 'cmdstat_get:calls')
+        for _ = 1, 5 do
+            assert.equal(403, fleet:request(other, 'k').status)
+        end
+        assert.equal(asked, fleet.server:count('commandstats', 'cmdstat_get:calls'))
+        fleet:wait(gateway, 'k', 429)
+        fleet:wait(other, 'k', 429)
+    end)
+
+    it('repairs values that are none', function()
+        local gateway = fleet:start('ban: { after: 5 }, limits: [{ name: a, quota: 9, ' .. LONG
+            .. ' }, { name: b, quota: 9, algorithm: concurrency }]')
+        fleet:wait(gateway, 'k', 200)
+        local function spoil(pattern, ...)
+            local key = keys(pattern)[1]
+            assert.truthy(key, pattern)
+            ask('DEL', key)
+            local words = { ... }
+            table.insert(words, 2, key)
+            ask(unpack(words))
+            return key
+        end
+        local a = keys('*:a:*')[1]
+        local state = ask('GET', a)
+        for _, words in ipairs({ { 'RPUSH', 'x' }, { 'SET', 'nonsense' }, { 'SET', '1 2' },
+            { 'SET', '99999999999999999999 1 0' }, { 'SET', '99999999 9 9' } }) do
+            spoil('*:a:*', unpack(words))
+            assert.equal('8', fleet:request(gateway, 'k').headers['x-ratelimit-remaining'])
+        end
+        ask('PERSIST', a)
+        assert.equal('7', fleet:request(gateway, 'k').headers['x-ratelimit-remaining'])
+        assert.is_true(ask('PTTL', a) > 0)
+        assert.truthy(state)
+        ask('SET', keys('*:a:*')[1]:gsub(':a:.*', ':b:concurrency'), 'x')
+        assert.equal(200, fleet:request(gateway, 'k').status)
+        assert.equal(7, gateway:status().counters.ratelimit_repaired)
+    end)
+
+    it('begins with what was used before the window was edited', function()
+        local gateway = fleet:start('quota: 10, algorithm: fixed-window, align: first, ' .. LONG)
+        assert.same({ [200] = 7 }, limited.burst(fleet:many(7), limited.get('k')))
+        fleet:reload(gateway, 'quota: 10, algorithm: fixed-window, align: first, window: 50d')
+        assert.same({ [200] = 3, [429] = 7 }, limited.burst(fleet:many(10), limited.get('k')))
+        fleet:reload(gateway, 'quota: 12, algorithm: token-bucket, ' .. LONG)
+        assert.same({ [200] = 2, [429] = 8 }, limited.burst(fleet:many(10), limited.get('k')))
+        assert.equal(1, #keys('mg:rl:{*'))
+    end)
+
+    it('gives back what a host held that died', function()
+        local upstream = process.echo().port
+        local o = { upstream = upstream, redis = 'hold_ttl: 3s' }
+        local config = 'quota: 4, algorithm: concurrency'
+        fleet:start(config, o)
+        assert.equal(3, #hold(fleet:many(3), 'k'))
+        local dead = table.remove(fleet.gateways)
+        local survivor = fleet:start(config, { upstream = upstream, redis = 'hold_ttl: 3s' })
+        local own = hold(fleet:many(1), 'k')
+        assert.equal(429, fleet:request(survivor, 'k').status)
+        local workers = dead:status().workers
+        posix.kill(dead.pid, posix.signals.KILL)
+        for _, worker in ipairs(workers) do
+            posix.kill(worker.pid, posix.signals.KILL)
+        end
+        fleet:wait(survivor, 'k', 200)
+        local key = keys('*:default:concurrency')[1]
+        assert.equal(2, ask('ZCARD', key)) -- what is held, renewed since, and its sum
+        finish(own)
+    end)
+
+    it('counts the hosts that are alive', function()
+        fleet:start('quota: 4, ' .. LONG)
+        fleet:start('quota: 4, ' .. LONG)
+        fleet:wait(fleet.gateways[1], 'k', 200)
+        fleet:wait(fleet.gateways[2], 'k', 200)
+        local deadline = posix.now() + process.deadline
+        repeat
+            local hosts = ask('ZCARD', 'mg:rl:hosts')
+        until hosts == 2 or posix.now() > deadline
+        assert.equal(2, ask('ZCARD', 'mg:rl:hosts'))
     end)
 end)
