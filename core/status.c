@@ -6,6 +6,7 @@
 #include "json_out.h"
 #include "model/outcome.h"
 #include "net/redis_breaker.h"
+#include "status_upstreams.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -182,6 +183,7 @@ void mg_status_text(struct mg_master *master, uint64_t now_ms, struct mg_buf *ou
     put_workers(master, out);
     mg_shm_stats_sum(master->shm, &total);
     put_counters(&total, out);
+    mg_status_upstreams_text(master, now_ms, out);
     put_stores(master, out);
     put_reload(&master->reload, out);
 }
@@ -315,6 +317,7 @@ static void json_running(struct mg_master *master, uint64_t now_ms, struct mg_js
     json_listeners(master, json);
     json_workers(master, now_ms, json);
     json_counters(&total, json);
+    mg_status_upstreams_json(master, now_ms, json);
     json_stores(master, json);
     json_reload(&master->reload, json);
 }

@@ -121,7 +121,7 @@ struct mg_store_record {
 
 #define MG_UPSTREAM_NAME 96
 #define MG_RETRY_RESULTS 3 /* model/retry.h */
-#define MG_EJECT_REASONS 6 /* model/health.h */
+#define MG_EJECT_REASONS 5 /* model/health.h */
 #define MG_FULL_LIMITS 4   /* model/peer.h */
 #define MG_HEALTH_BUCKETS 10
 

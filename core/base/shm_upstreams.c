@@ -109,6 +109,13 @@ uint32_t mg_upstream_records(const struct mg_shm *shm)
     return shm->head->upstreams;
 }
 
+int mg_upstream_record_index(const struct mg_shm *shm, const struct mg_upstream_record *record)
+{
+    const uintptr_t first = (uintptr_t)mg_region_upstream(shm, 0), at = (uintptr_t)record;
+    const uintptr_t end = (uintptr_t)mg_region_upstream(shm, shm->head->upstreams);
+    return at >= first && at < end ? (int)((at - first) / sizeof *record) : -1;
+}
+
 struct mg_upstream_record *mg_upstream_record(struct mg_shm *shm, uint32_t index)
 {
     struct mg_upstream_record *record =

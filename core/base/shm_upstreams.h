@@ -36,6 +36,8 @@ int mg_target_record_open(const struct mg_upstream_opening *opening, uint32_t up
 /* index: 0 .. mg_upstream_records - 1; NULL: nothing there. */
 struct mg_upstream_record *mg_upstream_record(struct mg_shm *shm, uint32_t index);
 struct mg_target_record *mg_target_record(struct mg_shm *shm, uint32_t index);
+/* The index of a record, or -1: it does not stand there. */
+int mg_upstream_record_index(const struct mg_shm *shm, const struct mg_upstream_record *record);
 /* How many places there are, for each of the two. */
 uint32_t mg_upstream_records(const struct mg_shm *shm);
 /* Notes that it is in use; now and then is enough. */

@@ -72,6 +72,10 @@
     X(UPSTREAM_TRY_TIMEOUT, "limit_upstream_per_try_timeout", false, "attempts too long")          \
     X(UPSTREAM_MAX_CONNECTIONS, "limit_upstream_connections", false, "refused: connections full")  \
     X(UPSTREAM_MAX_REQUESTS, "limit_upstream_requests", false, "refused: requests full")           \
+    X(UPSTREAM_MAX_PENDING, "limit_upstream_pending", false, "refused: queue full")                \
+    X(UPSTREAM_WAITED, "limit_upstream_waited", false, "refused: too long in the queue")           \
+    X(UPSTREAM_PENDING, "upstream_pending", true, "requests in the queue of an upstream")          \
+    X(UPSTREAM_EJECTIONS, "upstream_ejections", false, "targets taken out for a while")            \
     X(UPSTREAM_KEEPALIVE, "limit_upstream_keepalive", false, "idle connections closed: pool full") \
     X(UPSTREAM_KEEPALIVE_IDLE, "limit_upstream_keepalive_idle", false, "idle connections too old") \
     X(RESPONSE_HEADER_BYTES, "limit_response_header_bytes", false, "response heads too large")     \

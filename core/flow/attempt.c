@@ -63,6 +63,9 @@ void mg_attempt_start(struct mg_exchange *x)
     struct mg_req *req = &x->req;
     struct mg_origin *origin = NULL;
     const int err = mg_target_pick(x, &origin);
+    if (err == MG_EAGAIN) {
+        return;
+    }
     if (err) {
         mg_attempt_log_failure(x, req->service ? req->service->host : req->up.upstream, err, false);
         mg_fail(x, err);
@@ -330,12 +333,29 @@ static void expect_answer_alone(struct mg_exchange *x)
     }
 }
 
+/* For the balancer: how long it took, or would have taken. */
+static void note_latency(struct mg_exchange *x)
+{
+    if (x->peer) {
+        mg_balance_latency(x->group, x->peer, now_us(x) - x->try_started_us, now_us(x) / 1000);
+    }
+}
+
+static void note_answer(struct mg_exchange *x, uint16_t status)
+{
+    if (x->result_due) {
+        mg_target_result(x, MG_TRIED_ANSWERED, status);
+        note_latency(x);
+    }
+}
+
 static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
 {
     struct mg_exchange *x = exchange_of(upstream);
     present_try(x)->status = head->status;
     present_try(x)->ttfb_us = (uint32_t)(now_us(x) - x->try_started_us);
     mg_deadline_cancel(&x->try_deadline);
+    note_answer(x, head->status);
     if (mg_retry_answered(x, head)) {
         return;
     }
@@ -384,6 +404,21 @@ static void on_batch_end(struct mg_upstream *upstream)
     mg_respond_flush(exchange_of(upstream));
 }
 
+/* For the health of the target; a stale connection says nothing about it. */
+static void note_failure(struct mg_exchange *x, int status)
+{
+    if (x->req.up_status != 0) {
+        mg_target_result(x, MG_TRIED_BODY, 0);
+    } else if (status != MG_ENO_MEMORY && !mg_retry_is_stale(x, status)) {
+        note_latency(x);
+        mg_target_result(x,
+                         status == MG_ETIMEOUT   ? MG_TRIED_TIMEOUT
+                         : x->upstream.connected ? MG_TRIED_RESET
+                                                 : MG_TRIED_CONNECT,
+                         0);
+    }
+}
+
 static void on_fail(struct mg_upstream *upstream, int status)
 {
     struct mg_exchange *x = exchange_of(upstream);
@@ -395,6 +430,7 @@ static void on_fail(struct mg_upstream *upstream, int status)
     }
     present_try(x)->outcome = mg_fail_outcome(x, status);
     mg_deadline_cancel(&x->try_deadline);
+    note_failure(x, status);
     if (!mg_retry_failed(x, status)) {
         mg_attempt_give_up(x, status);
     }
@@ -408,6 +444,9 @@ void mg_attempt_end(struct mg_exchange *x)
         x->req.upstream_end_us = now_us(x);
         if (present_try(x)->status == 0 && present_try(x)->outcome == MG_OUTCOME_OK) {
             present_try(x)->outcome = x->req.outcome; /* the client went, or a deadline ended it */
+            const bool late =
+                x->req.outcome == MG_OUTCOME_DEADLINE || x->req.outcome == MG_OUTCOME_PROBE_TIMEOUT;
+            mg_target_result(x, late ? MG_TRIED_TIMEOUT : MG_TRIED_NOTHING, 0);
         }
         /* who answers before the request is complete may take its rest for another one */
         const bool complete = x->tail_out && !x->answered_early;

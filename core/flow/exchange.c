@@ -39,6 +39,7 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server)
         mg_buf_init(&exchange->hold, KEPT_CAP);
         mg_buf_init(&exchange->waited, KEPT_CAP);
         mg_link_init(&exchange->link);
+        mg_link_init(&exchange->queue_link);
         mg_deadline_init(&exchange->deadline);
         mg_deadline_init(&exchange->probe_deadline);
         mg_deadline_init(&exchange->try_deadline);

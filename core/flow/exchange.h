@@ -16,6 +16,7 @@
 
 #include "flow/client.h"
 #include "flow/upstream.h"
+#include "model/balance.h"
 #include "model/req.h"
 #include "model/retry.h"
 #include "script/hook.h"
@@ -35,6 +36,12 @@ enum mg_exchange_state {
     MG_EXCHANGE_LOG,
 };
 
+enum mg_wait { /* for a place at an upstream */
+               MG_WAIT_NOT,
+               MG_WAIT_QUEUED,
+               MG_WAIT_WOKEN, /* it has one, and is sent in the next turn */
+};
+
 struct mg_exchange {
     struct mg_req req; /* first: the script layer's view */
     struct mg_link link;
@@ -49,6 +56,7 @@ struct mg_exchange {
     struct mg_buf hold;                /* whole answers, and filtered octets held with the head */
     struct mg_buf waited;              /* octets whose body_filter round waits */
     struct mg_upstream upstream;
+    struct mg_link queue_link; /* in queue_group->queue */
 
     /* zero from here to gather at the start of each request */
     bool waiting; /* a chain of handlers is suspended */
@@ -69,6 +77,12 @@ struct mg_exchange {
     /* upstream */
     struct mg_peer_group *group;
     struct mg_peer *peer;
+    struct mg_peer_group *queue_group;
+    enum mg_wait wait;
+    uint64_t queued_us;
+    uint32_t health_epoch;   /* of peer, when it was chosen */
+    bool is_probe;           /* of peer */
+    bool result_due;         /* of this attempt, for the health of peer */
     struct mg_origin *fixed; /* of a plugin's set_target */
     uint64_t hash, tried;
     int32_t retries_left;
@@ -132,8 +146,12 @@ MG_NODISCARD int mg_head_check_counts(const struct mg_exchange *exchange,
 /* A new request id, 32 hex digits, in the arena. */
 mg_str mg_head_request_id(struct mg_exchange *exchange);
 
-/* target.c: sets peer, upstream origin, settings. 0, MG_ENO_TARGET, MG_EFULL. */
+/* target.c: sets peer, upstream origin, settings. 0, MG_ENO_TARGET, MG_EFULL, or MG_EAGAIN: it
+ * waits, and mg_attempt_start comes again. */
 MG_NODISCARD int mg_target_pick(struct mg_exchange *exchange, struct mg_origin **origin);
+/* What became of the attempt, for the health of its target; the first one counts, and
+ * MG_TRIED_BODY. */
+void mg_target_result(struct mg_exchange *exchange, enum mg_try_result what, uint16_t status);
 void mg_target_release(struct mg_exchange *exchange);
 
 /* attempt.c */
@@ -150,6 +168,7 @@ void mg_attempt_continue(struct mg_exchange *exchange);
 
 /* retry.c: where the present attempt is counted for all workers. */
 struct mg_upstream_record *mg_retry_record(const struct mg_exchange *exchange);
+bool mg_retry_is_stale(const struct mg_exchange *exchange, int error);
 /* The attempt that has just failed is followed by another, now or later; false: by none.
  */
 bool mg_retry_failed(struct mg_exchange *exchange, int error);

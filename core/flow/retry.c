@@ -31,7 +31,7 @@ static bool has_method(const struct mg_exchange *x)
 
 /* A kept connection on which the upstream had hung up, or had said something, before it could see
  * the request: that counts as no try. */
-static bool was_stale(const struct mg_exchange *x, int error)
+bool mg_retry_is_stale(const struct mg_exchange *x, int error)
 {
     const struct mg_upstream *upstream = &x->upstream;
     return upstream->reused && error != MG_ETIMEOUT &&
@@ -120,7 +120,7 @@ bool mg_retry_failed(struct mg_exchange *x, int error)
     if (x->upstream.response_begun || !is_repeatable(x)) {
         return false;
     }
-    if (was_stale(x, error)) {
+    if (mg_retry_is_stale(x, error)) {
         mg_attempt_log_failure(x, last_target(x), error, true);
         x->fresh = true;
         x->tried = 0; /* the host itself may be well */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which upstream host a request goes to: a plugin's set_target, else balancing over the service's
- * group. */
+/*
+ * Which upstream host a request goes to: a plugin's set_target, else balancing over the service's
+ * group. Where that has as many requests as it may, they wait in a queue of the group, first in
+ * first out; and what becomes of each goes into the health of its target.
+ */
 #include "flow/exchange.h"
 
 #include "base/hash.h"
@@ -108,6 +111,115 @@ static struct mg_peer_group *find_group(struct mg_exchange *x)
     return mg_peers_group(peers, req->service->group);
 }
 
+/* --- the queue
+ * ---------------------------------------------------------------------------------- */
+
+static void count_full(const struct mg_exchange *x, struct mg_peer_group *group,
+                       enum mg_full_limit limit)
+{
+    static const enum mg_stat stats[MG_FULL_LIMITS] = {
+        MG_STAT_UPSTREAM_MAX_CONNECTIONS, MG_STAT_UPSTREAM_MAX_PENDING,
+        MG_STAT_UPSTREAM_MAX_REQUESTS, MG_STAT_UPSTREAM_WAITED};
+    mg_stats_add(x->server->parts.stats, stats[limit], 1);
+    mg_word_add(&group->record->full[limit], 1);
+}
+
+static uint64_t now_ms(const struct mg_exchange *x)
+{
+    return mg_loop_now_ms(x->server->parts.loop);
+}
+
+static void on_turn(struct mg_deadline *deadline)
+{
+    mg_attempt_start(MG_CONTAINER(deadline, struct mg_exchange, try_deadline));
+}
+
+static void leave_queue(struct mg_exchange *x)
+{
+    x->wait = MG_WAIT_NOT;
+    mg_link_remove(&x->queue_link);
+    mg_deadline_cancel(&x->try_deadline);
+    x->queue_group->pending--;
+    mg_stats_drop(x->server->parts.stats, MG_STAT_UPSTREAM_PENDING, 1);
+    x->req.queue_us += x->server->parts.loop->clock.now_us - x->queued_us;
+}
+
+/* A place is free: the first one in the queue has it from now on, and is sent in the next turn. */
+static void wake_next(struct mg_peer_group *group)
+{
+    struct mg_exchange *x = MG_CONTAINER(group->queue.next, struct mg_exchange, queue_link);
+    leave_queue(x);
+    group->woken++;
+    x->wait = MG_WAIT_WOKEN;
+    mg_deadline_arm_at(&x->server->parts.loop->deadlines, &x->try_deadline, on_turn, now_ms(x));
+}
+
+static void on_waited(struct mg_deadline *deadline)
+{
+    struct mg_exchange *x = MG_CONTAINER(deadline, struct mg_exchange, try_deadline);
+    count_full(x, x->queue_group, MG_FULL_WAITED);
+    leave_queue(x);
+    mg_fail(x, MG_EFULL);
+}
+
+/* Waits for a place as long as it would for a connection; first: it had been woken already. */
+static void enter_queue(struct mg_exchange *x, struct mg_peer_group *group, bool first)
+{
+    if (first) {
+        mg_list_push(&group->queue, &x->queue_link);
+    } else {
+        mg_list_append(&group->queue, &x->queue_link);
+    }
+    x->wait = MG_WAIT_QUEUED;
+    x->queue_group = group;
+    x->queued_us = x->server->parts.loop->clock.now_us;
+    group->pending++;
+    mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_PENDING, 1);
+    mg_deadline_arm(
+        mg_deadlines_class(&x->server->parts.loop->deadlines, x->req.up.connect_timeout),
+        &x->try_deadline, on_waited, now_ms(x));
+}
+
+/* 0: there is a place; MG_EAGAIN: it waits for one; MG_EFULL. */
+static int find_place(struct mg_exchange *x, struct mg_peer_group *group, bool is_full, bool woken)
+{
+    const struct mg_upstream_limits *limits = &x->settings->limits;
+    const uint32_t taken = group->inflight + group->woken;
+    if (!is_full && taken < limits->connections && taken + group->pending < limits->requests &&
+        (woken || group->pending == 0)) {
+        return 0;
+    }
+    if (taken + group->pending >= limits->requests) {
+        count_full(x, group, MG_FULL_REQUESTS);
+        return MG_EFULL;
+    }
+    if (group->pending >= limits->pending && !woken) {
+        count_full(x, group, limits->pending == 0 ? MG_FULL_CONNECTIONS : MG_FULL_PENDING);
+        return MG_EFULL;
+    }
+    enter_queue(x, group, woken);
+    return MG_EAGAIN;
+}
+
+/* --- the target
+ * --------------------------------------------------------------------------------- */
+
+static void take_peer(struct mg_exchange *x, struct mg_peer_group *group, struct mg_peer *peer,
+                      const struct mg_pick *pick)
+{
+    x->tried |= UINT64_C(1) << (peer->index % 64);
+    if (!peer->origin) {
+        peer->origin =
+            mg_pool_origin(x->server->parts.pool, peer->target->host, peer->target->port);
+    }
+    x->group = group;
+    x->peer = peer;
+    x->health_epoch = pick->epoch;
+    x->is_probe = pick->probe;
+    x->result_due = !group->is_plain;
+    mg_peer_begin(group, peer);
+}
+
 int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
 {
     struct mg_req *req = &x->req;
@@ -118,44 +230,84 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
     if (!group) {
         return MG_ENO_TARGET;
     }
-    x->settings =
-        group->upstream ? &group->upstream->settings : &req->config->gateway.upstream_defaults;
-    const struct mg_upstream_limits *limits = &x->settings->limits;
-    if (group->inflight >= limits->requests || group->inflight >= limits->connections) {
-        mg_stats_add(x->server->parts.stats,
-                     group->inflight >= limits->requests ? MG_STAT_UPSTREAM_MAX_REQUESTS
-                                                         : MG_STAT_UPSTREAM_MAX_CONNECTIONS,
-                     1);
-        return MG_EFULL;
+    const bool woken = x->wait == MG_WAIT_WOKEN;
+    if (woken) {
+        x->wait = MG_WAIT_NOT;
+        group->woken--;
+    }
+    x->settings = group->settings;
+    int err = find_place(x, group, false, woken);
+    if (err) {
+        return err;
     }
     if (x->tried == 0) {
         x->hash = hash_request(req, group->upstream);
     }
-    struct mg_peer *peer = mg_peers_pick(group, x->hash, x->tried);
+    struct mg_pick pick = {.hash = x->hash, .tried = x->tried, .now_ms = now_ms(x)};
+    struct mg_peer *peer = mg_balance_pick(group, &pick);
     if (!peer) {
-        return MG_ENO_TARGET;
+        return pick.is_full ? find_place(x, group, true, woken) : MG_ENO_TARGET;
     }
-    x->tried |= UINT64_C(1) << (peer->index % 64);
-    if (!peer->origin) {
-        peer->origin =
-            mg_pool_origin(x->server->parts.pool, peer->target->host, peer->target->port);
-    }
-    x->group = group;
-    x->peer = peer;
-    mg_peer_begin(group, peer);
+    take_peer(x, group, peer, &pick);
     *origin = peer->origin;
     return 0;
+}
+
+/* --- what became of it
+ * -------------------------------------------------------------------------- */
+
+void mg_target_result(struct mg_exchange *x, enum mg_try_result what, uint16_t status)
+{
+    if (!x->peer || !x->group->is_watched || (!x->result_due && what != MG_TRIED_BODY)) {
+        return;
+    }
+    struct mg_health_change change;
+    const struct mg_health_result result = {
+        .what = what,
+        .status = status,
+        .epoch = x->health_epoch,
+        .probe = x->is_probe,
+        .now_ms = now_ms(x),
+        .random = (uint32_t)mg_hash_mix(x->req.request_id, x->try_started_us)};
+    x->result_due = false;
+    mg_health_result(x->group, x->peer, &result, &change);
+    if (change.happened) {
+        mg_health_log(x->server->parts.log, x->group, x->peer, &change);
+        mg_stats_add(x->server->parts.stats, MG_STAT_UPSTREAM_EJECTIONS,
+                     change.to == MG_HEALTH_EJECTED || change.to == MG_HEALTH_DOWN);
+    }
+}
+
+static void end_peer(struct mg_exchange *x)
+{
+    struct mg_peer_group *group = x->group;
+    if (x->result_due) {
+        mg_target_result(x, MG_TRIED_NOTHING, 0);
+    }
+    mg_peer_end(group, x->peer);
+    x->peer = NULL;
+    x->group = NULL;
+    if (group->pending > 0) {
+        wake_next(group);
+    }
 }
 
 void mg_target_release(struct mg_exchange *x)
 {
     if (x->peer) {
-        mg_peer_end(x->group, x->peer);
-        x->peer = NULL;
-        x->group = NULL;
+        end_peer(x);
     }
     if (x->fixed) {
         mg_origin_release(x->fixed);
         x->fixed = NULL;
+    }
+    if (x->wait == MG_WAIT_QUEUED) {
+        leave_queue(x);
+    } else if (x->wait == MG_WAIT_WOKEN) { /* the place is for the next one */
+        x->wait = MG_WAIT_NOT;
+        x->queue_group->woken--;
+        if (x->queue_group->pending > 0) {
+            wake_next(x->queue_group);
+        }
     }
 }

@@ -70,6 +70,7 @@ struct mg_cidr { /* IPv4 is kept v4-mapped; bits counts from the start of the 16
 
 struct mg_upstream_limits {
     uint32_t connections, pending, requests;
+    uint32_t target_connections; /* of each target, 0 = none */
 };
 
 enum mg_retry_on { /* bits: after what a request is tried once more */
@@ -92,12 +93,25 @@ struct mg_retry { /* gateway.retry, or an upstream's own */
     uint32_t budget; /* percent of the first tries */
 };
 
+/* Ejection of single targets by what becomes of requests; 0 turns a rule off. */
+struct mg_outlier {
+    uint32_t consecutive;       /* failures in a row */
+    uint32_t failure_percent;   /* of the results of the last 10 s ... */
+    uint32_t min_requests;      /* ... when there are so many */
+    uint32_t max_eject_percent; /* of the targets at a time */
+    uint32_t panic_percent;     /* fewer healthy targets than that: all are used */
+    uint32_t open_factor;
+    uint64_t open_base, open_max; /* how long, the first time and at most */
+    uint64_t ramp;                /* slow start after it */
+};
+
 struct mg_upstream_settings {
     uint32_t keepalive;
     uint64_t keepalive_idle;
     struct mg_upstream_limits limits;
     bool allow_link_local;
     struct mg_retry retry;
+    struct mg_outlier outlier;
 };
 
 struct mg_gateway {
@@ -131,6 +145,7 @@ enum mg_balance {
     MG_BALANCE_ROUND_ROBIN,
     MG_BALANCE_LEAST_CONNECTIONS,
     MG_BALANCE_CONSISTENT_HASH,
+    MG_BALANCE_LATENCY,
 };
 
 enum mg_hash_on {
@@ -150,6 +165,34 @@ struct mg_target {
     uint32_t weight;
 };
 
+#define MG_STATUS_BITS 1000
+
+/* Kong's healthchecks, active or passive: so many in a row change a target's health; 0 = off. */
+struct mg_health_rule {
+    uint64_t healthy[(MG_STATUS_BITS + 63) / 64]; /* a bit for each status */
+    uint64_t unhealthy[(MG_STATUS_BITS + 63) / 64];
+    uint32_t successes, tcp_failures, timeouts, http_failures;
+};
+
+static inline bool mg_health_rule_is_on(const struct mg_health_rule *rule)
+{
+    return rule->tcp_failures > 0 || rule->timeouts > 0 || rule->http_failures > 0;
+}
+
+struct mg_check_header {
+    mg_str name, value;
+};
+
+struct mg_active_check {
+    bool tcp;             /* connect only */
+    uint64_t timeout;     /* ms */
+    uint32_t concurrency; /* checks of one upstream at a time */
+    mg_str path;
+    struct mg_check_header *headers;
+    uint32_t header_count;
+    uint64_t healthy_interval, unhealthy_interval; /* ms, 0 = such targets are not checked */
+};
+
 struct mg_upstream_config {
     mg_str id, name;
     enum mg_balance algorithm;
@@ -160,6 +203,9 @@ struct mg_upstream_config {
     struct mg_target *targets;
     uint32_t target_count;
     uint32_t slots;
+    uint32_t threshold; /* percent of the weight that must be healthy, 0 = off */
+    struct mg_health_rule passive, active;
+    struct mg_active_check check;
     struct mg_upstream_settings settings;
 };
 

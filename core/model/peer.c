@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Groups of targets and the three ways to choose one.
- *
- * Consistent hash: each slot of the ring belongs to the target that wins a weighted rendezvous for
- * it (Thaler and Ravishankar; weights as -w / ln h). A target's score depends on itself and the
- * slot alone, so removing one moves only the slots that it had, and adding one takes slots from
- * all others in proportion to their weight.
+ * Groups of targets, their records, and the ring of consistent hashing: each slot of the ring
+ * belongs to the target that wins a weighted rendezvous for it (Thaler and Ravishankar; weights as
+ * -w / ln h). A target's score depends on itself and the slot alone, so removing one moves only the
+ * slots that it had, and adding one takes slots from all others in proportion to their weight.
  */
 #include "model/peer.h"
 
@@ -46,6 +44,16 @@ static void *new_record(struct mg_arena *arena, size_t bytes)
     return (void *)((memory + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN);
 }
 
+/* "host:port", "[v6]:port", "unix:/path" */
+static mg_str place_name(struct mg_arena *arena, mg_str host, uint16_t port)
+{
+    if (mg_str_starts(host, MG_STR("unix:"))) {
+        return host;
+    }
+    const bool is_v6 = mg_str_find(host, ':', 0) >= 0 && host.ptr[0] != '[';
+    return mg_arena_format(arena, is_v6 ? "[%.*s]:%u" : "%.*s:%u", MG_STR_ARG(host), port);
+}
+
 static struct mg_upstream_record *open_upstream(struct mg_peers *peers, mg_str name,
                                                 const struct mg_retry *retry)
 {
@@ -59,6 +67,29 @@ static struct mg_upstream_record *open_upstream(struct mg_peers *peers, mg_str n
         record = new_record(&peers->arena, sizeof *record);
     }
     mg_retry_set_budget(record, retry);
+    return record;
+}
+
+static bool is_shared(const struct mg_peers *peers, const struct mg_upstream_record *record)
+{
+    return peers->opening && mg_upstream_record_index(peers->opening->shm, record) >= 0;
+}
+
+static struct mg_target_record *open_target(struct mg_peers *peers,
+                                            const struct mg_upstream_record *upstream,
+                                            const struct mg_target *target)
+{
+    struct mg_target_record *record = NULL;
+    if (is_shared(peers, upstream)) {
+        const int at = mg_target_record_open(
+            peers->opening, (uint32_t)mg_upstream_record_index(peers->opening->shm, upstream),
+            place_name(&peers->arena, target->host, target->port));
+        record = at >= 0 ? mg_target_record(peers->opening->shm, (uint32_t)at) : NULL;
+    }
+    if (!record) {
+        record = new_record(&peers->arena, sizeof *record);
+    }
+    record->weight = target->weight;
     return record;
 }
 
@@ -118,22 +149,15 @@ static void fill_group(struct mg_arena *arena, struct mg_peer_group *group,
                        const struct mg_target *targets, uint32_t count)
 {
     group->count = count;
+    mg_link_init(&group->queue);
     group->peers = mg_arena_zalloc(arena, count * sizeof *group->peers);
     for (uint32_t i = 0; i < count; i++) {
         group->peers[i].target = &targets[i];
         group->peers[i].index = i;
+        group->peers[i].share = 100;
         group->total_weight += targets[i].weight;
+        group->weighted += targets[i].weight > 0;
     }
-}
-
-/* "host:port", "[v6]:port", "unix:/path" */
-static mg_str place_name(struct mg_arena *arena, mg_str host, uint16_t port)
-{
-    if (mg_str_starts(host, MG_STR("unix:"))) {
-        return host;
-    }
-    const bool is_v6 = mg_str_find(host, ':', 0) >= 0 && host.ptr[0] != '[';
-    return mg_arena_format(arena, is_v6 ? "[%.*s]:%u" : "%.*s:%u", MG_STR_ARG(host), port);
 }
 
 static void add_service(struct mg_peers *peers, struct mg_service *service)
@@ -144,15 +168,28 @@ static void add_service(struct mg_peers *peers, struct mg_service *service)
     struct mg_peer_group *group = &peers->groups[peers->count++];
     group->record = open_upstream(peers, place_name(&peers->arena, service->host, service->port),
                                   &service->settings.retry);
+    group->settings = &service->settings;
     fill_group(&peers->arena, group, target, 1);
+    group->is_plain = true;
 }
 
 static void add_upstream(struct mg_peers *peers, const struct mg_upstream_config *upstream)
 {
     struct mg_peer_group *group = &peers->groups[peers->count++];
     group->upstream = upstream;
+    group->settings = &upstream->settings;
     group->record = open_upstream(peers, upstream->name, &upstream->settings.retry);
     fill_group(&peers->arena, group, upstream->targets, upstream->target_count);
+    for (uint32_t i = 0; i < group->count; i++) {
+        group->peers[i].record = open_target(peers, group->record, group->peers[i].target);
+    }
+    const struct mg_outlier *outlier = &upstream->settings.outlier;
+    const bool may_eject = outlier->consecutive > 0 || outlier->failure_percent > 0;
+    group->is_watched = (may_eject && group->weighted > 1) ||
+                        mg_health_rule_is_on(&upstream->passive) ||
+                        mg_health_rule_is_on(&upstream->active);
+    group->is_plain = group->count == 1 && group->weighted == 1 && !group->is_watched &&
+                      upstream->settings.limits.target_connections == 0;
     if (upstream->algorithm == MG_BALANCE_CONSISTENT_HASH && group->total_weight > 0) {
         build_ring(&peers->arena, group);
     }
@@ -240,86 +277,6 @@ struct mg_peer_group *mg_peers_find(struct mg_peers *peers, mg_str upstream)
         }
     }
     return NULL;
-}
-
-/* --- choosing --- */
-
-static bool is_open(const struct mg_peer *peer, uint64_t tried)
-{
-    return peer->target->weight > 0 && (tried >> peer->index % 64 & 1U) == 0;
-}
-
-/* Fewer requests in flight for its weight? */
-static int compare_load(const struct mg_peer *a, const struct mg_peer *b)
-{
-    const uint64_t left = (uint64_t)a->inflight * b->target->weight;
-    const uint64_t right = (uint64_t)b->inflight * a->target->weight;
-    return (left > right) - (left < right);
-}
-
-static const struct mg_peer *least_loaded(const struct mg_peer_group *group, uint64_t tried)
-{
-    const struct mg_peer *least = NULL;
-    for (uint32_t i = 0; i < group->count; i++) {
-        const struct mg_peer *peer = &group->peers[i];
-        if (is_open(peer, tried) && (!least || compare_load(peer, least) < 0)) {
-            least = peer;
-        }
-    }
-    return least;
-}
-
-/* Smooth weighted round robin (as in nginx): all gain their weight, the richest is taken and pays
- * the sum, so a heavy target's turns are spread out. With least, only peers as little loaded take
- * part. */
-static struct mg_peer *pick_in_turn(struct mg_peer_group *group, uint64_t tried,
-                                    const struct mg_peer *least)
-{
-    struct mg_peer *richest = NULL;
-    int64_t sum = 0;
-    for (uint32_t i = 0; i < group->count; i++) {
-        struct mg_peer *peer = &group->peers[i];
-        if (!is_open(peer, tried) || (least && compare_load(peer, least) != 0)) {
-            continue;
-        }
-        peer->current += peer->target->weight;
-        sum += peer->target->weight;
-        if (!richest || peer->current > richest->current) {
-            richest = peer;
-        }
-    }
-    if (richest) {
-        richest->current -= sum;
-    }
-    return richest;
-}
-
-static struct mg_peer *pick_by_hash(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
-{
-    const uint32_t start = (uint32_t)(hash % group->ring_size);
-    for (uint32_t i = 0; i < group->ring_size; i++) {
-        struct mg_peer *peer = &group->peers[group->ring[(start + i) % group->ring_size]];
-        if (is_open(peer, tried)) {
-            return peer;
-        }
-    }
-    return pick_in_turn(group, tried, NULL); /* a target too light to own a slot may be left */
-}
-
-static struct mg_peer *pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
-{
-    if (group->ring) {
-        return pick_by_hash(group, hash, tried);
-    }
-    const bool by_load =
-        group->upstream && group->upstream->algorithm == MG_BALANCE_LEAST_CONNECTIONS;
-    return pick_in_turn(group, tried, by_load ? least_loaded(group, tried) : NULL);
-}
-
-struct mg_peer *mg_peers_pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
-{
-    struct mg_peer *peer = pick(group, hash, tried);
-    return peer || tried == 0 ? peer : pick(group, hash, 0);
 }
 
 void mg_peer_begin(struct mg_peer_group *group, struct mg_peer *peer)

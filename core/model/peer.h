@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Balancing over the targets of an upstream: round robin (smooth weighted), least connections,
- * consistent hash (ketama-like ring over slots). One mg_peers per worker and generation; a service
- * without an upstream is a group of one target. In-flight counts are this worker's.
+ * Upstreams with their targets, as one worker sees them in one generation; a service without an
+ * upstream is a group of one target. In-flight counts are this worker's; health and the counters of
+ * the records are common to all workers. Who is asked next: model/balance.h.
  *
  *     struct mg_peer_group *group = mg_peers_group(peers, service->group);
- *     struct mg_peer *peer = mg_peers_pick(group, hash, tried);   // NULL: none left
  *     mg_peer_begin(group, peer);
  *     ...
  *     mg_peer_end(group, peer);
  */
 #pragma once
 
+#include "base/list.h"
 #include "base/shm_upstreams.h"
 #include "model/config.h"
 
@@ -31,17 +31,35 @@ struct mg_peer {
     uint32_t inflight;               /* requests begun and not ended */
     int64_t current;                 /* smooth weighted round robin */
     uint32_t index;                  /* in its group */
+    uint32_t share;       /* of its requests that it may get, percent; 0: none. model/health.c */
+    uint32_t share_saved; /* counts up to the next one that it may get */
+    bool is_skipped;      /* this time, for its share */
+    bool probe_due;       /* its time out is over: one request is to find out */
+    double latency_us;    /* moving average to the head of the answer, 0 = unknown */
+    uint64_t latency_ms;  /* when that was measured */
 };
 
 struct mg_peer_group {
     const struct mg_upstream_config *upstream; /* NULL: a service's own host */
-    struct mg_upstream_record *record;         /* shared by all workers */
+    const struct mg_upstream_settings *settings;
+    struct mg_upstream_record *record; /* shared by all workers */
     struct mg_peer *peers;
     uint32_t count;
-    uint32_t inflight, pending; /* for the upstream's limits */
+    uint32_t inflight, pending; /* for the upstream's limits; pending: in the queue, and ... */
+    uint32_t woken;             /* ... taken out of it, with a place, and not sent yet */
+    struct mg_link queue;       /* of the owner: requests that wait, the first one first */
     uint32_t *ring;             /* consistent hash: slot -> peer index */
     uint32_t ring_size;
     uint64_t total_weight;
+    /* model/health.c: what is known of all targets together */
+    bool is_plain;      /* one target, about which nothing is known or limited */
+    bool is_watched;    /* results are recorded */
+    bool is_closed;     /* too little of it is healthy: nothing is sent */
+    bool is_ramping;    /* a target has a share between 0 and 100 */
+    bool has_probe;     /* a target's probe is due */
+    uint64_t looked_ms; /* when that was found out */
+    uint32_t weighted;  /* targets with weight */
+    uint64_t random;    /* of the balancer */
 };
 
 struct mg_peers;
@@ -62,9 +80,5 @@ struct mg_peer_group *mg_peers_group(struct mg_peers *peers, uint32_t group);
 /* Group of an upstream by name, or NULL. */
 struct mg_peer_group *mg_peers_find(struct mg_peers *peers, mg_str upstream);
 
-/* hash: for consistent hashing. tried: bitmap of peer indexes of this request's earlier tries
- * (targets over 64 share bit index % 64); another target is preferred, a tried one is used when
- * none is left. NULL only when the group has no target with weight. */
-struct mg_peer *mg_peers_pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried);
 void mg_peer_begin(struct mg_peer_group *group, struct mg_peer *peer);
 void mg_peer_end(struct mg_peer_group *group, struct mg_peer *peer);

@@ -35,6 +35,9 @@ static enum mg_balance read_algorithm(struct mg_snapshot_reader *reader, int at)
     if (mg_str_equal(name, MG_STR("least-connections"))) {
         return MG_BALANCE_LEAST_CONNECTIONS;
     }
+    if (mg_str_equal(name, MG_STR("latency"))) {
+        return MG_BALANCE_LATENCY;
+    }
     return mg_str_equal(name, MG_STR("consistent-hashing")) ? MG_BALANCE_CONSISTENT_HASH
                                                             : MG_BALANCE_ROUND_ROBIN;
 }
@@ -113,6 +116,7 @@ static void read_upstream(struct mg_snapshot_reader *reader, int item, int gatew
     upstream->host_header = mg_snapshot_text(reader, item, "host_header");
     upstream->slots = (uint32_t)mg_snapshot_number(reader, item, "slots", 10000);
     upstream->settings = mg_snapshot_upstream_settings(reader, gateway, upstream->name);
+    mg_snapshot_health(reader, item, upstream);
     read_targets(reader, item, upstream);
     mg_snapshot_remember(reader, item, upstream);
 }

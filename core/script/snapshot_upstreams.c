@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits, pools and retries of upstreams. */
+/* Limits, pools, retries and health of upstreams. */
 #include "script/snapshot_upstreams.h"
 
 #include "model/retry.h"
@@ -93,6 +93,94 @@ static void merge_retry(struct mg_snapshot_reader *reader, int at, struct mg_ret
     lua_settop(reader->L, top);
 }
 
+/* --- health --- */
+
+static void merge_outlier(struct mg_snapshot_reader *reader, int at, struct mg_outlier *outlier)
+{
+    static const struct mg_snapshot_field fields[] = {
+        MG_SNAPSHOT_FIELD(struct mg_outlier, consecutive, "consecutive_failures"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, failure_percent, "failure_percent"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, min_requests, "min_requests"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, max_eject_percent, "max_eject_percent"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, panic_percent, "panic_percent"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, ramp, "ramp"),
+        {NULL, 0, 0},
+    };
+    static const struct mg_snapshot_field open[] = {
+        MG_SNAPSHOT_FIELD(struct mg_outlier, open_base, "base"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, open_factor, "factor"),
+        MG_SNAPSHOT_FIELD(struct mg_outlier, open_max, "max"),
+        {NULL, 0, 0},
+    };
+    const int top = lua_gettop(reader->L);
+    if (!mg_snapshot_open(reader, at, "outlier")) {
+        return;
+    }
+    const int record = lua_gettop(reader->L);
+    mg_snapshot_numbers(reader, record, fields, outlier);
+    if (mg_snapshot_open(reader, record, "open")) {
+        mg_snapshot_numbers(reader, lua_gettop(reader->L), open, outlier);
+    }
+    lua_settop(reader->L, top);
+}
+
+/* Sets the bit of each status of the list `http_statuses`. */
+static void read_statuses(struct mg_snapshot_reader *reader, int at, uint64_t *set)
+{
+    if (!mg_snapshot_open(reader, at, "http_statuses")) {
+        return;
+    }
+    const int list = lua_gettop(reader->L);
+    for (int i = 1; i <= (int)lua_objlen(reader->L, list); i++) {
+        lua_rawgeti(reader->L, list, i);
+        const lua_Number status = lua_tonumber(reader->L, -1);
+        if (status >= 0 && status < MG_STATUS_BITS) {
+            set[(unsigned)status / 64] |= UINT64_C(1) << (unsigned)status % 64;
+        }
+        lua_pop(reader->L, 1);
+    }
+    lua_pop(reader->L, 1);
+}
+
+/* Kong's record `active` or `passive` at the stack index. */
+static void read_rule(struct mg_snapshot_reader *reader, int at, struct mg_health_rule *rule)
+{
+    static const struct mg_snapshot_field healthy[] = {
+        MG_SNAPSHOT_FIELD(struct mg_health_rule, successes, "successes"), {NULL, 0, 0}};
+    static const struct mg_snapshot_field unhealthy[] = {
+        MG_SNAPSHOT_FIELD(struct mg_health_rule, tcp_failures, "tcp_failures"),
+        MG_SNAPSHOT_FIELD(struct mg_health_rule, timeouts, "timeouts"),
+        MG_SNAPSHOT_FIELD(struct mg_health_rule, http_failures, "http_failures"),
+        {NULL, 0, 0},
+    };
+    const int top = lua_gettop(reader->L);
+    if (mg_snapshot_open(reader, at, "healthy")) {
+        mg_snapshot_numbers(reader, lua_gettop(reader->L), healthy, rule);
+        read_statuses(reader, lua_gettop(reader->L), rule->healthy);
+    }
+    lua_settop(reader->L, top);
+    if (mg_snapshot_open(reader, at, "unhealthy")) {
+        mg_snapshot_numbers(reader, lua_gettop(reader->L), unhealthy, rule);
+        read_statuses(reader, lua_gettop(reader->L), rule->unhealthy);
+    }
+    lua_settop(reader->L, top);
+}
+
+void mg_snapshot_health(struct mg_snapshot_reader *reader, int at,
+                        struct mg_upstream_config *upstream)
+{
+    const int top = lua_gettop(reader->L);
+    if (!mg_snapshot_open(reader, at, "healthchecks")) {
+        return;
+    }
+    const int checks = lua_gettop(reader->L);
+    upstream->threshold = (uint32_t)mg_snapshot_number(reader, checks, "threshold", 0);
+    if (mg_snapshot_open(reader, checks, "passive")) {
+        read_rule(reader, lua_gettop(reader->L), &upstream->passive);
+    }
+    lua_settop(reader->L, top);
+}
+
 /* --- settings --- */
 
 static void merge_settings(struct mg_snapshot_reader *reader, int at,
@@ -107,6 +195,7 @@ static void merge_settings(struct mg_snapshot_reader *reader, int at,
         MG_SNAPSHOT_FIELD(struct mg_upstream_limits, connections, "connections"),
         MG_SNAPSHOT_FIELD(struct mg_upstream_limits, pending, "pending"),
         MG_SNAPSHOT_FIELD(struct mg_upstream_limits, requests, "requests"),
+        MG_SNAPSHOT_FIELD(struct mg_upstream_limits, target_connections, "target_connections"),
         {NULL, 0, 0},
     };
     mg_snapshot_numbers(reader, at, fields, settings);
@@ -117,6 +206,7 @@ static void merge_settings(struct mg_snapshot_reader *reader, int at,
         lua_pop(reader->L, 1);
     }
     merge_retry(reader, at, &settings->retry);
+    merge_outlier(reader, at, &settings->outlier);
 }
 
 /* Host names have no case, and the loader has lowered those of services. */

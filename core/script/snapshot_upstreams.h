@@ -12,3 +12,7 @@ void mg_snapshot_upstream_defaults(struct mg_snapshot_reader *reader, int at);
  * at: the section. */
 struct mg_upstream_settings mg_snapshot_upstream_settings(struct mg_snapshot_reader *reader, int at,
                                                           mg_str name);
+
+/* What the field `healthchecks` of an upstream's entity says. */
+void mg_snapshot_health(struct mg_snapshot_reader *reader, int at,
+                        struct mg_upstream_config *upstream);

@@ -40,7 +40,7 @@ gateway:
     defaults: { keepalive: 2, keepalive_idle: 300ms }
     settings:
       few: { limits: { requests: 2 } }
-      narrow: { limits: { connections: 2 } }
+      narrow: { limits: { connections: 2, pending: 0 } }
   limits:
     response_header_bytes: 1000
     interim_responses: 3

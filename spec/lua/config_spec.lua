@@ -219,7 +219,11 @@ upstreams: [{ name: pool, targets: [{ target: a }] }]
             on = { 'connect-failure', 'reset-before-send', 'retry-after' },
             methods = { 'GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE' } }, gateway.retry)
         assert.same({ keepalive = 64, keepalive_idle = 55000, allow_link_local = false,
-            limits = { connections = 1024, pending = 128, requests = 1024 } },
+            limits = { connections = 1024, pending = 128, requests = 1024,
+                target_connections = 0 },
+            outlier = { consecutive_failures = 5, failure_percent = 50, min_requests = 20,
+                max_eject_percent = 50, panic_percent = 30, ramp = 10000,
+                open = { base = 5000, factor = 2, max = 60000 } } },
             gateway.upstreams.defaults)
         assert.same({ timeout = 2000, tries = 2, stale = 3600000, negative = 1000 }, gateway.dns)
         assert.same({ level = 'notice', error_log = 'stderr' }, gateway.log)

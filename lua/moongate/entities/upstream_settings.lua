@@ -17,10 +17,6 @@ local CONDITIONS = {
 -- Those that may be sent twice (RFC 9110, 9.2.2): no other is, once a byte of it has been sent.
 local METHODS = { 'GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE' }
 
-local function later(reason, description)
-    return { type = 'any', not_supported_yet = reason, description = description }
-end
-
 --- Fields of `retry`.
 -- @tparam boolean default with the values that are in force where nothing is set
 function M.retry(default)
@@ -49,6 +45,33 @@ function M.retry(default)
     }
 end
 
+-- Fields of `outlier`.
+local function outlier(default)
+    local function value(it)
+        return default and it or nil
+    end
+    return {
+        { consecutive_failures = about('in a row take a target out; 0: none do',
+            count(value(5), 0, 1000)) },
+        { failure_percent = about('of the results of 10 s take a target out; 0: none do',
+            count(value(50), 0, 100)) },
+        { min_requests = about('results in those 10 s before a percentage counts',
+            count(value(20), 1, 10000)) },
+        { max_eject_percent = about('of the targets may be out at a time; one always stays',
+            count(value(50), 0, 100)) },
+        { panic_percent = about('when fewer of the targets are healthy, all are used',
+            count(value(30), 0, 100)) },
+        { open = { type = 'record', required = default, fields = {
+            { base = about('a target is out for so long, a tenth more or less',
+                ms(value('5s'), 100)) },
+            { factor = about('each time in a row so many times as long', count(value(2), 1, 10)) },
+            { max = about('and never longer', ms(value('60s'), 100)) },
+        } } },
+        { ramp = about('its share of the requests rises to the whole in this time',
+            ms(value('10s'), 0, 600000)) },
+    }
+end
+
 local function settings(default)
     local function value(it)
         return default and it or nil
@@ -60,11 +83,6 @@ local function settings(default)
     local link_local = about('may lead to 169.254.0.0/16 or fe80::/10',
         { type = 'boolean', default = no_link_local })
     link_local.not_supported_yet = { [true] = 'a rule for link-local addresses' }
-    local pending = about('requests of a worker that wait for a connection',
-        count(value(128), 0, 1000000))
-    pending.not_supported_yet = function(it)
-        return it ~= 128 and 'a queue of waiting requests' or nil
-    end
     return {
         { keepalive = about('idle connections that a worker keeps for a host',
             count(value(64), 0, 65535)) },
@@ -72,14 +90,17 @@ local function settings(default)
         { limits = {
             type = 'record', required = default,
             fields = {
-                { connections = about('connections of a worker; above it 503',
+                { connections = about('connections of a worker; above it requests wait',
                     count(value(1024), 1, 1000000)) },
-                { pending = pending },
-                { requests = about('requests of a worker under way; above it 503',
+                { pending = about('requests of a worker that wait; above it 503',
+                    count(value(128), 0, 1000000)) },
+                { requests = about('requests of a worker, waiting ones included; above it 503',
                     count(value(1024), 1, 1000000)) },
+                { target_connections = about('connections of a worker to one target; 0: no limit',
+                    count(value(0), 0, 1000000)) },
             },
         } },
-        { outlier = later('ejection of single targets', 'leave out a target that fails') },
+        { outlier = { type = 'record', required = default, fields = outlier(default) } },
         { allow_link_local = link_local },
     }
 end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Upstreams: a host name whose requests are spread over targets. Health checks load as long as they
--- are off, which is Kong's default; switched on they are refused until they are built.
+-- Upstreams: a host name whose requests are spread over targets (docs/upstreams.md). Active health
+-- checks load as long as they are off, which is Kong's default.
 local address = require 'moongate.schema.address'
 local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
@@ -89,9 +89,9 @@ local passive = record({
     }) },
     { unhealthy = record({
         { http_statuses = statuses({ 429, 500, 503 }, 'taken for a failure') },
-        { tcp_failures = zero('integer', 255, TCP_FAILURES) },
-        { timeouts = zero('integer', 255, TIMEOUTS) },
-        { http_failures = zero('integer', 255, HTTP_FAILURES) },
+        { tcp_failures = tally(TCP_FAILURES) },
+        { timeouts = tally(TIMEOUTS) },
+        { http_failures = tally(HTTP_FAILURES) },
     }) },
 })
 
@@ -136,7 +136,6 @@ local fields = {
     { algorithm = {
         type = 'string', default = 'round-robin',
         one_of = { 'round-robin', 'consistent-hashing', 'least-connections', 'latency' },
-        not_supported_yet = { latency = 'balancing by latency' },
         description = 'how a target is picked',
     } },
     { hash_on_cookie = about('with cookie: its name; set on the answer where it was missing',
@@ -151,7 +150,8 @@ local fields = {
         not_supported_yet = { [true] = 'targets by SRV record' },
         description = 'Host is the name that the SRV record gives' } },
     { healthchecks = record({
-        { threshold = zero('number', 100, 'percentage of weight: below it all is unhealthy') },
+        { threshold = { type = 'integer', default = 0, between = { 0, 100 },
+            description = 'percentage of the weight: when less is healthy, 503; 0: none' } },
         { active = active },
         { passive = passive },
     }) },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Balancing: shares, smoothness, stability, and what happens to targets already tried. */
-#include "model/peer.h"
+#include "model/balance.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,12 @@
 #include <cmocka.h>
 
 #define MOST 80
+
+static struct mg_peer *pick(struct mg_peer_group *group, uint64_t hash, uint64_t tried)
+{
+    struct mg_pick pick = {.hash = hash, .tried = tried};
+    return mg_balance_pick(group, &pick);
+}
 
 /* A config with one upstream "u" of count targets "t0", "t1", ... */
 static struct mg_config *new_config(enum mg_balance algorithm, const uint32_t *weights,
@@ -62,8 +68,8 @@ static void groups_are_services_of_their_own_and_upstreams(void **state)
     assert_true(mg_str_equal(mg_peers_group(peers, services[2].group)->peers[0].target->host,
                              MG_STR("unix:/run/b.sock")));
     struct mg_peer_group *own = mg_peers_group(peers, services[0].group);
-    assert_ptr_equal(mg_peers_pick(own, 0, 0), own->peers);
-    assert_ptr_equal(mg_peers_pick(own, 0, 1), own->peers); /* tried, but there is no other */
+    assert_ptr_equal(pick(own, 0, 0), own->peers);
+    assert_ptr_equal(pick(own, 0, 1), own->peers); /* tried, but there is no other */
     mg_peers_free(peers);
     mg_peers_free(NULL);
     mg_config_free(config);
@@ -77,7 +83,7 @@ static void round_robin_is_weighted_and_smooth(void **state)
     struct mg_peers *peers = mg_peers_new(config, NULL);
     char order[15] = {0};
     for (int i = 0; i < 14; i++) {
-        order[i] = (char)('a' + mg_peers_pick(only_group(peers), 0, 0)->index);
+        order[i] = (char)('a' + pick(only_group(peers), 0, 0)->index);
     }
     assert_string_equal(order, "aabacaaaabacaa");
     mg_peers_free(peers);
@@ -94,17 +100,17 @@ static void targets_without_weight_are_never_picked(void **state)
         struct mg_config *config = new_config(all[i], weights, 3);
         struct mg_peers *peers = mg_peers_new(config, NULL);
         for (uint64_t hash = 0; hash < 100; hash++) {
-            assert_int_equal(mg_peers_pick(only_group(peers), hash, hash % 8)->index, 1);
+            assert_int_equal(pick(only_group(peers), hash, hash % 8)->index, 1);
         }
         mg_peers_free(peers);
         config->upstreams[0].targets[1].weight = 0;
         peers = mg_peers_new(config, NULL);
-        assert_null(mg_peers_pick(only_group(peers), 1, 0));
-        assert_null(mg_peers_pick(only_group(peers), 1, 7));
+        assert_null(pick(only_group(peers), 1, 0));
+        assert_null(pick(only_group(peers), 1, 7));
         mg_peers_free(peers);
         config->upstreams[0].target_count = 0;
         peers = mg_peers_new(config, NULL);
-        assert_null(mg_peers_pick(only_group(peers), 1, 0));
+        assert_null(pick(only_group(peers), 1, 0));
         mg_peers_free(peers);
         mg_config_free(config);
     }
@@ -118,14 +124,14 @@ static void least_connections_takes_the_one_with_least_load_for_its_weight(void 
     struct mg_peers *peers = mg_peers_new(config, NULL);
     struct mg_peer_group *group = only_group(peers);
     for (int i = 0; i < 40; i++) {
-        mg_peer_begin(group, mg_peers_pick(group, 0, 0));
+        mg_peer_begin(group, pick(group, 0, 0));
     }
     assert_int_equal(group->peers[0].inflight, 10);
     assert_int_equal(group->peers[1].inflight, 20);
     assert_int_equal(group->peers[2].inflight, 10);
     assert_int_equal(group->inflight, 40);
     mg_peer_end(group, &group->peers[2]);
-    assert_ptr_equal(mg_peers_pick(group, 0, 0), &group->peers[2]);
+    assert_ptr_equal(pick(group, 0, 0), &group->peers[2]);
     mg_peers_free(peers);
     mg_config_free(config);
 }
@@ -137,7 +143,7 @@ static void an_idle_least_connections_group_still_turns(void **state)
     struct mg_peers *peers = mg_peers_new(config, NULL);
     unsigned count[3] = {0};
     for (int i = 0; i < 30; i++) {
-        count[mg_peers_pick(only_group(peers), 0, 0)->index]++;
+        count[pick(only_group(peers), 0, 0)->index]++;
     }
     for (int i = 0; i < 3; i++) {
         assert_int_equal(count[i], 10);
@@ -157,12 +163,12 @@ static void a_tried_target_is_left_for_last(void **state)
         for (uint64_t hash = 0; hash < 200; hash++) {
             uint64_t tried = 0;
             for (int picks = 0; picks < 4; picks++) {
-                const struct mg_peer *peer = mg_peers_pick(only_group(peers), hash * 977, tried);
+                const struct mg_peer *peer = pick(only_group(peers), hash * 977, tried);
                 assert_int_equal(tried >> peer->index & 1, 0);
                 tried |= 1ULL << peer->index;
             }
             assert_int_equal(tried, 15);
-            assert_non_null(mg_peers_pick(only_group(peers), hash, tried));
+            assert_non_null(pick(only_group(peers), hash, tried));
         }
         mg_peers_free(peers);
         mg_config_free(config);
@@ -174,9 +180,9 @@ static void more_than_64_targets_share_bits_of_tried(void **state)
     (void)state;
     struct mg_config *config = new_config(MG_BALANCE_ROUND_ROBIN, NULL, MOST);
     struct mg_peers *peers = mg_peers_new(config, NULL);
-    const struct mg_peer *peer = mg_peers_pick(only_group(peers), 0, ~(1ULL << 3));
+    const struct mg_peer *peer = pick(only_group(peers), 0, ~(1ULL << 3));
     assert_int_equal(peer->index % 64, 3);
-    assert_non_null(mg_peers_pick(only_group(peers), 0, UINT64_MAX));
+    assert_non_null(pick(only_group(peers), 0, UINT64_MAX));
     mg_peers_free(peers);
     mg_config_free(config);
 }
@@ -189,7 +195,7 @@ static void a_hash_goes_to_shares_by_weight(void **state)
     struct mg_peers *peers = mg_peers_new(config, NULL);
     unsigned count[4] = {0};
     for (uint64_t hash = 0; hash < 10000; hash++) {
-        count[mg_peers_pick(only_group(peers), hash, 0)->index]++;
+        count[pick(only_group(peers), hash, 0)->index]++;
     }
     for (int i = 0; i < 4; i++) {
         const double wanted = 10000.0 * weights[i] / 800;
@@ -211,7 +217,7 @@ static void map_slots(uint32_t gone, mg_str owners[10000], struct mg_arena *aren
     upstream->target_count -= gone < 5;
     struct mg_peers *peers = mg_peers_new(config, NULL);
     for (uint64_t hash = 0; hash < 10000; hash++) {
-        const struct mg_peer *peer = mg_peers_pick(only_group(peers), hash, 0);
+        const struct mg_peer *peer = pick(only_group(peers), hash, 0);
         owners[hash] = mg_arena_copy_str(arena, peer->target->host);
     }
     mg_peers_free(peers);
