@@ -1,163 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `moongate reload` and `moongate status`: what talks to a running gateway. */
+/* `moongate reload` and `moongate status`. */
+#include "cli_ask.h"
 #include "cli_verbs.h"
 
-#include "control_client.h"
-#include "paths.h"
-
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define ANSWER_BYTES (16 * 1024 * 1024)
-#define DEFAULT_WAIT_MS 10000
-
-enum option { OPTION_CONFIG, OPTION_CONTROL, OPTION_LAST };
-
-#define COMMON_OPTIONS                                                                             \
-    {"config", "FILE", "of the gateway that is meant (default as for run)", 'c'},                  \
-    {                                                                                              \
-        "control", "PATH", "its control socket instead", 0                                         \
-    }
-
 static const struct mg_option reload_options[] = {
-    COMMON_OPTIONS,
+    MG_CLI_ASK_OPTIONS,
     {"wait", "TIME", "how long to wait, such as 10s (default)", 0},
     {NULL, NULL, NULL, 0},
 };
 
 static const struct mg_option status_options[] = {
-    COMMON_OPTIONS,
+    MG_CLI_ASK_OPTIONS,
     {"json", NULL, "as JSON", 0},
     {NULL, NULL, NULL, 0},
 };
 
-struct ask {
-    const char *config, *control;
-    uint64_t wait_ms;
-    bool json;
-};
-
-/* The socket of the gateway that is meant; false with a sentence said. */
-static bool find_control(const struct ask *ask, char *path, size_t path_bytes)
-{
-    char absolute[PATH_MAX];
-    char message[512];
-    if (ask->control) {
-        return snprintf(path, path_bytes, "%s", ask->control) < (int)path_bytes;
-    }
-    const char *config = mg_paths_config(ask->config, message, sizeof message);
-    if (!config) {
-        mg_say("%s, or --control PATH the gateway's control socket", message);
-        return false;
-    }
-    int err = mg_paths_absolute(config, absolute);
-    if (err) {
-        mg_say("cannot find %s: %s (the gateway is known by its configuration's name; "
-               "--control PATH names its socket)",
-               config, mg_err_text(err));
-        return false;
-    }
-    err = mg_paths_control(absolute, path, path_bytes, message, sizeof message);
-    if (err) {
-        mg_say("%s", message);
-    }
-    return err == 0;
-}
-
-#define SERVICE_SOCKET "/run/moongate/moongate.sock"
-
-/* A service's socket is in the folder that its manager made, and ours is named by our user. */
-static void say_nobody(const char *path, const struct ask *ask)
-{
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
-        mg_say("%s is no control socket", path);
-    } else if (ask->control) {
-        mg_say("no gateway is running there (control socket %s)", path);
-    } else if (access(SERVICE_SOCKET, F_OK) == 0) {
-        mg_say("no gateway is running there (control socket %s); the service's gateway is reached "
-               "with --control " SERVICE_SOCKET,
-               path);
-    } else {
-        mg_say("no gateway is running there (control socket %s); one that another user or a "
-               "service manager has started is reached with --control PATH",
-               path);
-    }
-}
-
-static void say_why(int err, const char *path, const struct ask *ask)
-{
-    if (err == -ENOENT || err == -ECONNREFUSED) {
-        say_nobody(path, ask);
-    } else if (err == MG_ETIMEOUT) {
-        mg_say("no answer within %" PRIu64 " ms; what was asked for may still happen",
-               ask->wait_ms);
-    } else if (err == MG_ECLOSED) {
-        mg_say("the gateway went away before it had answered");
-    } else if (err == MG_EINVALID) {
-        mg_say("%s is no gateway's control socket, or of another version", path);
-    } else {
-        mg_say("cannot use the control socket %s: %s", path, mg_err_text(err));
-    }
-}
-
-/* Data of a success goes to stdout, everything else to stderr. */
-static int send_request(const struct ask *ask, const char *request)
-{
-    char path[PATH_MAX];
-    struct mg_buf answer;
-    int code = MG_EXIT_FAILED;
-    if (!find_control(ask, path, sizeof path)) {
-        return MG_EXIT_FAILED;
-    }
-    mg_buf_init(&answer, ANSWER_BYTES);
-    const int err = mg_control_ask(path, request, ask->wait_ms, &code, &answer);
-    if (err) {
-        say_why(err, path, ask);
-        code = MG_EXIT_FAILED;
-    } else {
-        fprintf(code == MG_EXIT_OK ? stdout : stderr, "%.*s", MG_STR_ARG(mg_buf_view(&answer)));
-    }
-    mg_buf_deinit(&answer);
-    return code;
-}
-
 static int run_reload(struct mg_cli *cli)
 {
-    struct ask ask = {.wait_ms = DEFAULT_WAIT_MS};
+    struct mg_cli_ask ask = {.wait_ms = MG_CLI_ASK_WAIT_MS};
     const char *value;
     int option;
     while ((option = mg_cli_next_option(cli, &value)) >= 0) {
-        if (option == OPTION_CONFIG) {
+        if (option == MG_CLI_ASK_CONFIG) {
             ask.config = value;
-        } else if (option == OPTION_CONTROL) {
+        } else if (option == MG_CLI_ASK_CONTROL) {
             ask.control = value;
         } else if (!mg_cli_duration(value, &ask.wait_ms)) {
             return mg_cli_refuse(cli, "'%s' is no time such as 10s or 500ms", value);
         }
     }
-    return option == MG_CLI_STOP ? cli->exit : send_request(&ask, "reload");
+    return option == MG_CLI_STOP ? cli->exit : mg_cli_ask(&ask, "reload");
 }
 
 static int run_status(struct mg_cli *cli)
 {
-    struct ask ask = {.wait_ms = DEFAULT_WAIT_MS};
+    struct mg_cli_ask ask = {.wait_ms = MG_CLI_ASK_WAIT_MS};
     const char *value;
+    bool json = false;
     int option;
     while ((option = mg_cli_next_option(cli, &value)) >= 0) {
-        if (option == OPTION_CONFIG) {
+        if (option == MG_CLI_ASK_CONFIG) {
             ask.config = value;
-        } else if (option == OPTION_CONTROL) {
+        } else if (option == MG_CLI_ASK_CONTROL) {
             ask.control = value;
         } else {
-            ask.json = true;
+            json = true;
         }
     }
-    return option == MG_CLI_STOP ? cli->exit
-                                 : send_request(&ask, ask.json ? "status json" : "status");
+    return option == MG_CLI_STOP ? cli->exit : mg_cli_ask(&ask, json ? "status json" : "status");
 }
 
 const struct mg_verb mg_verb_reload = {
