@@ -470,12 +470,14 @@ static int open_parts(struct mg_test *test, const char *name)
     static const struct mg_dns_options dns_options = {
         .timeout_ms = 2000, .tries = 2, .stale_ms = 3600 * 1000, .negative_ms = 1000};
     int err = open_log(test);
-    test->sinks = mg_sinks_open(&(struct mg_sinks_parts){.loop = &test->loop, .log = test->log});
     if (!err) {
         mg_log_set_clock(test->log, &test->loop.clock);
         err = mg_dns_open(&test->dns, &test->loop, &dns_options);
     }
     err = err ? err : mg_pool_open(&test->pool, &test->loop, test->dns);
+    const struct mg_sinks_parts sinks_parts = {
+        .loop = &test->loop, .log = test->log, .dns = test->dns};
+    test->sinks = mg_sinks_open(&sinks_parts);
     err = err ? err : open_sockets(test, name);
     const struct mg_redis_parts redis_parts = {
         .loop = &test->loop, .dns = test->dns, .log = test->log};

@@ -445,12 +445,6 @@ static int open_parts(struct worker *worker)
                                                .tries = plan->dns_tries,
                                                .stale_ms = plan->dns_stale,
                                                .negative_ms = plan->dns_negative};
-    worker->sinks =
-        mg_sinks_open(&(struct mg_sinks_parts){.loop = &worker->loop,
-                                               .stats = mg_shm_stats(parts->shm, parts->index),
-                                               .log = parts->log,
-                                               .shm = parts->shm,
-                                               .worker = parts->index});
     worker->channel_poll.data = worker;
     int err = uv_poll_init(&worker->loop.uv, &worker->channel_poll, parts->channel);
     err = err ? err : uv_poll_start(&worker->channel_poll, UV_READABLE, on_channel);
@@ -460,6 +454,13 @@ static int open_parts(struct worker *worker)
         mg_log_write(parts->log, MG_LOG_ERROR, "worker", "cannot start: %s", mg_err_text(err));
         return err;
     }
+    const struct mg_sinks_parts sinks_parts = {.loop = &worker->loop,
+                                               .stats = mg_shm_stats(parts->shm, parts->index),
+                                               .log = parts->log,
+                                               .dns = worker->dns,
+                                               .shm = parts->shm,
+                                               .worker = parts->index};
+    worker->sinks = mg_sinks_open(&sinks_parts);
     const struct mg_redis_parts redis_parts = {.loop = &worker->loop,
                                                .dns = worker->dns,
                                                .shm = parts->shm,
@@ -507,6 +508,11 @@ static void close_parts(struct worker *worker)
         mg_server_close(&worker->server);
     }
     close_generations(worker);
+    worker->loop.waiting = NULL;
+    mg_slot_waiting(worker->slot, true); /* for a slow reader or disk: not stuck */
+    if (worker->sinks) {
+        mg_sinks_close(worker->sinks, worker->is_cut ? SINKS_CUT_MS : SINKS_MS);
+    }
     if (worker->redis) {
         mg_redis_set_close(worker->redis);
     }
@@ -517,9 +523,6 @@ static void close_parts(struct worker *worker)
         mg_dns_close(worker->dns);
     }
     mg_meter_free(worker->meter);
-    worker->loop.waiting = NULL;
-    mg_slot_waiting(worker->slot, true); /* for a slow reader or disk: not stuck */
-    mg_sinks_close(worker->sinks, worker->is_cut ? SINKS_CUT_MS : SINKS_MS);
     uv_close((uv_handle_t *)&worker->channel_poll, NULL);
     mg_loop_close(&worker->loop);
 }

@@ -123,11 +123,18 @@ void mg_sink_queue_refuse(struct mg_sink_queue *queue, enum mg_sink_reason reaso
 
 void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms)
 {
-    if (line.len > queue->max_bytes) {
+    mg_sink_queue_put_with(queue, MG_STR(""), line, wall_ms);
+}
+
+void mg_sink_queue_put_with(struct mg_sink_queue *queue, mg_str prefix, mg_str line,
+                            int64_t wall_ms)
+{
+    const size_t bytes = prefix.len + line.len;
+    if (bytes > queue->max_bytes) {
         mg_sink_queue_refuse(queue, MG_SINK_TOO_BIG, wall_ms);
         return;
     }
-    while (!has_room(queue, line.len)) {
+    while (!has_room(queue, bytes)) {
         if (queue->drop_newest || !drop_oldest(queue, wall_ms)) {
             mg_sink_queue_refuse(queue, queue->full_reason, wall_ms);
             return;
@@ -138,10 +145,32 @@ void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms
     }
     queue->counts.offered++;
     queue->part->offered++;
-    queue->part->queue_bytes += line.len;
+    queue->part->queue_bytes += bytes;
     queue->counts.queued++;
-    const int err = mg_buf_append(&queue->bytes, line);
+    int err = mg_buf_append(&queue->bytes, prefix);
+    err = err ? err : mg_buf_append(&queue->bytes, line);
     mg_require(err == 0); /* the bound of the buffer is the bound of the queue */
+}
+
+void mg_sink_queue_drop_first(struct mg_sink_queue *queue, uint64_t lines,
+                              enum mg_sink_reason reason, int64_t wall_ms)
+{
+    const uint64_t most = lines < queue->counts.queued ? lines : queue->counts.queued;
+    for (uint64_t i = 0; i < most; i++) {
+        struct mg_buf *from = queue->batch.len > 0 ? &queue->batch : &queue->bytes;
+        consume(queue, from, line_length(from, 0));
+    }
+    queue->counts.queued -= most;
+    count_loss(queue, reason, most, wall_ms);
+}
+
+void mg_sink_queue_drop_bytes(struct mg_sink_queue *queue, size_t bytes, enum mg_sink_reason reason,
+                              int64_t wall_ms)
+{
+    const uint64_t lines = count_lines(mg_str_slice(mg_buf_view(&queue->batch), 0, bytes));
+    consume(queue, &queue->batch, bytes);
+    queue->counts.queued -= lines;
+    count_loss(queue, reason, lines, wall_ms);
 }
 
 static void drop_buffer(struct mg_sink_queue *queue, struct mg_buf *from,
@@ -173,6 +202,15 @@ bool mg_sink_queue_fill_batch(struct mg_sink_queue *queue)
     return queue->batch.len > 0;
 }
 
+void mg_sink_queue_top_up_batch(struct mg_sink_queue *queue, size_t bytes)
+{
+    if (mg_sink_queue_fill_batch(queue) && queue->batch.len < bytes && queue->bytes.len > 0) {
+        const int err = mg_buf_append(&queue->batch, mg_buf_view(&queue->bytes));
+        mg_require(err == 0); /* both together are within the bound of each */
+        mg_buf_deinit(&queue->bytes);
+    }
+}
+
 mg_str mg_sink_queue_piece(const struct mg_buf *from, size_t most)
 {
     const mg_str all = mg_buf_view(from);
@@ -181,6 +219,20 @@ mg_str mg_sink_queue_piece(const struct mg_buf *from, size_t most)
     }
     const char *last = memrchr(all.ptr, '\n', most);
     return mg_str_slice(all, 0, last ? (size_t)(last - all.ptr) + 1 : line_length(from, 0));
+}
+
+mg_str mg_sink_queue_lines(const struct mg_buf *from, size_t most, uint64_t lines)
+{
+    const mg_str piece = mg_sink_queue_piece(from, most);
+    ptrdiff_t end = -1;
+    for (uint64_t i = 0; i < lines; i++) {
+        const ptrdiff_t next = mg_str_find(piece, '\n', (size_t)(end + 1));
+        if (next < 0) {
+            return piece;
+        }
+        end = next;
+    }
+    return mg_str_slice(piece, 0, (size_t)(end + 1));
 }
 
 void mg_sink_queue_wrote(struct mg_sink_queue *queue, struct mg_buf *from, size_t bytes)

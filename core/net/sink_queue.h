@@ -48,14 +48,27 @@ void mg_sink_queue_deinit(struct mg_sink_queue *queue);
 void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms);
 /* Counts the line as offered and lost. */
 void mg_sink_queue_refuse(struct mg_sink_queue *queue, enum mg_sink_reason reason, int64_t wall_ms);
+/* The same for a line that begins with a prefix. */
+void mg_sink_queue_put_with(struct mg_sink_queue *queue, mg_str prefix, mg_str line,
+                            int64_t wall_ms);
+/* Loses so many lines from the front of batch, then of bytes. Not while busy. */
+void mg_sink_queue_drop_first(struct mg_sink_queue *queue, uint64_t lines,
+                              enum mg_sink_reason reason, int64_t wall_ms);
+/* The same for whole lines of batch, given as bytes. */
+void mg_sink_queue_drop_bytes(struct mg_sink_queue *queue, size_t bytes, enum mg_sink_reason reason,
+                              int64_t wall_ms);
 /* Loses all that is queued (not batch, when busy). */
 void mg_sink_queue_drop_all(struct mg_sink_queue *queue, enum mg_sink_reason reason,
                             int64_t wall_ms);
 /* When batch is empty: what waits becomes the batch. Returns whether batch has something. */
 bool mg_sink_queue_fill_batch(struct mg_sink_queue *queue);
+/* The same, and what waits joins a batch of less than so many bytes. Not while busy. */
+void mg_sink_queue_top_up_batch(struct mg_sink_queue *queue, size_t bytes);
 /* As many whole lines from the front as fit into most bytes; the first line alone when it does not.
  * Empty when there is nothing. */
 mg_str mg_sink_queue_piece(const struct mg_buf *from, size_t most);
+/* The same, of at most so many lines. */
+mg_str mg_sink_queue_lines(const struct mg_buf *from, size_t most, uint64_t lines);
 /* bytes from the front of batch or bytes were written; they need not end at a line end in bytes. */
 void mg_sink_queue_wrote(struct mg_sink_queue *queue, struct mg_buf *from, size_t bytes);
 

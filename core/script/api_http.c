@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Leaf functions behind moongate.http (ffi.h, section HTTP client): a call belongs to Lua, which
  * frees it; the wait for its answer belongs to the scheduler, which may give it up. */
-#include "script/http_client.h"
+#include "net/http_call.h"
 #include "script/sched.h"
 #include "script/vm.h"
 
@@ -25,8 +25,14 @@ MG_FFI_EXPORT struct mg_ffi_http *mg_ffi_http_new(struct mg_vm *vm)
     struct mg_ffi_http *http = calloc(1, sizeof *http);
     mg_require(http != NULL);
     http->vm = vm;
-    http->call = mg_http_call_new(vm->loop, vm->options.pool,
-                                  vm->config ? &vm->config->gateway.limits : NULL);
+    const struct mg_limits *given = vm->config ? &vm->config->gateway.limits : NULL;
+    const struct mg_http_limits limits =
+        given ? (struct mg_http_limits){.head = given->response_head,
+                                        .chunk = given->chunk,
+                                        .interims = given->interim_responses,
+                                        .body = given->response_buffer}
+              : (struct mg_http_limits){0};
+    http->call = mg_http_call_new(vm->loop, vm->options.pool, given ? &limits : NULL);
     return http;
 }
 

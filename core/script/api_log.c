@@ -68,11 +68,9 @@ MG_FFI_EXPORT void mg_ffi_log_constant(struct mg_record *record, const char *key
     mg_record_add_constant(record, mg_str_make(key, len), mg_str_make(json, json_len));
 }
 
-MG_FFI_EXPORT struct mg_sink *mg_ffi_log_sink(struct mg_vm *vm,
-                                              const struct mg_ffi_log_target *target, char *message,
-                                              size_t room)
+static struct mg_sink_settings settings_of(const struct mg_ffi_log_target *target)
 {
-    const struct mg_sink_settings settings = {
+    return (struct mg_sink_settings){
         .kind = (enum mg_sink_kind)target->kind,
         .path = given(target->path),
         .mode = (mode_t)target->mode,
@@ -80,7 +78,35 @@ MG_FFI_EXPORT struct mg_sink *mg_ffi_log_sink(struct mg_vm *vm,
         .queue_bytes = (size_t)target->queue_bytes,
         .queue_entries = (uint32_t)target->queue_entries,
         .drop_newest = target->drop_newest != 0,
+        .name = given(target->name),
+        .host = given(target->host),
+        .port = (uint16_t)target->port,
+        .connect_ms = (uint64_t)target->connect_ms,
+        .timeout_ms = (uint64_t)target->timeout_ms,
+        .first_ms = (uint64_t)target->first_ms,
+        .max_ms = (uint64_t)target->max_ms,
+        .for_ms = (uint64_t)target->for_ms,
+        .batch = (uint32_t)target->batch,
+        .flush_ms = (uint64_t)target->flush_ms,
+        .syslog = target->syslog != 0,
+        .facility = (uint32_t)target->facility,
+        .tag = given(target->tag),
+        .method = given(target->method),
+        .target = given(target->target),
+        .host_field = given(target->host_field),
+        .headers = given(target->headers),
+        .content_type = given(target->content_type),
+        .encoding = (enum mg_sink_encoding)target->encoding,
+        .gzip = target->gzip != 0,
+        .keepalive_ms = (uint64_t)target->keepalive_ms,
     };
+}
+
+MG_FFI_EXPORT struct mg_sink *mg_ffi_log_sink(struct mg_vm *vm,
+                                              const struct mg_ffi_log_target *target, char *message,
+                                              size_t room)
+{
+    const struct mg_sink_settings settings = settings_of(target);
     struct mg_sink *sink;
     if (!vm->options.sinks) {
         snprintf(message, room, "this process has no log sinks");
@@ -95,12 +121,12 @@ MG_FFI_EXPORT void mg_ffi_log_sink_free(struct mg_sink *sink)
 }
 
 MG_FFI_EXPORT int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record,
-                                  struct mg_sink *sink)
+                                  struct mg_sink *sink, int severity)
 {
     const uint32_t worker = req->vm ? req->vm->options.worker : 0;
     const size_t length =
         mg_record_write(record, req, worker, record->room, mg_sink_line_bytes(sink));
-    mg_sink_put(sink, mg_str_make(record->room, length));
+    mg_sink_put(sink, mg_str_make(record->room, length), (unsigned)severity);
     return (int)length;
 }
 

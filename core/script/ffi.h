@@ -449,18 +449,23 @@ void mg_ffi_log_literal(struct mg_record *record, const char *text, size_t len);
 void mg_ffi_log_constant(struct mg_record *record, const char *key, size_t len, const char *json,
                          size_t json_len);
 struct mg_ffi_log_target {
-    int kind; /* 0 stdout, 1 stderr, 2 file */
+    int kind; /* 0 stdout, 1 stderr, 2 file, 3 datagrams, 4 TCP, 5 HTTP */
     struct mg_ffi_str path;
     int mode;
     double reopen_ms, queue_bytes, queue_entries; /* of this worker */
     int drop_newest;
+    /* over the network; net/sink_settings.h says what they mean */
+    struct mg_ffi_str name, host, tag, method, target, host_field, headers, content_type;
+    int port, syslog, facility, encoding, gzip;
+    double connect_ms, timeout_ms, first_ms, max_ms, for_ms, batch, flush_ms, keepalive_ms;
 };
 /* The sink with these settings, shared with other entries and generations. NULL with a sentence. */
 struct mg_sink *mg_ffi_log_sink(struct mg_vm *vm, const struct mg_ffi_log_target *target,
                                 char *message, size_t room);
 void mg_ffi_log_sink_free(struct mg_sink *sink);
-/* Writes the line of the request; returns its length. */
-int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record, struct mg_sink *sink);
+/* Writes the line of the request; returns its length. severity is for syslog (0 .. 7). */
+int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record, struct mg_sink *sink,
+                    int severity);
 /* Lines so far: written, dropped, queued. */
 void mg_ffi_log_counts(const struct mg_sink *sink, double counts[3]);
 

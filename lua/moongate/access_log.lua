@@ -5,8 +5,13 @@
 --     local log, err = access_log.open({
 --         form = 'json', fields = { 'ts', 'status' }, max_line = 16384,
 --         client_ip = 'full', action = 'mask', headers = { 'cookie' }, names = { 'token' },
---         sink = { type = 'file', path = '/var/log/a.log', mode = 416, reopen_check = 1000,
---                  queue_bytes = 1048576, queue_entries = 1024, drop = 'oldest' } })
+--         sink = { kind = 'file', name = '/var/log/a.log', path = '/var/log/a.log', mode = 416,
+--                  reopen_check = 1000, queue_bytes = 1048576, queue_entries = 1024,
+--                  drop = 'oldest', batch = 200, flush = 1000, first = 50, max = 30000,
+--                  ['for'] = 60000 } })
+--
+-- Sinks over the network (kinds datagram, tcp, http) also take what core/net/sink_settings.h names;
+-- times are milliseconds.
 --     log:write()
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'
@@ -19,7 +24,11 @@ local MESSAGE_BYTES = 512
 local FORMS = { json = 0, combined = 1, custom = 2 }
 local CLIENT_IPS = { full = 0, prefix = 1, hash = 2, none = 3 }
 local ACTIONS = { mask = 0, hash = 1, remove = 2 }
-local SINKS = { stdout = 0, stderr = 1, file = 2 }
+local SINKS = { stdout = 0, stderr = 1, file = 2, datagram = 3, tcp = 4, http = 5 }
+local ENCODINGS = { ndjson = 0, json = 1, single = 2 }
+local TEXTS = { 'path', 'name', 'host', 'tag', 'method', 'target', 'host_field', 'headers',
+    'content_type' }
+local INFO = 6 -- severity of syslog
 
 local request, LOG = base.request, base.LOG
 
@@ -85,10 +94,22 @@ end
 local function open_sink(settings)
     local target = ffi.new('struct mg_ffi_log_target')
     local message = ffi.new('char[?]', MESSAGE_BYTES)
-    target.kind = SINKS[settings.type]
-    text_of(target.path, settings.path or '')
+    target.kind = SINKS[settings.kind]
+    for _, name in ipairs(TEXTS) do
+        text_of(target[name], settings[name] or '')
+    end
     target.mode = settings.mode or 0
     target.reopen_ms = settings.reopen_check or 0
+    target.port = settings.port or 0
+    target.syslog = settings.syslog and 1 or 0
+    target.facility = settings.facility or 0
+    target.encoding = ENCODINGS[settings.encoding or 'ndjson']
+    target.gzip = settings.gzip and 1 or 0
+    target.connect_ms, target.timeout_ms = settings.connect or 0, settings.timeout or 0
+    target.first_ms, target.max_ms = settings.first, settings.max
+    target.for_ms = settings['for']
+    target.batch, target.flush_ms = settings.batch, settings.flush
+    target.keepalive_ms = settings.keepalive or 0
     target.queue_bytes = settings.queue_bytes
     target.queue_entries = settings.queue_entries
     target.drop_newest = settings.drop == 'newest' and 1 or 0
@@ -122,8 +143,9 @@ function M.open(settings)
 end
 
 --- Writes the line of the running request. In the log phase only; never waits.
-function methods:write()
-    C.mg_ffi_log_line(request(LOG), self.record, self.sink)
+-- @tparam[opt=6] number severity for syslog
+function methods:write(severity)
+    C.mg_ffi_log_line(request(LOG), self.record, self.sink, severity or INFO)
 end
 
 --- Lines of the sink so far, of all who share it in this worker.

@@ -1,10 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 local cjson = require 'cjson'
 local fields = require 'moongate.plugins.access-log.fields'
+local sinks = require 'moongate.plugins.access-log.sinks'
 local typedefs = require 'moongate.typedefs'
 
-local NETWORK = 'sinks over the network are not built yet'
-local BATCHES = 'only sinks over the network send batches, and those are not built yet'
 local LUA = 'it takes no values in Lua yet'
 
 local function is_lua(value)
@@ -74,44 +73,40 @@ local function line_fields(defaults)
             { drop = { type = 'string', one_of = { 'oldest', 'newest' },
                 default = defaults and 'oldest' or nil,
                 description = 'which lines a full queue loses' } },
-            { batch = { type = 'any', not_supported_yet = BATCHES } },
-            { flush = { type = 'any', not_supported_yet = BATCHES } },
+            { batch = { type = 'integer', between = { 1, 10000 },
+                default = defaults and 200 or nil,
+                description = 'of http: most lines of one request' } },
+            { flush = { type = 'duration', between = { 10, 3600000 },
+                default = defaults and '1s' or nil,
+                description = 'of http: how long a line waits for others' } },
         } } },
-        { retry = { type = 'any', not_supported_yet = NETWORK } },
+        { retry = sinks.retry(defaults) },
     }
 end
 
 local function sink_fields()
-    local list = {
-        { type = { type = 'string', required = true,
-            one_of = { 'stdout', 'stderr', 'file', 'syslog', 'udp', 'tcp', 'http', 'lua', 'otlp' },
-            not_supported_yet = { syslog = NETWORK, udp = NETWORK, tcp = NETWORK, http = NETWORK,
-                lua = NETWORK, otlp = NETWORK },
-            description = 'where lines go' } },
-        { path = { type = 'string', description = 'of a file' } },
-        { mode = { type = 'string', match = '^0?[0-7][0-7][0-7]$',
-            err = "expected a mode as text, such as '0640'",
-            description = "of a file that is made ('0640')" } },
-        { reopen_check = { type = 'duration', between = { 1, 3600000 },
-            description = 'how often the path is looked at (1s)' } },
-    }
+    local list = sinks.fields()
     for _, field in ipairs(line_fields(nil)) do
         list[#list + 1] = field
     end
     return list
 end
 
+local SINK_SOURCES = { 'retry', 'queue' }
+for _, field in ipairs(sinks.fields()) do
+    SINK_SOURCES[#SINK_SOURCES + 1] = next(field)
+end
+
 local function is_set(value)
     return value ~= nil and value ~= cjson.null
 end
 
-local function check_sink(sink)
-    if sink.type == 'file' and not is_set(sink.path) then
-        return nil, 'a file needs a path'
-    end
-    for _, name in ipairs({ 'path', 'mode', 'reopen_check' }) do
-        if sink.type ~= 'file' and is_set(sink[name]) then
-            return nil, ("'%s' is for files only"):format(name)
+-- An array of lines is JSON only where lines are.
+local function check_encodings(config)
+    for _, sink in ipairs(is_set(config.sinks) and config.sinks or {}) do
+        local form = is_set(sink.format) and sink.format or config.format
+        if sink.encoding == 'json' and is_set(form) and form ~= 'json' then
+            return nil, 'the encoding json needs the format json'
         end
     end
     return true
@@ -125,15 +120,15 @@ local function check_config(config)
     if missing and not is_set(config.template) then
         return nil, 'the format custom needs a template'
     end
-    return true
+    return check_encodings(config)
 end
 
 local config = {
     { sinks = { type = 'array', len_min = 1, len_max = 8, default = { { type = 'stdout' } },
         description = 'where lines go',
         elements = { type = 'record', fields = sink_fields(), entity_checks = {
-            { custom_entity_check = { field_sources = { 'type', 'path', 'mode', 'reopen_check' },
-                run_with_missing_fields = true, fn = check_sink } },
+            { custom_entity_check = { field_sources = SINK_SOURCES,
+                run_with_missing_fields = true, fn = sinks.check } },
         } } } },
 }
 for _, field in ipairs(line_fields(true)) do

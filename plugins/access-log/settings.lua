@@ -3,6 +3,7 @@
 -- each sink.
 local cjson = require 'cjson'
 local fields = require 'moongate.plugins.access-log.fields'
+local sinks = require 'moongate.plugins.access-log.sinks'
 
 local M = {}
 
@@ -66,19 +67,16 @@ local function part_of(total, workers, least)
     return math.min(total, math.max(least, math.ceil(total / workers)))
 end
 
-local function sink_of(conf, sink, workers)
+local function sink_of(conf, sink, form, workers)
     local queue = {}
-    for _, name in ipairs({ 'bytes', 'entries', 'drop' }) do
+    for _, name in ipairs({ 'bytes', 'entries', 'drop', 'batch', 'flush' }) do
         queue[name] = sink.queue and sink.queue[name] or conf.queue[name]
     end
-    return {
-        type = sink.type, path = sink.path,
-        mode = sink.type == 'file' and tonumber(sink.mode or '0640', 8) or nil,
-        reopen_check = sink.type == 'file' and (sink.reopen_check or 1000) or nil,
-        queue_bytes = part_of(queue.bytes, workers, LEAST_BYTES),
-        queue_entries = part_of(queue.entries, workers, LEAST_ENTRIES),
-        drop = queue.drop,
-    }
+    local target = sinks.target(sink, form, conf.retry)
+    target.queue_bytes = part_of(queue.bytes, workers, LEAST_BYTES)
+    target.queue_entries = part_of(queue.entries, workers, LEAST_ENTRIES)
+    target.drop, target.batch, target.flush = queue.drop, queue.batch, queue.flush
+    return target
 end
 
 --- What has to be opened for an entry.
@@ -98,7 +96,7 @@ function M.of(conf, workers)
             fields = form == 'json' and (sink.fields or conf.fields or fields.default) or nil,
             template = template and fields.parse_template(template) or nil,
             constants = form == 'json' and constants_of(conf.custom_fields) or nil,
-            sink = sink_of(conf, sink, workers),
+            sink = sink_of(conf, sink, form, workers),
         }
     end
     return list

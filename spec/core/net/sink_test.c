@@ -94,7 +94,7 @@ static void put_number(struct mg_sink *sink, int number)
 {
     char line[64];
     const int length = snprintf(line, sizeof line, "line %06d\n", number);
-    mg_sink_put(sink, mg_str_make(line, (size_t)length));
+    mg_sink_put(sink, mg_str_make(line, (size_t)length), MG_SINK_INFO);
 }
 
 static struct mg_sink_counts counts_of(const struct mg_sink *sink)
@@ -249,8 +249,8 @@ static void a_line_longer_than_a_pipe_takes_is_refused(void **state)
     assert_int_equal(mg_sink_line_bytes(sink), 4096);
     memset(line, 'x', sizeof line);
     line[4095] = '\n';
-    mg_sink_put(sink, mg_str_make(line, 4096));
-    mg_sink_put(sink, mg_str_make(line, 4097));
+    mg_sink_put(sink, mg_str_make(line, 4096), MG_SINK_INFO);
+    mg_sink_put(sink, mg_str_make(line, 4097), MG_SINK_INFO);
     const struct mg_sink_counts counts = counts_of(sink);
     assert_int_equal(counts.queued, 1);
     assert_int_equal(counts.dropped, 1);

@@ -2,7 +2,7 @@
 /* A plugin's request to another service, against a peer that does what the test says. */
 #include "support/sockets.h"
 
-#include "script/http_client.h"
+#include "net/http_call.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -319,12 +319,12 @@ static void an_answer_over_the_cap_is_refused(void **state)
 {
     struct fixture *f = *state;
     const struct mg_http_ask ask = plain_ask(f);
-    struct mg_limits limits = {.response_head = {.request_line = 100,
-                                                 .header_bytes = 1000,
-                                                 .header_line = 100,
-                                                 .header_name = 50,
-                                                 .header_count = 10},
-                               .response_buffer = 4};
+    struct mg_http_limits limits = {.head = {.request_line = 100,
+                                             .header_bytes = 1000,
+                                             .header_line = 100,
+                                             .header_name = 50,
+                                             .header_count = 10},
+                                    .body = 4};
     for (int over = 0; over < 2; over++) {
         mg_http_call_free(f->call);
         f->call = mg_http_call_new(&f->loop, f->pool, &limits);

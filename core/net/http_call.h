@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request of a plugin to another service, and its whole answer in memory. Plain HTTP/1.1 over
- * the worker's connection pool; knows no Lua. A call is used once.
+ * One request of the gateway itself to another service (for a plugin, or a batch of log lines), and
+ * its whole answer in memory. Plain HTTP/1.1 over a connection pool. A call is used once.
  *
  *     struct mg_http_call *call = mg_http_call_new(loop, pool, limits);
  *     mg_headers_add(&call->fields, name, value);              // bytes in call->arena
@@ -12,10 +12,18 @@
 #pragma once
 
 #include "base/buf.h"
-#include "model/config.h"
 #include "net/loop.h"
 #include "net/pool.h"
+#include "wire/chunk.h"
 #include "wire/http1.h"
+
+/* Of an answer. */
+struct mg_http_limits {
+    struct mg_http1_limits head;
+    struct mg_chunk_limits chunk;
+    uint32_t interims; /* 1xx before it */
+    uint64_t body;     /* bytes; 0 = a bound of its own */
+};
 
 struct mg_http_ask {
     mg_str host; /* name, IP literal, or "unix:/path" */
@@ -23,11 +31,14 @@ struct mg_http_ask {
     mg_str method, path; /* path with the query, as it goes on the wire */
     mg_str host_field;   /* value of Host */
     mg_str body;
-    uint64_t timeout_ms;   /* for everything, 0 = none */
+    uint64_t timeout_ms;         /* for everything, 0 = none */
+    uint64_t connect_timeout_ms; /* of it, for a new connection; 0 = timeout_ms */
+    bool repeatable;       /* may come twice: takes an idle connection whatever the method is */
     uint64_t keepalive_ms; /* how long the connection may idle afterwards, 0 = close it */
 };
 
-/* 0, or MG_ETIMEOUT, MG_ECLOSED, MG_EDNS, MG_EBAD_RESPONSE, MG_ERESPONSE_TOO_LARGE, a libuv
+/* After an error head.status tells whether a good head had come: it is 200 or more then.
+ * status: 0, or MG_ETIMEOUT, MG_ECLOSED, MG_EDNS, MG_EBAD_RESPONSE, MG_ERESPONSE_TOO_LARGE, a libuv
  * code. */
 typedef void mg_http_done_fn(void *context, int status);
 
@@ -42,7 +53,7 @@ struct mg_http_call {
     /* private */
     struct mg_loop *loop;
     struct mg_pool *pool;
-    const struct mg_limits *limits;
+    struct mg_http_limits limits;
     struct mg_http_ask ask;
     mg_http_done_fn *fn;
     void *context;
@@ -60,10 +71,9 @@ struct mg_http_call {
     bool reused, heard; /* heard: a byte of the answer arrived */
 };
 
-/* limits: response_head, chunk, interim_responses and response_buffer are used; NULL = built-in
- * ones. */
+/* limits are copied; NULL = built-in ones. */
 struct mg_http_call *mg_http_call_new(struct mg_loop *loop, struct mg_pool *pool,
-                                      const struct mg_limits *limits);
+                                      const struct mg_http_limits *limits);
 /* fn fires exactly once, after this has returned; on an error it does not. Copies what ask points
  * to. MG_EINVALID: bytes that cannot stand in a head, or a method the gateway does not know. */
 MG_NODISCARD int mg_http_call_start(struct mg_http_call *call, const struct mg_http_ask *ask,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A plugin's request to another service:
+ * A request to another service:
  *
  *     IDLE --start--> [DIALLING] --> HEAD --> BODY --> DONE
  *
  * An idle connection that the peer closed before it said a byte is not a failure for methods that
  * may be sent again: a fresh one is dialled once. Other methods always take a fresh connection.
  */
-#include "script/http_client.h"
+#include "net/http_call.h"
 
 #include "wire/rules.h"
 #include "wire/write.h"
@@ -19,30 +19,29 @@
 #define BODY_BYTES (8 * 1024 * 1024) /* of an answer, when no limit is configured */
 #define IDLE_CONNECTIONS 64          /* kept per host */
 
-static const struct mg_limits builtin_limits = {
-    .response_head = {.request_line = 8192,
-                      .header_bytes = 65536,
-                      .header_line = 16384,
-                      .header_name = 256,
-                      .header_count = 200},
+static const struct mg_http_limits builtin_limits = {
+    .head = {.request_line = 8192,
+             .header_bytes = 65536,
+             .header_line = 16384,
+             .header_name = 256,
+             .header_count = 200},
     .chunk = {.line = 64, .extensions = 4096, .trailers = 20, .trailer_bytes = 8192},
-    .interim_responses = 8,
-    .response_buffer = BODY_BYTES,
+    .interims = 8,
+    .body = BODY_BYTES,
 };
 
 struct mg_http_call *mg_http_call_new(struct mg_loop *loop, struct mg_pool *pool,
-                                      const struct mg_limits *limits)
+                                      const struct mg_http_limits *limits)
 {
     struct mg_http_call *call = calloc(1, sizeof *call);
     mg_require(call != NULL);
     call->loop = loop;
     call->pool = pool;
-    call->limits = limits ? limits : &builtin_limits;
-    const uint64_t body = call->limits->response_buffer;
+    call->limits = limits ? *limits : builtin_limits;
     mg_arena_init(&call->arena, ARENA_BYTES);
     mg_headers_init(&call->fields, &call->arena);
     mg_headers_init(&call->head.headers, &call->arena);
-    mg_buf_init(&call->body, body ? body : BODY_BYTES);
+    mg_buf_init(&call->body, call->limits.body ? call->limits.body : BODY_BYTES);
     mg_buf_init(&call->out, HEAD_BYTES);
     mg_buf_init(&call->in, HEAD_BYTES);
     mg_deadline_init(&call->deadline);
@@ -171,8 +170,7 @@ static int take_head(struct mg_http_call *call)
         return err;
     }
     if (call->head.status < 200) {
-        const bool fine =
-            call->head.status != 101 && ++call->interims <= call->limits->interim_responses;
+        const bool fine = call->head.status != 101 && ++call->interims <= call->limits.interims;
         return fine ? MG_EAGAIN : MG_EBAD_RESPONSE;
     }
     return mg_rules_check_response(&call->head, call->method);
@@ -182,7 +180,7 @@ static void begin_body(struct mg_http_call *call, mg_str bytes)
 {
     call->state = MG_HTTP_BODY;
     call->remaining = call->head.content_length;
-    mg_chunk_init(&call->chunk, &call->limits->chunk);
+    mg_chunk_init(&call->chunk, &call->limits.chunk);
     const bool empty = call->head.framing == MG_FRAMING_NONE ||
                        (call->head.framing == MG_FRAMING_LENGTH && call->remaining == 0);
     if (empty) {
@@ -196,8 +194,8 @@ static void feed_head(struct mg_http_call *call, mg_str bytes)
 {
     while (bytes.len > 0) {
         size_t used;
-        const int err = mg_http1_scan(&call->scan, MG_HTTP1_RESPONSE, &call->limits->response_head,
-                                      bytes, &used);
+        const int err =
+            mg_http1_scan(&call->scan, MG_HTTP1_RESPONSE, &call->limits.head, bytes, &used);
         if ((err && err != MG_EAGAIN) || mg_buf_append(&call->in, mg_str_slice(bytes, 0, used))) {
             finish(call, MG_EBAD_RESPONSE);
             return;
@@ -212,6 +210,7 @@ static void feed_head(struct mg_http_call *call, mg_str bytes)
             return;
         }
         if (taken != MG_EAGAIN) {
+            call->head.status = 0; /* nothing of it is to be believed */
             finish(call, MG_EBAD_RESPONSE);
             return;
         }
@@ -299,7 +298,10 @@ static void on_dial(struct mg_dial *done, int status, struct mg_io *io)
 static int dial(struct mg_http_call *call)
 {
     call->dial.fn = on_dial;
-    const int err = mg_pool_dial(call->origin, &call->dial, call->ask.timeout_ms);
+    const struct mg_http_ask *ask = &call->ask;
+    const int err =
+        mg_pool_dial(call->origin, &call->dial,
+                     ask->connect_timeout_ms ? ask->connect_timeout_ms : ask->timeout_ms);
     if (!err) {
         call->state = MG_HTTP_DIALLING;
     }
@@ -356,8 +358,9 @@ static int write_head(struct mg_http_call *call)
 static int begin(struct mg_http_call *call)
 {
     call->origin = mg_pool_origin(call->pool, call->ask.host, call->ask.port);
-    struct mg_io *io =
-        mg_method_is_idempotent(call->method) ? mg_pool_take(call->origin, true) : NULL;
+    struct mg_io *io = mg_method_is_idempotent(call->method) || call->ask.repeatable
+                           ? mg_pool_take(call->origin, true)
+                           : NULL;
     if (io) {
         call->reused = true;
         if (send_request(call, io) == 0) {
