@@ -65,19 +65,69 @@ static void put_reply(struct mg_buf *out, const struct mg_resp_reply *reply)
     }
 }
 
+/* The texts of the reply as a command: it reads back as an array of them. */
+static void format_texts(const struct mg_resp_reply *reply)
+{
+    enum { MOST = 16 };
+    const char *argv[MOST];
+    size_t lengths[MOST];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < reply->count && count < MOST; i++) {
+        if (reply->nodes[i].type == MG_RESP_STRING || reply->nodes[i].type == MG_RESP_STATUS) {
+            const mg_str text = mg_resp_text(reply, &reply->nodes[i]);
+            argv[count] = text.ptr;
+            lengths[count++] = text.len;
+        }
+    }
+    struct mg_buf command;
+    mg_buf_init(&command, WIRE_BYTES);
+    mg_require(mg_resp_format(&command, argv, lengths, count) == 0);
+    struct mg_resp_reader *reader = mg_resp_reader_new();
+    struct mg_resp_reply *back, kept = {0};
+    mg_require(mg_resp_feed(reader, mg_buf_view(&command)) == 0);
+    mg_require(mg_resp_next(reader, &back) == 0);
+    mg_resp_reply_move(&kept, back);
+    mg_require(back->count == 0 && kept.nodes[0].type == MG_RESP_ARRAY);
+    mg_require(kept.nodes[0].value == count && kept.count == count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        mg_require(mg_str_equal(mg_resp_text(&kept, mg_resp_element(&kept, 0, i)),
+                                mg_str_make(argv[i], lengths[i])));
+    }
+    mg_resp_reply_deinit(&kept);
+    mg_resp_reader_free(reader);
+    mg_buf_deinit(&command);
+}
+
+static void look_at_error(struct mg_redis_slots *slots, mg_str text)
+{
+    struct mg_redis_address server;
+    uint16_t slot;
+    const enum mg_redis_result result = mg_redis_result_of(text);
+    mg_require(result < MG_REDIS_RESULT_COUNT && mg_redis_result_word(result)[0] != '\0');
+    mg_require(!mg_redis_result_is_illness(result, MG_STR("CLUSTERDOWN Hash slot not served")));
+    (void)mg_redis_result_is_illness(result, text);
+    if (mg_redis_redirection(text, &slot, &server) == 0) {
+        mg_require(slot < MG_REDIS_SLOTS && server.port > 0 && server.host.len < text.len);
+        if (server.host.len > 0) {
+            mg_redis_slots_move(slots, slot, &server);
+            const struct mg_redis_address *moved = mg_redis_slots_server(slots, slot);
+            mg_require(!moved || moved->port == server.port);
+        }
+    }
+}
+
 /* What the layers above do with a reply. */
 static void look_at(const struct mg_resp_reply *reply)
 {
-    const struct mg_resp_node *root = &reply->nodes[0];
-    const mg_str text = root->type == MG_RESP_ERROR ? mg_resp_text(reply, root) : MG_STR("");
-    struct mg_redis_address server;
-    uint16_t slot;
-    mg_require(mg_redis_result_of(text) < MG_REDIS_RESULT_COUNT);
-    if (mg_redis_redirection(text, &slot, &server) == 0) {
-        mg_require(slot < MG_REDIS_SLOTS && server.port > 0 && server.host.len < text.len);
-    }
-    mg_require(mg_redis_slot_of(text) < MG_REDIS_SLOTS);
     struct mg_redis_slots *slots = mg_redis_slots_new();
+    format_texts(reply);
+    for (uint32_t i = 0; i < reply->count; i++) {
+        if (reply->nodes[i].type == MG_RESP_ERROR) {
+            look_at_error(slots, mg_resp_text(reply, &reply->nodes[i]));
+        } else if (reply->nodes[i].type == MG_RESP_STRING) {
+            mg_require(mg_redis_slot_of(mg_resp_text(reply, &reply->nodes[i])) < MG_REDIS_SLOTS);
+        }
+    }
     if (mg_redis_slots_read(slots, reply, MG_STR("asked")) == 0) {
         mg_require(mg_redis_slots_master(slots, 0) != NULL);
         for (uint32_t i = 0; i < MG_REDIS_SLOTS; i += 97) {

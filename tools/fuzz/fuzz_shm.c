@@ -41,6 +41,8 @@ struct work {
     struct mg_shm_head head;       /* to be written over the region's, last */
     uint64_t cells[LIMITS * KEYS]; /* offsets of cells in use */
     uint32_t holds[HOLDS], hold_count;
+    struct mg_limit_answer charged; /* the last charge, of limits[charged_limit] */
+    unsigned charged_limit;
     int64_t now_ms;
 };
 
@@ -130,7 +132,7 @@ static void take(struct work *work, unsigned which, unsigned key, uint32_t worke
         return;
     }
     const bool admitted = verdict.admitted;
-    mg_require(admitted == answer.ok && (answer.hold == 0 || admitted));
+    mg_require(admitted == (answer.ok || limit->shadow) && (answer.hold == 0 || admitted));
     if (answer.hold != 0 && worker == 1 && work->hold_count < HOLDS) {
         work->holds[work->hold_count++] = answer.hold;
     }
@@ -143,6 +145,7 @@ static void fill(struct work *work)
     open_limits(work);
     open_ban(work);
     open_breaker(work, false);
+    mg_require(mg_store_record_open(work->shm, MG_STR("s0"), MG_STR("store"), begin_ms) == 0);
     for (unsigned i = 0; i < LIMITS * KEYS; i++) {
         struct mg_cell_place place;
         const struct mg_limit *limit = &work->limits[i % LIMITS];
@@ -181,6 +184,9 @@ static char *area_of(struct work *work, unsigned area, unsigned place, size_t *s
     case 5:
         *size = sizeof(struct mg_slot);
         return (char *)mg_shm_slot(work->shm, place % WORKERS);
+    case 6:
+        *size = sizeof(struct mg_store_record);
+        return (char *)mg_region_store(shm, 0);
     default:
         *size = sizeof(struct mg_cell);
         return mg_region_at(shm, work->cells[place % (LIMITS * KEYS)]);
@@ -286,8 +292,176 @@ static void look_around(struct work *work)
     (void)mg_holds_count(work->shm, 0);
 }
 
+/* Several limits in one step, with what a request may ask of them. */
+static void take_several(struct work *work, unsigned argument)
+{
+    struct mg_limit_ask asks[2];
+    struct mg_limit_answer answers[2];
+    for (unsigned i = 0; i < 2; i++) {
+        const unsigned which = (argument + i * (1 + argument / 64)) % LIMITS;
+        struct mg_limit *limit = &work->limits[which];
+        asks[i] = (struct mg_limit_ask){
+            .limit = limit,
+            .key = mg_limit_key(work->shm, limit, key_of(argument)),
+            .former_key = mg_limit_former_key(work->shm, limit, key_of(argument), work->now_ms),
+            .cost = argument % 4,
+            .has_quota = (argument & 16) != 0,
+            .quota = argument % 3 * 10000};
+    }
+    const struct mg_limit_request request = {.worker = 1,
+                                             .now_ms = work->now_ms,
+                                             .network = (uint8_t)argument,
+                                             .count_denied = (argument & 32) != 0,
+                                             .asks = asks,
+                                             .count = asks[0].limit == asks[1].limit ? 1 : 2};
+    const struct mg_limit_verdict verdict = mg_limits_take(work->shm, &request, answers);
+    for (unsigned i = 0; i < request.count; i++) {
+        mg_require(!verdict.admitted || answers[i].ok || asks[i].limit->shadow);
+        if (answers[i].hold != 0) {
+            mg_limit_release(work->shm, 1, answers[i].hold);
+        } else if (answers[i].charged && !answers[i].overflow) {
+            work->charged = answers[i];
+            work->charged_limit = (unsigned)(asks[i].limit - work->limits);
+        }
+    }
+}
+
+/* A count is corrected, or raised to that of another store. */
+static void correct(struct work *work, unsigned argument)
+{
+    struct mg_limit *limit = &work->limits[work->charged_limit];
+    if (work->charged.charged && limit->rule.algorithm != MG_LIMIT_CONCURRENCY) {
+        (void)mg_limit_correct(work->shm, limit, &work->charged, work->now_ms,
+                               (int64_t)argument - 128);
+    }
+    struct mg_limit *raised = &work->limits[argument % LIMITS];
+    if (raised->rule.algorithm != MG_LIMIT_CONCURRENCY) {
+        (void)mg_limit_raise(work->shm, raised,
+                             mg_limit_key(work->shm, raised, key_of(argument / LIMITS)),
+                             (uint8_t)argument, work->now_ms, argument);
+    }
+}
+
+/* The configuration has another algorithm, window or calendar in that limit's place. */
+static void edit_limit(struct work *work, unsigned argument)
+{
+    const unsigned which = argument % LIMITS;
+    struct mg_limit_rule rule = rule_of(argument / LIMITS);
+    rule.calendar = argument & 64 ? MG_CALENDAR_MONTH : MG_CALENDAR_NONE;
+    rule.algorithm = rule.calendar == MG_CALENDAR_NONE ? rule.algorithm : MG_LIMIT_FIXED_WINDOW;
+    rule.max_delay_ms = argument & 32 ? 500 : 0;
+    const mg_str name = mg_str_slice(MG_STR("limits"), which, 6);
+    work->limits[which] =
+        (struct mg_limit){.rule = rule, .max_keys = 100, .shadow = argument & 128};
+    const int err = mg_limit_open(work->shm, &work->limits[which], name, name, work->now_ms);
+    mg_require(err == 0 || err == MG_EFULL);
+}
+
+static void change_ban(struct work *work, unsigned argument)
+{
+    const struct mg_cell_key key = mg_limit_ban_key(work->shm, &work->ban, key_of(argument));
+    const int64_t words[4] = {work->now_ms + argument, argument, work->now_ms, argument};
+    struct mg_ban_state state;
+    mg_ban_state_read(&work->ban.rule, words, &state);
+    if (argument & 1) {
+        (void)mg_limit_ban_lift(work->shm, &work->ban, key, work->now_ms);
+    } else {
+        (void)mg_limit_ban_until(work->shm, &work->ban, key, (uint8_t)argument, work->now_ms,
+                                 &state);
+    }
+}
+
+static void use_stores(struct work *work, unsigned argument)
+{
+    char identity[8];
+    const int length = snprintf(identity, sizeof identity, "s%u", argument % (MG_STORES + 2));
+    const int index = mg_store_record_open(work->shm, mg_str_make(identity, (size_t)length),
+                                           MG_STR("store"), work->now_ms);
+    mg_require(index == MG_EFULL || (index >= 0 && (uint32_t)index < MG_STORES));
+    for (uint32_t i = 0; i <= MG_STORES; i++) {
+        struct mg_store_record *record = mg_store_record(work->shm, i);
+        mg_require(!record || i < MG_STORES);
+        if (record && (argument & 64)) {
+            mg_store_record_used(record, work->now_ms);
+        }
+    }
+}
+
+/* What a worker writes of itself. */
+static void use_slot(struct work *work, unsigned argument)
+{
+    const mg_str text = mg_str_slice(MG_STR("0123456789012345678901234567890123456789"
+                                            "0123456789012345678901234567890123456789"),
+                                     0, argument % 80);
+    struct mg_slot *slot = mg_shm_slot(work->shm, argument % WORKERS);
+    mg_slot_begin(slot, 1);
+    mg_slot_ready(slot, argument);
+    mg_slot_running(slot, text, text, text, text);
+    mg_slot_plugin(slot, text);
+    mg_require(strnlen(slot->plugin, sizeof slot->plugin) < sizeof slot->plugin);
+    mg_slot_idle(slot);
+    mg_stats_add(mg_shm_stats(work->shm, argument % (WORKERS + 1)), MG_STAT_REQUESTS, 1);
+    mg_shm_publish_generation(work->shm, argument);
+    mg_require(mg_shm_published_generation(work->shm) == argument);
+}
+
+static bool is_in_region(void *context, const struct mg_breaker_view *view)
+{
+    (void)view;
+    return ++*(unsigned *)context < 1000;
+}
+
+static void use_breakers(struct work *work, unsigned argument)
+{
+    unsigned count = 0;
+    mg_breaker_visit(work->shm, work->now_ms, is_in_region, &count);
+    mg_require(count <= work->shm->head->breakers);
+    for (unsigned i = 0; i < argument % 16; i++) {
+        char name[8];
+        struct mg_breaker one = {.rule = work->breaker.rule};
+        const int length = snprintf(name, sizeof name, "b%u", argument + i);
+        const int err =
+            mg_breaker_open(work->shm, &one, mg_str_make(name, (size_t)length), work->now_ms);
+        mg_require(err == 0 || err == MG_EFULL);
+    }
+    const int index = mg_breaker_record_find(work->shm, MG_STR("b"));
+    if (index >= 0 && (argument & 16)) {
+        mg_breaker_record_drop(work->shm, (uint32_t)index);
+    }
+}
+
+static void operate_more(struct work *work, unsigned operation, unsigned argument)
+{
+    switch (operation % 7) {
+    case 0:
+        take_several(work, argument);
+        break;
+    case 1:
+        correct(work, argument);
+        break;
+    case 2:
+        edit_limit(work, argument);
+        break;
+    case 3:
+        change_ban(work, argument);
+        break;
+    case 4:
+        use_stores(work, argument);
+        break;
+    case 5:
+        use_slot(work, argument);
+        break;
+    default:
+        use_breakers(work, argument);
+    }
+}
+
 static void operate(struct work *work, unsigned operation, unsigned argument)
 {
+    if (operation >= 128) {
+        operate_more(work, operation - 128, argument);
+        return;
+    }
     switch (operation % 9) {
     case 0:
     case 1:
