@@ -326,19 +326,13 @@ static void take_several(struct work *work, unsigned argument)
     }
 }
 
-/* A count is corrected, or raised to that of another store. */
+/* What was charged last is corrected. */
 static void correct(struct work *work, unsigned argument)
 {
     struct mg_limit *limit = &work->limits[work->charged_limit];
     if (work->charged.charged && limit->rule.algorithm != MG_LIMIT_CONCURRENCY) {
         (void)mg_limit_correct(work->shm, limit, &work->charged, work->now_ms,
                                (int64_t)argument - 128);
-    }
-    struct mg_limit *raised = &work->limits[argument % LIMITS];
-    if (raised->rule.algorithm != MG_LIMIT_CONCURRENCY) {
-        (void)mg_limit_raise(work->shm, raised,
-                             mg_limit_key(work->shm, raised, key_of(argument / LIMITS)),
-                             (uint8_t)argument, work->now_ms, argument);
     }
 }
 
@@ -364,6 +358,7 @@ static void change_ban(struct work *work, unsigned argument)
     struct mg_ban_state state;
     mg_ban_state_read(&work->ban.rule, words, &state);
     if (argument & 1) {
+        mg_require(mg_limit_ban_left_ms(work->shm, &work->ban, key, work->now_ms, &state) >= 0);
         (void)mg_limit_ban_lift(work->shm, &work->ban, key, work->now_ms);
     } else {
         (void)mg_limit_ban_until(work->shm, &work->ban, key, (uint8_t)argument, work->now_ms,
@@ -527,7 +522,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input input = {.at = data, .end = data + size};
     struct work work = {.now_ms = begin_ms};
     struct mg_shm *first;
-    const uint64_t bytes = mg_shm_bytes_needed(WORKERS, 1, 1);
+    const struct mg_shm_wish wish = {.workers = WORKERS, .cells = 1, .breakers = 1};
+    const uint64_t bytes = mg_shm_bytes_needed(&wish);
     mg_require(mg_shm_create(bytes, WORKERS, &first) == 0);
     work.shm = first;
     fill(&work);
