@@ -16,20 +16,30 @@ static uint64_t mix(uint64_t x) /* splitmix64's finaliser */
     return x ^ (x >> 31);
 }
 
+/* Eight hex digits, all at once and in no order of note: each half byte is spread to a byte of its
+ * own, and those above 9 are moved on to the letters. */
+static void put_digits(char *to, uint32_t word)
+{
+    uint64_t halves = word;
+    halves = (halves | halves << 16) & 0x0000ffff0000ffffU;
+    halves = (halves | halves << 8) & 0x00ff00ff00ff00ffU;
+    halves = (halves | halves << 4) & 0x0f0f0f0f0f0f0f0fU;
+    const uint64_t letters = ((halves + 0x0606060606060606U) >> 4) & 0x0101010101010101U;
+    halves += 0x3030303030303030U + letters * ('a' - '9' - 1);
+    memcpy(to, &halves, sizeof halves);
+}
+
 mg_str mg_head_request_id(struct mg_exchange *x)
 {
-    static const char digits[] = "0123456789abcdef";
     struct mg_server *server = x->server;
     server->id_count++;
     const uint64_t words[2] = {mix(server->id_seed + server->id_count * 0x9e3779b97f4a7c15U),
                                mix(server->id_seed ^ (server->id_count << 20))};
     char *text = mg_arena_alloc(&x->req.arena, 32);
-    for (unsigned word = 0; word < 2; word++) {
-        uint64_t left = words[word];
-        for (unsigned i = 0; i < 16; i++, left >>= 4) {
-            text[16 * word + i] = digits[left & 15];
-        }
-    }
+    put_digits(text, (uint32_t)words[0]);
+    put_digits(text + 8, (uint32_t)(words[0] >> 32));
+    put_digits(text + 16, (uint32_t)words[1]);
+    put_digits(text + 24, (uint32_t)(words[1] >> 32));
     return mg_str_make(text, 32);
 }
 
@@ -38,13 +48,14 @@ static void set_request_id(struct mg_exchange *x)
     struct mg_req *req = &x->req;
     struct mg_headers *headers = &req->head.headers;
     const mg_str name = req->config->gateway.headers.request_id;
-    const struct mg_header *given = name.len ? mg_headers_find(headers, name, 0) : NULL;
+    const enum mg_header_id kind = req->config->gateway.headers.request_id_kind;
+    const struct mg_header *given = name.len ? mg_headers_find_known(headers, kind, name, 0) : NULL;
     const bool good = given && mg_rules_is_request_id(given->value);
     req->request_id = good ? given->value : mg_head_request_id(x);
     const bool only =
-        good && !mg_headers_find(headers, name, (uint32_t)(given - headers->items) + 1);
+        good && !mg_headers_find_known(headers, kind, name, mg_headers_place(headers, given) + 1);
     if (name.len && !only) {
-        mg_headers_set(headers, name, req->request_id);
+        mg_headers_set_known(headers, kind, name, req->request_id);
     }
 }
 
@@ -109,6 +120,7 @@ static void clean_head(struct mg_exchange *x)
         .identity_names = config->identity_names,
         .identity_count = config->identity_count,
         .request_id_name = config->gateway.headers.request_id,
+        .request_id = config->gateway.headers.request_id_kind,
     };
     const uint32_t dropped = mg_rules_clean_request(&req->head.headers, &trust);
     if (dropped > 0) {

@@ -354,9 +354,10 @@ void mg_respond_hook_done(struct mg_exchange *x, enum mg_phase phase, int verdic
 static void set_own_fields(struct mg_exchange *x)
 {
     struct mg_req *req = &x->req;
-    const mg_str name = req->config->gateway.headers.request_id;
-    if (name.len && req->request_id.len) {
-        mg_headers_set(&req->out, name, req->request_id);
+    const struct mg_gateway *gateway = &req->config->gateway;
+    if (gateway->headers.request_id.len && req->request_id.len) {
+        mg_headers_set_known(&req->out, gateway->headers.request_id_kind,
+                             gateway->headers.request_id, req->request_id);
     }
     if (req->ops_first) {
         mg_req_replay_fields(req);
@@ -373,7 +374,8 @@ static void set_via(struct mg_exchange *x, uint8_t minor)
     char *via = mg_arena_alloc(&req->arena, pseudonym.len + 4);
     memcpy(via, minor ? "1.1 " : "1.0 ", 4);
     memcpy(via + 4, pseudonym.ptr, pseudonym.len);
-    mg_headers_add(&req->out, MG_STR("Via"), mg_str_make(via, pseudonym.len + 4));
+    mg_headers_add_known(&req->out, MG_HEADER_VIA, MG_STR("Via"),
+                         mg_str_make(via, pseudonym.len + 4));
 }
 
 void mg_respond_upstream_head(struct mg_exchange *x, struct mg_response_head *head)

@@ -122,9 +122,10 @@ struct mg_gateway {
     uint32_t trusted_count;
     struct mg_upstream_settings upstream_defaults;
     struct {
-        mg_str request_id; /* field name, empty = none */
-        mg_str via;        /* pseudonym, empty = none */
-        mg_str server;     /* value, empty = none */
+        mg_str request_id;                 /* field name, empty = none */
+        enum mg_header_id request_id_kind; /* id of that name */
+        mg_str via;                        /* pseudonym, empty = none */
+        mg_str server;                     /* value, empty = none */
         bool latency, kong_names;
     } headers;
     struct {

@@ -123,6 +123,7 @@ static void read_headers(struct mg_snapshot_reader *reader, int at)
     const int headers = lua_gettop(reader->L);
     gateway->headers.request_id =
         text_or_flag(reader, headers, "request_id", MG_STR("X-Request-ID"));
+    gateway->headers.request_id_kind = mg_header_id_of(gateway->headers.request_id);
     gateway->headers.via = text_or_flag(reader, headers, "via", MG_STR("moongate"));
     gateway->headers.server = text_or_flag(reader, headers, "server", MG_STR("moongate"));
     gateway->headers.latency = mg_snapshot_flag(reader, headers, "latency", false);

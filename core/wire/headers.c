@@ -66,7 +66,15 @@ static bool same_4(const char *name, const char *known)
     return (a | (b & 0x40404040U) >> 1) == b;
 }
 
-/* The last words overlap the ones before instead of being shorter. */
+static bool same_2(const char *name, const char *known)
+{
+    uint16_t a, b;
+    memcpy(&a, name, sizeof a);
+    memcpy(&b, known, sizeof b);
+    return (a | (b & 0x4040U) >> 1) == b;
+}
+
+/* Two bytes at least. The last words overlap the ones before instead of being shorter. */
 static bool same_name(const char *name, const char *known, size_t len)
 {
     if (len >= 8) {
@@ -76,22 +84,21 @@ static bool same_name(const char *name, const char *known, size_t len)
     if (len >= 4) {
         return same_4(name, known) && same_4(name + len - 4, known + len - 4);
     }
-    for (size_t i = 0; i < len; i++) {
-        if (mg_char_lower(name[i]) != known[i]) {
-            return false;
-        }
-    }
-    return true;
+    return same_2(name, known) && same_2(name + len - 2, known + len - 2);
 }
 
 enum mg_header_id mg_header_id_of(mg_str name)
 {
-    if (name.len > MAX_NAME) {
+    if (name.len > MAX_NAME || name.len < 2) {
         return MG_HEADER_OTHER;
     }
+    /* one letter tells nearly all names of a length apart */
+    const size_t place = name.len * 3 / 4;
+    const char letter = (char)(name.ptr[place] | 0x20);
     const uint8_t *ids = ids_by_length[name.len];
     for (size_t i = 0; i < MAX_SAME_LENGTH && ids[i] != 0; i++) {
-        if (same_name(name.ptr, known_names[ids[i]], name.len)) {
+        const char *known = known_names[ids[i]];
+        if (known[place] == letter && same_name(name.ptr, known, name.len)) {
             return (enum mg_header_id)ids[i];
         }
     }
@@ -162,14 +169,19 @@ const struct mg_header *mg_headers_next(const struct mg_headers *headers, enum m
     return NULL;
 }
 
-const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name,
-                                        uint32_t from)
+const struct mg_header *mg_headers_find_known(const struct mg_headers *headers,
+                                              enum mg_header_id id, mg_str name, uint32_t from)
 {
-    const enum mg_header_id id = mg_header_id_of(name);
     if (id == MG_HEADER_OTHER) {
         return find(headers, name, from, mg_str_iequal);
     }
     return mg_headers_has(headers, id) ? mg_headers_next(headers, id, from) : NULL;
+}
+
+const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name,
+                                        uint32_t from)
+{
+    return mg_headers_find_known(headers, mg_header_id_of(name), name, from);
 }
 
 const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, mg_str name,
@@ -245,20 +257,26 @@ static bool is_another(void *context, const struct mg_header *field)
     return field != others->first && mg_str_iequal(field->name, others->name);
 }
 
-void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value)
+void mg_headers_set_known(struct mg_headers *headers, enum mg_header_id id, mg_str name,
+                          mg_str value)
 {
-    const struct mg_header *found = mg_headers_find(headers, name, 0);
+    const struct mg_header *found = mg_headers_find_known(headers, id, name, 0);
     if (!found) {
-        mg_headers_add(headers, name, value);
+        append(headers, id, name, value);
         return;
     }
     const uint32_t position = mg_headers_place(headers, found);
     headers->items[position].name = name;
     headers->items[position].value = value;
-    if (mg_headers_find(headers, name, position + 1)) {
+    if (mg_headers_find_known(headers, id, name, position + 1)) {
         struct others others = {.name = name, .first = found};
         mg_headers_filter(headers, is_another, &others);
     }
+}
+
+void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value)
+{
+    mg_headers_set_known(headers, mg_header_id_of(name), name, value);
 }
 
 /* The next field of the same name after field, or NULL. */

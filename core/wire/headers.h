@@ -111,6 +111,9 @@ static inline uint32_t mg_headers_place(const struct mg_headers *headers,
 /* First field with the name at or after position from, or NULL. */
 const struct mg_header *mg_headers_find(const struct mg_headers *headers, mg_str name,
                                         uint32_t from);
+/* The same for a name whose id is known, be it OTHER. */
+const struct mg_header *mg_headers_find_known(const struct mg_headers *headers,
+                                              enum mg_header_id id, mg_str name, uint32_t from);
 /* The same, with '_' equal to '-' (reading by plugins). */
 const struct mg_header *mg_headers_find_loose(const struct mg_headers *headers, mg_str name,
                                               uint32_t from);
@@ -122,6 +125,8 @@ uint32_t mg_headers_remove_known(struct mg_headers *headers, enum mg_header_id i
 /* Replaces all fields with the name by one, at the place of the first; appends if there was
  * none. */
 void mg_headers_set(struct mg_headers *headers, mg_str name, mg_str value);
+void mg_headers_set_known(struct mg_headers *headers, enum mg_header_id id, mg_str name,
+                          mg_str value);
 /* Removes every field for which drop(context, field) is true, in one pass; returns how many. */
 uint32_t mg_headers_filter(struct mg_headers *headers,
                            bool (*drop)(void *context, const struct mg_header *field),

@@ -23,7 +23,8 @@ struct mg_rules_trust {
     bool peer_is_trusted;         /* its address is in trusted_ips */
     const mg_str *identity_names; /* fields that plugins declare as theirs, lower case */
     size_t identity_count;
-    mg_str request_id_name; /* of gateway.headers.request_id; empty = none */
+    mg_str request_id_name;       /* of gateway.headers.request_id; empty = none */
+    enum mg_header_id request_id; /* of that name; OTHER: fields are compared with the name */
 };
 
 /* Removes hop-by-hop fields (Connection and what it lists, Keep-Alive, Proxy-Connection, TE,

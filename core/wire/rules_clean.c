@@ -34,9 +34,8 @@ struct cleaning {
     struct mg_connection connection;
     const struct mg_rules_trust *trust;
     uint64_t hop_by_hop;
-    uint64_t identity_lengths;    /* bit n: some identity name has n bytes, modulo 64 */
-    enum mg_header_id request_id; /* of the request id's name */
-    uint32_t untrusted;           /* dropped */
+    uint64_t identity_lengths; /* bit n: some identity name has n bytes, modulo 64 */
+    uint32_t untrusted;        /* dropped */
     bool has_request_id;
 };
 
@@ -103,8 +102,8 @@ static bool is_alias(const struct cleaning *cleaning, mg_str name)
 
 static bool is_request_id_name(const struct cleaning *cleaning, const struct mg_header *field)
 {
-    return cleaning->request_id != MG_HEADER_OTHER
-               ? field->id == cleaning->request_id
+    return cleaning->trust->request_id != MG_HEADER_OTHER
+               ? field->id == cleaning->trust->request_id
                : mg_str_iequal(field->name, cleaning->trust->request_id_name);
 }
 
@@ -162,7 +161,6 @@ uint32_t mg_rules_clean_request(struct mg_headers *headers, const struct mg_rule
     for (size_t i = 0; i < trust->identity_count; i++) {
         cleaning.identity_lengths |= (uint64_t)1 << (trust->identity_names[i].len & 63);
     }
-    cleaning.request_id = mg_header_id_of(trust->request_id_name);
     begin(&cleaning, headers);
     mg_headers_filter(headers, drop_from_request, &cleaning);
     return cleaning.untrusted;

@@ -58,6 +58,7 @@ static void open_trial(struct trial *c, unsigned options)
     gateway->headers.request_id = options & NO_ID           ? MG_STR("")
                                   : options & OTHER_ID_NAME ? MG_STR("X-Trace-Number")
                                                             : MG_STR("X-Request-ID");
+    gateway->headers.request_id_kind = mg_header_id_of(gateway->headers.request_id);
     gateway->headers.via = MG_STR("moongate");
     c->config->identity_names = (mg_str *)(uintptr_t)identity_names;
     c->config->identity_count = options & IDENTITY ? 2 : 0;

@@ -141,7 +141,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const struct mg_rules_trust trust = {.peer_is_trusted = size % 3 == 0,
                                              .identity_names = identity_names,
                                              .identity_count = size % 4 < 3 ? size % 4 : 0,
-                                             .request_id_name = MG_STR("x-request-id")};
+                                             .request_id_name = MG_STR("x-request-id"),
+                                             .request_id = MG_HEADER_X_REQUEST_ID};
         message_pass_request(&arena, &request, &trust);
         if (request.head.headers.count > 0) {
             edit(&arena, &request.head.headers, (uint32_t)(size % request.head.headers.count));

@@ -54,6 +54,7 @@ static struct mg_config *make_config(const struct rig *rig)
                                                                       .limits = {1024, 128, 1024},
                                                                       .retry = mg_retry_usual()};
     config->gateway.headers.request_id = MG_STR("X-Request-ID");
+    config->gateway.headers.request_id_kind = MG_HEADER_X_REQUEST_ID;
     config->gateway.headers.via = MG_STR("moongate");
     config->services = mg_arena_zalloc(arena, sizeof *config->services);
     config->service_count = 1;

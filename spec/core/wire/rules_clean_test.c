@@ -58,12 +58,15 @@ static void assert_names(const struct mg_headers *headers, const char *expected)
 }
 
 static const mg_str identities[] = {{"x-consumer-id", 13}, {"x-credential-identifier", 23}};
-static const struct mg_rules_trust stranger = {
-    .identity_names = identities, .identity_count = 2, .request_id_name = {"X-Request-ID", 12}};
+static const struct mg_rules_trust stranger = {.identity_names = identities,
+                                               .identity_count = 2,
+                                               .request_id_name = {"X-Request-ID", 12},
+                                               .request_id = MG_HEADER_X_REQUEST_ID};
 static const struct mg_rules_trust trusted = {.peer_is_trusted = true,
                                               .identity_names = identities,
                                               .identity_count = 2,
-                                              .request_id_name = {"X-Request-ID", 12}};
+                                              .request_id_name = {"X-Request-ID", 12},
+                                              .request_id = MG_HEADER_X_REQUEST_ID};
 
 static void add_hop_by_hop(struct mg_headers *headers)
 {
