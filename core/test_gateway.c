@@ -203,6 +203,7 @@ static int serve(struct mg_test *test)
                                           .log = test->log,
                                           .stats = mg_shm_stats(test->shm, 0),
                                           .pool = test->pool,
+                                          .shm = test->shm,
                                           .connection_limit = CONNECTIONS};
     char message[256];
     mg_server_open(&test->server, &parts);

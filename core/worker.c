@@ -149,6 +149,8 @@ static void on_first_built(void *context, int status, struct mg_generation *gene
         .stats = mg_shm_stats(worker->parts->shm, worker->parts->index),
         .pool = worker->pool,
         .meter = worker->meter,
+        .shm = worker->parts->shm,
+        .worker = worker->parts->index,
         .connection_limit = connection_limit(generation)};
     mg_server_open(&worker->server, &parts);
     worker->serving = true;
@@ -404,6 +406,9 @@ static void on_slow(struct mg_deadline *deadline)
     struct worker *worker = MG_CONTAINER(deadline, struct worker, slow);
     mg_log_flush(worker->parts->log);
     cut_old(worker);
+    if (worker->current) {
+        mg_peers_touch(worker->current->peers, mg_loop_now_ms(&worker->loop));
+    }
     if (worker->serving && !mg_deadline_armed(&worker->too_late) &&
         mg_generation_is_exhausted(worker->current)) {
         make_room(worker);

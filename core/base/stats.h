@@ -76,6 +76,7 @@
     X(UPSTREAM_WAITED, "limit_upstream_waited", false, "refused: too long in the queue")           \
     X(UPSTREAM_PENDING, "upstream_pending", true, "requests in the queue of an upstream")          \
     X(UPSTREAM_EJECTIONS, "upstream_ejections", false, "targets taken out for a while")            \
+    X(UPSTREAM_CHECKS, "upstream_checks", false, "active health checks made")                      \
     X(UPSTREAM_KEEPALIVE, "limit_upstream_keepalive", false, "idle connections closed: pool full") \
     X(UPSTREAM_KEEPALIVE_IDLE, "limit_upstream_keepalive_idle", false, "idle connections too old") \
     X(RESPONSE_HEADER_BYTES, "limit_response_header_bytes", false, "response heads too large")     \

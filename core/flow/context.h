@@ -15,6 +15,7 @@
 #include "script/generation.h"
 #include "wire/chunk.h"
 
+struct mg_checks;
 struct mg_client;
 struct mg_exchange;
 struct mg_client_user;
@@ -32,6 +33,8 @@ struct mg_server_parts { /* borrowed; outlive the server */
     struct mg_stats *stats;
     struct mg_pool *pool;
     struct mg_meter *meter;    /* NULL: requests are not counted in metrics */
+    struct mg_shm *shm;        /* NULL in tests: nothing is shared */
+    uint32_t worker;           /* index there */
     uint32_t connection_limit; /* clients at a time; beyond: 503 and close */
 };
 
@@ -45,6 +48,7 @@ struct mg_server_listener {
 struct mg_server {
     struct mg_server_parts parts;
     struct mg_generation *generation;
+    struct mg_checks *checks;
     const struct mg_client_user *user; /* the exchange layer */
     struct mg_server_listener listeners[MG_SERVER_LISTENERS];
     uint32_t listener_count;

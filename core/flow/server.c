@@ -2,6 +2,7 @@
 /* The worker's connections as a whole: generations, listeners, draining. */
 #include "flow/server.h"
 
+#include "flow/checks.h"
 #include "flow/client.h"
 #include "flow/exchange.h"
 
@@ -21,6 +22,7 @@ void mg_server_open(struct mg_server *server, const struct mg_server_parts *part
     }
     mg_buf_init(&server->head, 1024 * 1024);
     mg_pool_count(parts->pool, parts->stats);
+    server->checks = mg_checks_open(parts);
 }
 
 void mg_server_use(struct mg_server *server, struct mg_generation *generation)
@@ -28,6 +30,14 @@ void mg_server_use(struct mg_server *server, struct mg_generation *generation)
     mg_generation_hold(generation);
     struct mg_generation *previous = server->generation;
     server->generation = generation;
+    mg_checks_use(server->checks, generation->peers);
+    const uint32_t unshared = mg_peers_unshared(generation->peers);
+    if (unshared > 0) {
+        mg_log_write(server->parts.log, MG_LOG_WARN, "upstream",
+                     "the shared memory has no room for %u upstreams: each worker counts their "
+                     "retries and the health of their targets alone; raise gateway.shared_memory",
+                     unshared);
+    }
     if (previous) {
         mg_generation_release(previous);
     }
@@ -93,6 +103,7 @@ void mg_server_drain(struct mg_server *server, void (*on_drained)(void *context)
     server->on_drained = on_drained;
     server->context = context;
     stop_accepting(server);
+    mg_checks_use(server->checks, NULL);
     hurry_idle_clients(server);
     mg_server_check_drained(server);
 }
@@ -144,6 +155,7 @@ void mg_server_close(struct mg_server *server)
         mg_link_remove(&exchange->link);
         mg_exchange_free(exchange);
     }
+    mg_checks_close(server->checks);
     if (server->generation) {
         mg_generation_release(server->generation);
         server->generation = NULL;

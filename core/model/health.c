@@ -347,6 +347,8 @@ static int tally_of(const struct mg_health_rule *rule, const struct mg_health_re
         return has_status(rule->unhealthy, result->status) ? (int)TALLY_STATUS
                : has_status(rule->healthy, result->status) ? (int)TALLY_SUCCESS
                                                            : -1;
+    case MG_TRIED_CONNECTED:
+        return TALLY_SUCCESS;
     case MG_TRIED_TIMEOUT:
         return TALLY_TIMEOUT;
     case MG_TRIED_CONNECT:

@@ -42,12 +42,13 @@ enum mg_eject_reason { /* MG_EJECT_REASONS of them */
 
 /* What became of one try, or of one check. */
 enum mg_try_result {
-    MG_TRIED_ANSWERED, /* status says how */
-    MG_TRIED_CONNECT,  /* no connection */
-    MG_TRIED_TIMEOUT,  /* none in time, or no answer */
-    MG_TRIED_RESET,    /* the connection ended, or what came was no answer */
-    MG_TRIED_BODY,     /* answered, but the body broke off */
-    MG_TRIED_NOTHING,  /* nobody waited for the end: no result */
+    MG_TRIED_ANSWERED,  /* status says how */
+    MG_TRIED_CONNECT,   /* no connection */
+    MG_TRIED_TIMEOUT,   /* none in time, or no answer */
+    MG_TRIED_RESET,     /* the connection ended, or what came was no answer */
+    MG_TRIED_BODY,      /* answered, but the body broke off */
+    MG_TRIED_CONNECTED, /* a check that asks for no more */
+    MG_TRIED_NOTHING,   /* nobody waited for the end: no result */
 };
 
 struct mg_health_result {

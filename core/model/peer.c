@@ -16,12 +16,14 @@
 
 #define DEFAULT_SLOTS 10000
 #define ARENA_BYTES 4096
+#define TOUCH_MS 60000
 
 struct mg_peers {
     struct mg_arena arena;
     struct mg_peer_group *groups;
     uint32_t count;
     uint32_t unshared;
+    uint64_t touched_ms;
     struct mg_upstream_record *elsewhere;
     const struct mg_upstream_opening *opening; /* while they are made; NULL: nothing is shared */
 };
@@ -236,6 +238,10 @@ struct mg_upstream_record *mg_peers_elsewhere(struct mg_peers *peers)
 
 void mg_peers_touch(struct mg_peers *peers, uint64_t now_ms)
 {
+    if (now_ms - peers->touched_ms < TOUCH_MS) {
+        return;
+    }
+    peers->touched_ms = now_ms;
     for (uint32_t i = 0; i < peers->count; i++) {
         const struct mg_peer_group *group = &peers->groups[i];
         mg_upstream_touch(&group->record->head, now_ms);

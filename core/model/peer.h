@@ -72,7 +72,7 @@ struct mg_peers *mg_peers_new(struct mg_config *config, const struct mg_upstream
 uint32_t mg_peers_unshared(const struct mg_peers *peers);
 /* For requests that a plugin sends to a place of its own. */
 struct mg_upstream_record *mg_peers_elsewhere(struct mg_peers *peers);
-/* Notes that the records are in use; each minute will do. */
+/* Notes that the records are in use, each minute; may be called more often. */
 void mg_peers_touch(struct mg_peers *peers, uint64_t now_ms);
 void mg_peers_free(struct mg_peers *peers);
 uint32_t mg_peers_group_count(const struct mg_peers *peers);

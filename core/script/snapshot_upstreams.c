@@ -166,6 +166,71 @@ static void read_rule(struct mg_snapshot_reader *reader, int at, struct mg_healt
     lua_settop(reader->L, top);
 }
 
+/* Seconds, maybe a part of one, as ms; at least one of those where there are any. */
+static uint64_t read_seconds(struct mg_snapshot_reader *reader, int at, const char *name)
+{
+    lua_pushstring(reader->L, name);
+    lua_rawget(reader->L, at);
+    const double ms = lua_tonumber(reader->L, -1) * 1000;
+    lua_pop(reader->L, 1);
+    return ms <= 0 ? 0 : ms < 1 ? 1 : (uint64_t)ms;
+}
+
+static uint64_t read_interval(struct mg_snapshot_reader *reader, int at, const char *kind)
+{
+    uint64_t ms = 0;
+    if (mg_snapshot_open(reader, at, kind)) {
+        ms = read_seconds(reader, lua_gettop(reader->L), "interval");
+        lua_pop(reader->L, 1);
+    }
+    return ms;
+}
+
+static uint32_t count_headers(lua_State *L, int map)
+{
+    uint32_t count = 0;
+    for (lua_pushnil(L); lua_next(L, map) != 0; lua_pop(L, 1)) {
+        count += lua_istable(L, -1) ? (uint32_t)lua_objlen(L, -1) : 0;
+    }
+    return count;
+}
+
+/* A map of name to values. */
+static void read_headers(struct mg_snapshot_reader *reader, int at, struct mg_active_check *check)
+{
+    lua_State *L = reader->L;
+    if (!mg_snapshot_open(reader, at, "headers")) {
+        return;
+    }
+    const int map = lua_gettop(L);
+    check->headers = mg_snapshot_array(reader, count_headers(L, map), sizeof *check->headers);
+    for (lua_pushnil(L); lua_next(L, map) != 0; lua_pop(L, 1)) {
+        uint32_t count;
+        luaL_checktype(L, -2, LUA_TSTRING);
+        const char *name = lua_tostring(L, -2);
+        const mg_str *values = mg_snapshot_texts(reader, map, name, false, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            check->headers[check->header_count++] = (struct mg_check_header){
+                mg_arena_copy_str(&reader->config->arena, mg_str_from(name)), values[i]};
+        }
+    }
+    lua_pop(L, 1);
+}
+
+static void read_active(struct mg_snapshot_reader *reader, int at,
+                        struct mg_upstream_config *upstream)
+{
+    struct mg_active_check *check = &upstream->check;
+    read_rule(reader, at, &upstream->active);
+    check->tcp = mg_str_equal(mg_snapshot_text(reader, at, "type"), MG_STR("tcp"));
+    check->timeout = read_seconds(reader, at, "timeout");
+    check->concurrency = (uint32_t)mg_snapshot_number(reader, at, "concurrency", 10);
+    check->path = mg_snapshot_text(reader, at, "http_path");
+    check->healthy_interval = read_interval(reader, at, "healthy");
+    check->unhealthy_interval = read_interval(reader, at, "unhealthy");
+    read_headers(reader, at, check);
+}
+
 void mg_snapshot_health(struct mg_snapshot_reader *reader, int at,
                         struct mg_upstream_config *upstream)
 {
@@ -177,6 +242,10 @@ void mg_snapshot_health(struct mg_snapshot_reader *reader, int at,
     upstream->threshold = (uint32_t)mg_snapshot_number(reader, checks, "threshold", 0);
     if (mg_snapshot_open(reader, checks, "passive")) {
         read_rule(reader, lua_gettop(reader->L), &upstream->passive);
+    }
+    lua_settop(reader->L, checks);
+    if (mg_snapshot_open(reader, checks, "active")) {
+        read_active(reader, lua_gettop(reader->L), upstream);
     }
     lua_settop(reader->L, top);
 }

@@ -1,14 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Upstreams: a host name whose requests are spread over targets (docs/upstreams.md). Active health
--- checks load as long as they are off, which is Kong's default.
+-- Upstreams: a host name whose requests are spread over targets (docs/upstreams.md).
 local address = require 'moongate.schema.address'
 local common = require 'moongate.entities.common'
 local typedefs = require 'moongate.typedefs'
 
 local about = common.about
 
-local LATER = 'health checks (0: none)'
 local LONGEST_S = 65535
 local HASH_ON = {
     'none', 'consumer', 'ip', 'header', 'cookie', 'path', 'query_arg', 'uri_capture',
@@ -16,14 +14,22 @@ local HASH_ON = {
 local CHECK_TYPES = { 'http', 'tcp', 'https', 'grpc', 'grpcs' }
 local NO_TLS = 'TLS to upstreams'
 
--- A count or time that must stay 0 for now.
-local function zero(kind, most, description)
-    return {
-        type = kind, default = 0, between = { 0, most }, description = description,
-        not_supported_yet = function(value)
-            return type(value) == 'number' and value ~= 0 and LATER
-        end,
-    }
+-- Seconds between two checks.
+local function interval(which)
+    return { type = 'number', default = 0, between = { 0, LONGEST_S },
+        description = ('seconds between two checks of a target that is %s; 0: none'):format(which) }
+end
+
+-- Not built: refused where checks are on.
+local function check_later(value)
+    local on = false
+    for _, kind in ipairs({ 'healthy', 'unhealthy' }) do
+        local it = value[kind]
+        on = on or (type(it) == 'table' and type(it.interval) == 'number' and it.interval > 0)
+    end
+    local kind = value.type
+    return on and (kind == 'https' or kind == 'grpc' or kind == 'grpcs')
+        and ('active health checks of the type %s'):format(kind)
 end
 
 local function statuses(default, description)
@@ -66,12 +72,12 @@ local active = record({
         description = 'sent with a check',
         values = { type = 'array', elements = { type = 'string' } } } },
     { healthy = record({
-        { interval = zero('number', LONGEST_S, 'seconds between two checks; 0: none') },
+        { interval = interval('healthy') },
         { http_statuses = statuses({ 200, 302 }, 'taken for a success') },
         { successes = tally(SUCCESSES) },
     }) },
     { unhealthy = record({
-        { interval = zero('number', LONGEST_S, 'seconds between two checks; 0: none') },
+        { interval = interval('not') },
         { http_statuses = statuses({ 429, 404, 500, 501, 502, 503, 504, 505 },
             'taken for a failure') },
         { tcp_failures = tally(TCP_FAILURES) },
@@ -79,6 +85,7 @@ local active = record({
         { http_failures = tally(HTTP_FAILURES) },
     }) },
 })
+active.not_supported_yet = check_later
 
 local passive = record({
     { type = check_type() },
