@@ -36,6 +36,7 @@ build = {
         ['moongate.config.report'] = 'lua/moongate/config/report.lua',
         ['moongate.config.resolve'] = 'lua/moongate/config/resolve.lua',
         ['moongate.config.snapshot'] = 'lua/moongate/config/snapshot.lua',
+        ['moongate.config.trust'] = 'lua/moongate/config/trust.lua',
         ['moongate.config.uuid'] = 'lua/moongate/config/uuid.lua',
         ['moongate.config.wire'] = 'lua/moongate/config/wire.lua',
         ['moongate.entities'] = 'lua/moongate/entities/init.lua',

@@ -50,6 +50,7 @@
     X(SHORT_BODY, 42, "body ended early")                                                          \
     X(DNS, 43, "name could not be resolved")                                                       \
     X(NO_TARGET, 44, "no target available")                                                        \
+    X(TLS, 50, "no trust in the peer: TLS failed")                                                 \
     X(LUA, 60, "Lua error")                                                                        \
     X(LUA_LIMIT, 61, "plugin limit reached")
 

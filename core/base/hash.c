@@ -154,3 +154,12 @@ uint64_t mg_hash_mix(mg_str bytes, uint64_t seed)
     }
     return fold(sum ^ c1, c0);
 }
+
+uint32_t mg_hash_next_random(uint32_t *state)
+{
+    *state |= *state == 0; /* from 0 comes nothing but 0 */
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}

@@ -38,3 +38,7 @@ void mg_hash_random_key(uint8_t key[MG_SIPHASH_KEY_BYTES]);
  * and seed give the same value in every process of one build, not across machines of other byte
  * order. */
 uint64_t mg_hash_mix(mg_str bytes, uint64_t seed);
+
+/* The next of a row of numbers that only look random (xorshift32: Marsaglia, 2003), to spread times
+ * and choices. Any state begins a row. */
+uint32_t mg_hash_next_random(uint32_t *state);

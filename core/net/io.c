@@ -11,7 +11,6 @@
  */
 #include "net/io.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -56,6 +55,8 @@ struct mg_io {
         uv_pipe_t pipe;
     } uv;
     const struct mg_io_handler *handler;
+    const struct mg_io_filter *filter; /* NULL: the bytes of the socket are the owner's */
+    void *filter_context;
     struct write_queue *queue;
     struct lingering *lingering;
     uint64_t bytes_in, bytes_out;
@@ -74,6 +75,13 @@ static struct mg_loop *loop_of(const struct mg_io *io)
 static struct mg_io *io_of(void *uv_handle)
 {
     return MG_CONTAINER(uv_handle, struct mg_io, uv);
+}
+
+/* -1: it has none. */
+static int fd_of(const struct mg_io *io)
+{
+    int fd = -1;
+    return uv_fileno(&io->uv.handle, &fd) == 0 ? fd : -1;
 }
 
 static struct mg_io *new_io(struct mg_loop *loop, bool is_unix)
@@ -166,6 +174,27 @@ void mg_io_set_handler(struct mg_io *io, const struct mg_io_handler *handler, vo
     io->uv.handle.data = context;
 }
 
+void mg_io_set_filter(struct mg_io *io, const struct mg_io_filter *filter, void *context)
+{
+    io->filter = filter;
+    io->filter_context = context;
+}
+
+void *mg_io_filter_context(const struct mg_io *io, const struct mg_io_filter *filter)
+{
+    return io->filter == filter ? io->filter_context : NULL;
+}
+
+bool mg_io_is_closed(const struct mg_io *io)
+{
+    return io->flags & CLOSING;
+}
+
+struct mg_loop *mg_io_loop(const struct mg_io *io)
+{
+    return loop_of(io);
+}
+
 void *mg_io_context(const struct mg_io *io)
 {
     return io->uv.handle.data;
@@ -190,13 +219,20 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     io->reads++;
 }
 
-static void end_reading(struct mg_io *io, int status)
+void mg_io_deliver(struct mg_io *io, mg_str bytes)
+{
+    if (!(io->flags & CLOSING) && !io->lingering && io->handler && io->handler->on_data) {
+        io->handler->on_data(mg_io_context(io), bytes);
+    }
+}
+
+void mg_io_deliver_end(struct mg_io *io, int status)
 {
     io->flags |= ENDED;
     io->flags &= (uint8_t)~READING;
     if (io->lingering) {
         mg_io_close(io);
-    } else if (io->handler && io->handler->on_end) {
+    } else if (!(io->flags & CLOSING) && io->handler && io->handler->on_end) {
         io->handler->on_end(mg_io_context(io), status);
     }
 }
@@ -204,18 +240,19 @@ static void end_reading(struct mg_io *io, int status)
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
     struct mg_io *io = io_of(stream);
+    const struct mg_io_filter *filter = io->filter;
     mg_loop_wake(loop_of(io)); /* libuv reports some ends without asking for a buffer */
     if (count == 0 || count == UV_ENOBUFS) {
         return;
     }
     if (count < 0) {
-        end_reading(io, count == UV_EOF ? MG_ECLOSED : (int)count);
+        const int status = count == UV_EOF ? MG_ECLOSED : (int)count;
+        filter ? filter->on_end(io->filter_context, status) : mg_io_deliver_end(io, status);
         return;
     }
     io->bytes_in += (uint64_t)count;
-    if (!io->lingering && io->handler && io->handler->on_data) {
-        io->handler->on_data(mg_io_context(io), mg_str_make(buffer->base, (size_t)count));
-    }
+    const mg_str bytes = mg_str_make(buffer->base, (size_t)count);
+    filter ? filter->on_data(io->filter_context, bytes) : mg_io_deliver(io, bytes);
 }
 
 void mg_io_read_start(struct mg_io *io)
@@ -225,6 +262,9 @@ void mg_io_read_start(struct mg_io *io)
     }
     io->flags |= READING;
     mg_require(uv_read_start(&io->uv.stream, on_alloc, on_read) == 0);
+    if (io->filter) {
+        io->filter->on_resume(io->filter_context);
+    }
 }
 
 void mg_io_read_stop(struct mg_io *io)
@@ -248,8 +288,8 @@ bool mg_io_is_reusable(const struct mg_io *io)
 int mg_io_look(const struct mg_io *io)
 {
     char byte;
-    int fd = -1;
-    if (io->flags & (ENDED | CLOSING) || uv_fileno(&io->uv.handle, &fd)) {
+    const int fd = fd_of(io);
+    if (io->flags & (ENDED | CLOSING) || fd < 0) {
         return MG_ECLOSED;
     }
     const ssize_t count = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -276,8 +316,8 @@ static void free_queue(struct mg_io *io)
 
 static void send_fin(const struct mg_io *io)
 {
-    int fd = -1;
-    if (uv_fileno(&io->uv.handle, &fd) == 0) {
+    const int fd = fd_of(io);
+    if (fd >= 0) {
         shutdown(fd, SHUT_WR);
     }
 }
@@ -383,6 +423,14 @@ static int writable(const struct mg_io *io)
 
 int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count)
 {
+    const int err = io->filter ? writable(io) : 0;
+    return err          ? err
+           : io->filter ? io->filter->write(io->filter_context, parts, count)
+                        : mg_io_write_raw(io, parts, count);
+}
+
+int mg_io_write_raw(struct mg_io *io, const mg_str *parts, size_t count)
+{
     mg_require(count <= MG_IO_PARTS);
     uv_buf_t buffers[MG_IO_PARTS];
     unsigned used = 0;
@@ -419,11 +467,20 @@ size_t mg_io_queued(const struct mg_io *io)
     return io->queue ? io->uv.stream.write_queue_size + io->queue->next_bytes : 0;
 }
 
+/* The filter's last words, if anybody can hear them. */
+static void end_filter(struct mg_io *io)
+{
+    if (io->filter && !writable(io)) {
+        io->filter->end(io->filter_context);
+    }
+}
+
 void mg_io_shutdown(struct mg_io *io)
 {
     if (io->flags & (SHUTDOWN | CLOSING)) {
         return;
     }
+    end_filter(io);
     io->flags |= SHUTDOWN;
     if (!io->queue && !io->write_error) {
         send_fin(io);
@@ -439,6 +496,9 @@ static void on_closed(uv_handle_t *handle)
     if (io->handler && io->handler->on_closed) {
         io->handler->on_closed(mg_io_context(io));
     }
+    if (io->filter) {
+        io->filter->free(io->filter_context);
+    }
     free(io);
 }
 
@@ -452,25 +512,32 @@ static void free_lingering(struct mg_io *io)
     }
 }
 
-void mg_io_close(struct mg_io *io)
+static void close_now(struct mg_io *io)
 {
-    if (io->flags & CLOSING) {
-        return;
-    }
     io->flags |= CLOSING;
     io->flags &= (uint8_t)~READING;
     free_lingering(io);
     uv_close(&io->uv.handle, on_closed);
 }
 
+void mg_io_close(struct mg_io *io)
+{
+    if (!(io->flags & CLOSING)) {
+        end_filter(io);
+        close_now(io);
+    }
+}
+
 void mg_io_reset(struct mg_io *io)
 {
-    int fd = -1;
-    if (!(io->flags & (CLOSING | IS_UNIX)) && uv_fileno(&io->uv.handle, &fd) == 0) {
-        const struct linger linger = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    if (io->flags & CLOSING) {
+        return;
     }
-    mg_io_close(io);
+    if (!(io->flags & IS_UNIX)) {
+        const struct linger linger = {.l_onoff = 1, .l_linger = 0};
+        (void)setsockopt(fd_of(io), SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    }
+    close_now(io);
 }
 
 static void on_linger_timeout(struct mg_deadline *deadline)
@@ -508,44 +575,14 @@ void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms)
 
 /* --- facts ------------------------------------------------------------------------------------ */
 
-void mg_address_set(struct mg_address *address, const struct sockaddr *sockaddr)
-{
-    *address = (struct mg_address){.port = 0};
-    if (sockaddr->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sockaddr;
-        inet_ntop(AF_INET, &in->sin_addr, address->ip, sizeof address->ip);
-        address->port = ntohs(in->sin_port);
-    } else if (sockaddr->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sockaddr;
-        inet_ntop(AF_INET6, &in6->sin6_addr, address->ip, sizeof address->ip);
-        address->port = ntohs(in6->sin6_port);
-    } else if (sockaddr->sa_family == AF_UNIX) {
-        memcpy(address->ip, "unix:", 6);
-    }
-}
-
-/* name: getpeername or getsockname. */
-static void ask_address(const struct mg_io *io, struct mg_address *address,
-                        int (*name)(int, struct sockaddr *restrict, socklen_t *restrict))
-{
-    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
-    struct sockaddr *sockaddr = (struct sockaddr *)&storage;
-    socklen_t length = sizeof storage;
-    int fd = -1;
-    if (uv_fileno(&io->uv.handle, &fd) == 0) {
-        (void)name(fd, sockaddr, &length);
-    }
-    mg_address_set(address, sockaddr);
-}
-
 void mg_io_local(const struct mg_io *io, struct mg_address *address)
 {
-    ask_address(io, address, getsockname);
+    mg_address_of(fd_of(io), false, address);
 }
 
 void mg_io_peer(const struct mg_io *io, struct mg_address *address)
 {
-    ask_address(io, address, getpeername);
+    mg_address_of(fd_of(io), true, address);
 }
 
 uint64_t mg_io_bytes_in(const struct mg_io *io)

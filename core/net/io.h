@@ -23,9 +23,8 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "net/address.h"
 #include "net/loop.h"
-
-#include <sys/socket.h>
 
 #define MG_IO_READ_BYTES (64 * 1024) /* of one read, unless mg_io_set_read_size says otherwise */
 #define MG_IO_PARTS 8                /* of one mg_io_write */
@@ -43,14 +42,6 @@ struct mg_io_handler {
     /* Last callback; the object is freed when it returns. May be NULL. */
     void (*on_closed)(void *context);
 };
-
-struct mg_address {
-    char ip[48];   /* text; "unix:" for unix sockets */
-    uint16_t port; /* 0 for unix sockets */
-};
-
-/* The text form of an IPv4, IPv6 or unix socket address. */
-void mg_address_set(struct mg_address *address, const struct sockaddr *sockaddr);
 
 /* Takes an fd that is connected (accepted). is_unix: a unix stream socket. On failure the fd is
  * closed too. Not reading yet. */
@@ -98,3 +89,29 @@ void mg_io_peer(const struct mg_io *io, struct mg_address *address);
 void *mg_io_context(const struct mg_io *io);
 uint64_t mg_io_bytes_in(const struct mg_io *io);
 uint64_t mg_io_bytes_out(const struct mg_io *io);
+
+/* ---- for net/tls_stream.c -------------------------------------------------------------------- */
+
+/* What stands between the socket and the owner of a stream: it turns the bytes of one side into
+ * those of the other. From then on mg_io_write goes through it, and all that comes. */
+struct mg_io_filter {
+    void (*on_data)(void *context, mg_str bytes); /* from the socket; hands on with mg_io_deliver */
+    /* of the socket; hands on with mg_io_deliver_end */
+    void (*on_end)(void *context, int status);
+    void (*on_resume)(void *context);                               /* reading was started */
+    int (*write)(void *context, const mg_str *parts, size_t count); /* with mg_io_write_raw */
+    void (*end)(void *context);  /* nothing is written any more: last words, with mg_io_write_raw */
+    void (*free)(void *context); /* the stream is closed */
+};
+
+/* filter is a constant table. */
+void mg_io_set_filter(struct mg_io *io, const struct mg_io_filter *filter, void *context);
+/* What it was given with that filter, or NULL. */
+void *mg_io_filter_context(const struct mg_io *io, const struct mg_io_filter *filter);
+/* To the handler, as on_data and on_end; nothing once the stream is closed. */
+void mg_io_deliver(struct mg_io *io, mg_str bytes);
+void mg_io_deliver_end(struct mg_io *io, int status);
+bool mg_io_is_closed(const struct mg_io *io);
+/* As mg_io_write, past the filter. */
+MG_NODISCARD int mg_io_write_raw(struct mg_io *io, const mg_str *parts, size_t count);
+struct mg_loop *mg_io_loop(const struct mg_io *io);

@@ -9,6 +9,7 @@
 #include "net/redis_connection.h"
 
 #include "net/listen.h"
+#include "net/tls_stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #define OUT_KEPT_BYTES (256UL * 1024)
 #define LATE_CHECK_MS 250
 
-enum state { DIALLING, LOGIN, UP, CLOSED };
+enum state { DIALLING, SECURING, LOGIN, UP, CLOSED };
 
 enum purpose { AUTH, SELECT, ROLE, LOAD, PING, ASKING, COMMAND };
 
@@ -121,10 +122,24 @@ static void down(struct mg_redis_connection *connection, enum mg_redis_result re
     let_go(connection);
 }
 
+/* In TLS 1.3 a server says only after the handshake that it wants a certificate, if it says
+ * anything. */
+static bool was_turned_away(const struct mg_redis_connection *connection)
+{
+    return connection->options->tls && connection->state == LOGIN && connection->first == 0;
+}
+
 static void down_with(struct mg_redis_connection *connection, int err)
 {
-    down(connection, err == MG_ETIMEOUT ? MG_REDIS_TIMEOUT : MG_REDIS_REFUSED,
-         mg_str_from(mg_err_text(err)));
+    if (err == MG_ETLS) {
+        down(connection, MG_REDIS_TLS, mg_str_from(mg_tls_stream_error(connection->io)));
+    } else if (was_turned_away(connection)) {
+        down(connection, MG_REDIS_TLS,
+             MG_STR("ended right after the handshake: does the server ask for a certificate?"));
+    } else {
+        down(connection, err == MG_ETIMEOUT ? MG_REDIS_TIMEOUT : MG_REDIS_REFUSED,
+             mg_str_from(mg_err_text(err)));
+    }
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -381,6 +396,19 @@ static void log_in(struct mg_redis_connection *connection)
     mg_loop_flush_later(options->loop, &connection->flush);
 }
 
+/* A peer that ends the connection in the handshake is likely one without TLS. */
+static void on_secure(void *context, int status, const char *text)
+{
+    struct mg_redis_connection *connection = context;
+    if (status) {
+        down(connection,
+             status == MG_ETLS || status == MG_ECLOSED ? MG_REDIS_TLS : MG_REDIS_REFUSED,
+             mg_str_from(text));
+        return;
+    }
+    log_in(connection);
+}
+
 static void on_dial(struct mg_dial *dial, int status, struct mg_io *io)
 {
     struct mg_redis_connection *connection = MG_CONTAINER(dial, struct mg_redis_connection, dial);
@@ -390,6 +418,13 @@ static void on_dial(struct mg_dial *dial, int status, struct mg_io *io)
     }
     connection->io = io;
     mg_io_set_handler(io, &io_handler, connection);
+    const struct mg_redis_connection_options *options = connection->options;
+    if (options->tls) {
+        connection->state = SECURING;
+        const mg_str name = options->server_name.len > 0 ? options->server_name : options->host;
+        mg_tls_stream_start(io, mg_tls_client(options->tls, name), on_secure, connection);
+        return;
+    }
     mg_io_read_start(io);
     log_in(connection);
 }
@@ -398,8 +433,11 @@ static void on_patience(struct mg_deadline *deadline)
 {
     struct mg_redis_connection *connection =
         MG_CONTAINER(deadline, struct mg_redis_connection, patience);
-    down(connection, MG_REDIS_TIMEOUT,
-         connection->state == LOGIN ? MG_STR("no answer to the login") : MG_STR("connect timeout"));
+    const char *const waited_for[] = {
+        [DIALLING] = "connect timeout",
+        [SECURING] = "no answer to the TLS handshake: does the server speak TLS?",
+        [LOGIN] = "no answer to the login"};
+    down(connection, MG_REDIS_TIMEOUT, mg_str_from(waited_for[connection->state]));
 }
 
 static void on_bad_address(struct mg_deadline *deadline)

@@ -4,8 +4,8 @@
  * commands, any number at a time. All commands of a loop turn leave in one write; replies come in
  * the order of the commands.
  *
- *     DIALLING --> LOGIN --PONG--> UP
- *        '-----------'--- failed ---'--> on_down, gone
+ *     DIALLING --> [SECURING] --> LOGIN --PONG--> UP
+ *        '-------------'------------'--- failed ---'--> on_down, gone
  *
  * A command whose owner gave up keeps its place: its reply is read there and thrown away, so it can
  * never answer another. When the reply at the front is over late_ms late, the connection ends.
@@ -19,6 +19,7 @@
 #include "net/dial.h"
 #include "net/redis_command.h"
 #include "net/redis_script.h"
+#include "net/tls.h"
 
 /* Lives as long as the connection; owned by who opens it. */
 struct mg_redis_connection_options {
@@ -26,7 +27,9 @@ struct mg_redis_connection_options {
     struct mg_dns *dns;
     mg_str host; /* name, IP literal, or "unix:/path" */
     uint16_t port;
-    mg_str username, password; /* empty: none */
+    struct mg_tls_context *tls; /* NULL: none */
+    mg_str server_name;         /* that the certificate must have; empty: host */
+    mg_str username, password;  /* empty: none */
     uint32_t database;
     bool must_be_master;         /* it is READONLY when ROLE says otherwise */
     uint64_t connect_timeout_ms; /* for everything until UP */

@@ -45,7 +45,7 @@ static void start(struct mg_redis *redis)
 {
     if (!redis->sentinels) {
         redis->sentinels = mg_redis_sentinels_new(redis->parts->loop, redis->parts->dns,
-                                                  redis->options, on_master, redis);
+                                                  redis->options, redis->tls, on_master, redis);
     }
     const struct mg_redis_address *last = mg_redis_sentinels_last(redis->sentinels);
     if (last && !redis->master) {

@@ -5,6 +5,7 @@
  */
 #include "net/redis_instance.h"
 
+#include "base/hash.h"
 #include "base/shm_words.h"
 
 #include <inttypes.h>
@@ -19,16 +20,6 @@
 static uint64_t now_ms(const struct mg_redis *redis)
 {
     return mg_loop_now_ms(redis->parts->loop);
-}
-
-/* xorshift32 */
-static uint32_t next_random(struct mg_redis *redis)
-{
-    redis->random |= redis->random == 0;
-    redis->random ^= redis->random << 13;
-    redis->random ^= redis->random >> 17;
-    redis->random ^= redis->random << 5;
-    return redis->random;
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -168,6 +159,8 @@ struct mg_redis_node *mg_redis_instance_add_node(struct mg_redis *redis, mg_str 
                     .dns = redis->parts->dns,
                     .host = host,
                     .port = port,
+                    .tls = redis->tls,
+                    .server_name = options->server_name,
                     .username = options->username,
                     .password = options->password,
                     .database = options->database,
@@ -314,7 +307,8 @@ static void look_later(struct mg_redis *redis)
     const uint64_t at_ms = mg_redis_breaker_probe_at(&redis->breaker);
     const uint64_t soon_ms = now_ms(redis) + 1;
     mg_deadline_arm_at(&redis->parts->loop->deadlines, &redis->probe, on_look,
-                       (at_ms > soon_ms ? at_ms : soon_ms) + next_random(redis) % PROBE_SPREAD_MS);
+                       (at_ms > soon_ms ? at_ms : soon_ms) +
+                           mg_hash_next_random(&redis->random) % PROBE_SPREAD_MS);
 }
 
 void mg_redis_instance_probe_early(struct mg_redis *redis)
@@ -403,7 +397,8 @@ void mg_redis_instance_note(struct mg_redis *redis, enum mg_redis_result result)
         mg_redis_breaker_success(&redis->breaker);
         return;
     }
-    if (mg_redis_breaker_failure(&redis->breaker, now_ms(redis), next_random(redis), result)) {
+    if (mg_redis_breaker_failure(&redis->breaker, now_ms(redis),
+                                 mg_hash_next_random(&redis->random), result)) {
         tell_opened(redis, result);
     }
     if (mg_redis_breaker_is_open(&redis->breaker)) {
@@ -414,8 +409,8 @@ void mg_redis_instance_note(struct mg_redis *redis, enum mg_redis_result result)
 void mg_redis_instance_ready(struct mg_redis *redis)
 {
     if (redis->probing) {
-        mg_redis_breaker_probed(&redis->breaker, now_ms(redis), next_random(redis), true,
-                                MG_REDIS_OK);
+        mg_redis_breaker_probed(&redis->breaker, now_ms(redis), mg_hash_next_random(&redis->random),
+                                true, MG_REDIS_OK);
         mg_log_write(redis->parts->log, MG_LOG_NOTICE, "redis", "\"%.*s\" answers again",
                      MG_STR_ARG(redis->options->name));
         go_on(redis);
@@ -436,7 +431,8 @@ void mg_redis_instance_failed(struct mg_redis *redis, enum mg_redis_result resul
     redis->failure = result;
     if (redis->probing) {
         redis->probing = false;
-        mg_redis_breaker_probed(&redis->breaker, now_ms(redis), next_random(redis), false, result);
+        mg_redis_breaker_probed(&redis->breaker, now_ms(redis), mg_hash_next_random(&redis->random),
+                                false, result);
         drop_all_nodes(redis, MG_REDIS_OPEN);
         look_later(redis);
         return;
@@ -445,6 +441,20 @@ void mg_redis_instance_failed(struct mg_redis *redis, enum mg_redis_result resul
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
+
+/* Texts that are no certificates were refused when the configuration was loaded; should one get
+ * here, nobody is trusted. */
+static void open_tls(struct mg_redis *redis)
+{
+    static const struct mg_tls_options nobody = {.no_verify = false};
+    char message[128];
+    if (redis->options->use_tls &&
+        mg_tls_context_new(&redis->tls, &redis->options->tls, message, sizeof message)) {
+        mg_log_write(redis->parts->log, MG_LOG_ERROR, "redis", "\"%.*s\": tls: %s",
+                     MG_STR_ARG(redis->options->name), message);
+        mg_require(mg_tls_context_new(&redis->tls, &nobody, message, sizeof message) == 0);
+    }
+}
 
 static void find_record(struct mg_redis *redis)
 {
@@ -490,6 +500,7 @@ struct mg_redis *mg_redis_instance_new(const struct mg_redis_parts *parts,
     mg_deadline_init(&redis->probe);
     mg_deadline_init(&redis->sweep);
     find_record(redis);
+    open_tls(redis);
     if (mg_redis_breaker_is_open(&redis->breaker)) {
         redis->is_open = true;
         look_later(redis);
@@ -523,6 +534,7 @@ void mg_redis_instance_release(struct mg_redis *redis)
         mg_redis_instance_close(redis);
     }
     if (--redis->references == 0) {
+        mg_tls_context_free(redis->tls);
         mg_redis_options_free(redis->options);
         free(redis);
     }

@@ -59,6 +59,7 @@ struct mg_redis {
     const struct mg_redis_scripts *scripts;
     const struct mg_redis_ops *ops;
     struct mg_redis_options *options;
+    struct mg_tls_context *tls; /* NULL: none */
     struct mg_redis_breaker breaker;
     struct mg_store_record own_record; /* without shared memory */
     struct mg_deadline_class *timeout_class;

@@ -2,6 +2,7 @@
 /* The connections to one server. */
 #include "net/redis_node.h"
 
+#include "base/hash.h"
 #include "base/stats.h"
 
 #include <stdlib.h>
@@ -52,16 +53,6 @@ struct mg_redis_node *mg_redis_node_new(const struct mg_redis_node_settings *set
     return node;
 }
 
-/* xorshift32 */
-static uint32_t next_random(struct mg_redis_node *node)
-{
-    node->random |= node->random == 0;
-    node->random ^= node->random << 13;
-    node->random ^= node->random >> 17;
-    node->random ^= node->random << 5;
-    return node->random;
-}
-
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static void open_missing(struct mg_redis_node *node);
@@ -78,7 +69,7 @@ static void open_later(struct mg_redis_node *node)
         ms *= 2;
     }
     ms = ms < LONGEST_WAIT_MS ? ms : LONGEST_WAIT_MS;
-    ms = ms / 2 + next_random(node) % (ms / 2 + 1);
+    ms = ms / 2 + mg_hash_next_random(&node->random) % (ms / 2 + 1);
     if (node->wanted > 0 && !mg_deadline_armed(&node->again)) {
         mg_deadline_arm_at(&loop_of(node)->deadlines, &node->again, on_again,
                            mg_loop_now_ms(loop_of(node)) + ms);

@@ -3,10 +3,11 @@
  * wipes them together. */
 #include "net/redis_options.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TEXTS 6
+#define TEXTS 10
 
 static void texts_of(struct mg_redis_options *options, mg_str *texts[TEXTS])
 {
@@ -16,6 +17,10 @@ static void texts_of(struct mg_redis_options *options, mg_str *texts[TEXTS])
     texts[3] = &options->sentinel_password;
     texts[4] = &options->username;
     texts[5] = &options->password;
+    texts[6] = &options->server_name;
+    texts[7] = &options->tls.ca;
+    texts[8] = &options->tls.cert;
+    texts[9] = &options->tls.key;
 }
 
 static size_t bytes_of(struct mg_redis_options *options)
@@ -95,26 +100,34 @@ bool mg_redis_options_equal(const struct mg_redis_options *a, const struct mg_re
             return false;
         }
     }
-    return a->topology == b->topology && equal_nodes(a, b) && a->database == b->database &&
-           a->timeout_ms == b->timeout_ms && a->connect_timeout_ms == b->connect_timeout_ms &&
-           a->connections == b->connections && a->max_pending == b->max_pending &&
-           a->breaker.failures == b->breaker.failures &&
+    return a->topology == b->topology && a->use_tls == b->use_tls &&
+           a->tls.no_verify == b->tls.no_verify && equal_nodes(a, b) &&
+           a->database == b->database && a->timeout_ms == b->timeout_ms &&
+           a->connect_timeout_ms == b->connect_timeout_ms && a->connections == b->connections &&
+           a->max_pending == b->max_pending && a->breaker.failures == b->breaker.failures &&
            a->breaker.within_ms == b->breaker.within_ms &&
            a->breaker.open_ms == b->breaker.open_ms && a->breaker.max_ms == b->breaker.max_ms;
 }
 
+static int put(struct mg_buf *out, mg_str text, const char *format, ...)
+{
+    char numbers[64];
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(numbers, sizeof numbers, format, arguments);
+    va_end(arguments);
+    const int err = mg_buf_append(out, text);
+    return err ? err : mg_buf_append(out, mg_str_make(numbers, (size_t)length));
+}
+
 int mg_redis_options_identity(const struct mg_redis_options *options, struct mg_buf *out)
 {
-    char text[512];
-    int length = snprintf(text, sizeof text, "%.*s\n%d %u %.*s", MG_STR_ARG(options->name),
-                          (int)options->topology, options->database, MG_STR_ARG(options->master));
-    int err = mg_buf_append(
-        out, mg_str_make(text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1));
+    int err = put(out, options->name, "\n%d %u ", (int)options->topology, options->database);
+    err = err ? err : mg_buf_append(out, options->master);
     for (uint32_t i = 0; !err && i < options->node_count; i++) {
         const struct mg_redis_address *node = &options->nodes[i];
-        length = snprintf(text, sizeof text, "\n%.*s %u", MG_STR_ARG(node->host), node->port);
-        err = mg_buf_append(out, mg_str_make(text, (size_t)length < sizeof text ? (size_t)length
-                                                                                : sizeof text - 1));
+        err = mg_buf_append(out, MG_STR("\n"));
+        err = err ? err : put(out, node->host, " %u", node->port);
     }
     return err;
 }

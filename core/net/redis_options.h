@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "net/redis_breaker.h"
+#include "net/tls.h"
 
 enum mg_redis_topology { MG_REDIS_SINGLE, MG_REDIS_SENTINEL, MG_REDIS_CLUSTER };
 
@@ -24,7 +25,10 @@ struct mg_redis_options {
     mg_str sentinel_username, sentinel_password;
     mg_str username, password; /* empty: none */
     uint32_t database;         /* 0 on a cluster */
-    uint64_t timeout_ms;       /* from hand-over to reply, where a command does not say */
+    bool use_tls;              /* to the servers, and to the sentinels */
+    struct mg_tls_options tls;
+    mg_str server_name;  /* that certificates must have; empty: the host */
+    uint64_t timeout_ms; /* from hand-over to reply, where a command does not say */
     uint64_t connect_timeout_ms;
     uint32_t connections; /* of a worker to a node, 1 .. 16 */
     uint32_t max_pending; /* commands of a worker that wait */

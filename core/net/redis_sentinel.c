@@ -215,6 +215,7 @@ bool mg_redis_sentinels_is_asking(const struct mg_redis_sentinels *sentinels)
 
 struct mg_redis_sentinels *mg_redis_sentinels_new(struct mg_loop *loop, struct mg_dns *dns,
                                                   const struct mg_redis_options *options,
+                                                  struct mg_tls_context *tls,
                                                   mg_redis_master_fn *fn, void *context)
 {
     struct mg_redis_sentinels *sentinels = calloc(1, sizeof *sentinels);
@@ -225,6 +226,8 @@ struct mg_redis_sentinels *mg_redis_sentinels_new(struct mg_loop *loop, struct m
     sentinels->connect =
         (struct mg_redis_connection_options){.loop = loop,
                                              .dns = dns,
+                                             .tls = tls,
+                                             .server_name = options->server_name,
                                              .username = options->sentinel_username,
                                              .password = options->sentinel_password,
                                              .connect_timeout_ms = options->connect_timeout_ms,

@@ -4,7 +4,7 @@
  * one knows, on a connection that is kept for the next question. Goes on asking, twice a second
  * while all is well and faster when not, so that news need no subscription.
  *
- *     sentinels = mg_redis_sentinels_new(loop, dns, options, on_master, context);
+ *     sentinels = mg_redis_sentinels_new(loop, dns, options, tls, on_master, self);
  *     mg_redis_sentinels_ask(sentinels);    // on_master fires later, and after each question
  *     mg_redis_sentinels_free(sentinels);
  */
@@ -20,9 +20,11 @@ struct mg_redis_sentinels;
 typedef void mg_redis_master_fn(void *context, enum mg_redis_result result, bool is_new,
                                 const struct mg_redis_address *master, mg_str text);
 
-/* options (borrowed): nodes, master, sentinel_username, sentinel_password, connect_timeout_ms. */
+/* options (borrowed): nodes, master, sentinel_username, sentinel_password, server_name,
+ * connect_timeout_ms. tls: NULL = none. */
 struct mg_redis_sentinels *mg_redis_sentinels_new(struct mg_loop *loop, struct mg_dns *dns,
                                                   const struct mg_redis_options *options,
+                                                  struct mg_tls_context *tls,
                                                   mg_redis_master_fn *fn, void *context);
 /* Asks at once, or goes on with the question that is under way. */
 void mg_redis_sentinels_ask(struct mg_redis_sentinels *sentinels);

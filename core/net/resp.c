@@ -54,31 +54,49 @@ static void *too_large(struct mg_resp_reader *reader)
     return NULL; /* hiredis gives up */
 }
 
+/* Others (RESP3: verbatim text, large numbers) are text too. */
+static enum mg_resp_type type_of(int type)
+{
+    return type == REDIS_REPLY_STATUS  ? MG_RESP_STATUS
+           : type == REDIS_REPLY_ERROR ? MG_RESP_ERROR
+                                       : MG_RESP_STRING;
+}
+
 static void *on_string(const redisReadTask *task, char *text, size_t length)
 {
-    static const enum mg_resp_type types[] = {[REDIS_REPLY_STRING] = MG_RESP_STRING,
-                                              [REDIS_REPLY_STATUS] = MG_RESP_STATUS,
-                                              [REDIS_REPLY_ERROR] = MG_RESP_ERROR};
     struct mg_resp_reader *reader = reader_of(task);
     struct mg_buf *bytes = &reader->reply.bytes;
     const size_t at = bytes->len;
     if (mg_buf_append(bytes, mg_str_make(text, length))) {
         return too_large(reader);
     }
-    struct mg_resp_node *node = add_node(&reader->reply, types[task->type]);
+    struct mg_resp_node *node = add_node(&reader->reply, type_of(task->type));
     node->value = (int64_t)at;
     node->length = (uint32_t)length;
     return built(reader);
 }
 
-static void *on_array(const redisReadTask *task, int elements)
+/* hiredis 1.0 and later know RESP3, which we never ask for. What has an equal in RESP2 becomes
+ * that; a push is no reply to anything. */
+#if HIREDIS_MAJOR >= 1
+typedef size_t element_count;
+#define IS_REPLY(task) ((task)->type != REDIS_REPLY_PUSH && (task)->type != REDIS_REPLY_ATTR)
+#else
+typedef int element_count;
+#define IS_REPLY(task) true
+#endif
+
+static void *on_array(const redisReadTask *task, element_count elements)
 {
     struct mg_resp_reader *reader = reader_of(task);
+    if (!IS_REPLY(task)) {
+        return NULL;
+    }
     reader->promised += (uint64_t)elements;
     if (reader->promised > MG_RESP_ELEMENTS) {
         return too_large(reader);
     }
-    add_node(&reader->reply, MG_RESP_ARRAY)->value = elements;
+    add_node(&reader->reply, MG_RESP_ARRAY)->value = (int64_t)elements;
     return built(reader);
 }
 
@@ -94,6 +112,19 @@ static void *on_nil(const redisReadTask *task)
     return built(reader_of(task));
 }
 
+#if HIREDIS_MAJOR >= 1
+static void *on_double(const redisReadTask *task, double value, char *text, size_t length)
+{
+    (void)value;
+    return on_string(task, text, length);
+}
+
+static void *on_bool(const redisReadTask *task, int value)
+{
+    return on_integer(task, value != 0);
+}
+#endif
+
 static void on_free(void *object)
 {
     (void)object;
@@ -103,11 +134,17 @@ static void on_free(void *object)
 
 struct mg_resp_reader *mg_resp_reader_new(void)
 {
-    static redisReplyObjectFunctions functions = {.createString = on_string,
-                                                  .createArray = on_array,
-                                                  .createInteger = on_integer,
-                                                  .createNil = on_nil,
-                                                  .freeObject = on_free};
+    static redisReplyObjectFunctions functions = {
+        .createString = on_string,
+        .createArray = on_array,
+        .createInteger = on_integer,
+        .createNil = on_nil,
+#if HIREDIS_MAJOR >= 1
+        .createDouble = on_double,
+        .createBool = on_bool,
+#endif
+        .freeObject = on_free
+    };
     struct mg_resp_reader *reader = calloc(1, sizeof *reader);
     mg_require(reader != NULL);
     reader->hiredis = redisReaderCreateWithFunctions(&functions);

@@ -52,6 +52,17 @@ static uint64_t to_ms(double ms)
 
 /* --- instances and scripts -------------------------------------------------------------------- */
 
+MG_FFI_EXPORT int mg_ffi_tls_check(const struct mg_ffi_str *ca, const struct mg_ffi_str *cert,
+                                   const struct mg_ffi_str *key, char *message, size_t room)
+{
+    const struct mg_tls_options options = {
+        .ca = given(*ca), .cert = given(*cert), .key = given(*key)};
+    struct mg_tls_context *context = NULL;
+    const int err = mg_tls_context_new(&context, &options, message, room);
+    mg_tls_context_free(context);
+    return err == 0;
+}
+
 MG_FFI_EXPORT struct mg_redis *mg_ffi_redis_hold(struct mg_vm *vm,
                                                  const struct mg_ffi_redis_options *options)
 {
@@ -74,6 +85,12 @@ MG_FFI_EXPORT struct mg_redis *mg_ffi_redis_hold(struct mg_vm *vm,
                                            .username = given(options->username),
                                            .password = given(options->password),
                                            .database = (uint32_t)options->database,
+                                           .use_tls = options->use_tls != 0,
+                                           .tls.no_verify = options->no_verify != 0,
+                                           .tls.ca = given(options->ca),
+                                           .tls.cert = given(options->cert),
+                                           .tls.key = given(options->key),
+                                           .server_name = given(options->server_name),
                                            .timeout_ms = to_ms(options->timeout_ms),
                                            .connect_timeout_ms = to_ms(options->connect_timeout_ms),
                                            .connections = (uint32_t)options->connections,

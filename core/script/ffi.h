@@ -510,11 +510,16 @@ struct mg_ffi_redis_node {
 };
 struct mg_ffi_redis_options {
     struct mg_ffi_str name, username, password, master, sentinel_username, sentinel_password;
+    struct mg_ffi_str server_name, ca, cert, key; /* the last three are PEM */
+    int use_tls, no_verify;
     const struct mg_ffi_redis_node *nodes;
     int topology; /* 0 single, 1 sentinel, 2 cluster */
     int node_count, database, connections, max_pending, failures;
     double timeout_ms, connect_timeout_ms, within_ms, open_ms, max_ms;
 };
+/* Can the PEM texts be used for TLS? Empty: not given. 1, or 0 with a sentence in message. */
+int mg_ffi_tls_check(const struct mg_ffi_str *ca, const struct mg_ffi_str *cert,
+                     const struct mg_ffi_str *key, char *message, size_t room);
 /* The instance with these options, shared with whoever has the same; it begins to connect. NULL
  * where nothing can wait. */
 struct mg_redis *mg_ffi_redis_hold(struct mg_vm *vm, const struct mg_ffi_redis_options *options);

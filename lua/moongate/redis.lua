@@ -248,6 +248,15 @@ local function put_text(place, text)
     place.ptr, place.len = text or '', text and #text or 0
 end
 
+-- The configuration holds the texts of the files (moongate.config.trust).
+local function put_tls(options, tls)
+    options.use_tls, options.no_verify = 1, tls.verify == false and 1 or 0
+    put_text(options.server_name, tls.server_name)
+    put_text(options.ca, tls.ca)
+    put_text(options.cert, tls.cert)
+    put_text(options.key, tls.key)
+end
+
 -- `keep` holds what the struct points to until C has copied it.
 local function options_of(name, place)
     local keep = { name, place }
@@ -271,6 +280,9 @@ local function options_of(name, place)
     options.timeout_ms, options.connect_timeout_ms = place.timeout, place.connect_timeout
     options.failures, options.within_ms = breaker.failures, breaker.within
     options.open_ms, options.max_ms = breaker.open, breaker.max
+    if place.tls then
+        put_tls(options, place.tls)
+    end
     return options, keep
 end
 

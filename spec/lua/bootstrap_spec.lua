@@ -4,8 +4,9 @@
 local source = require 'tools.source'
 
 local PACKAGE_OF = {
-    curl = 'curl', nginx = 'nginx-light', node = 'nodejs', prlimit = 'util-linux',
-    ['redis-cli'] = 'redis-tools', strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
+    curl = 'curl', nginx = 'nginx-light', node = 'nodejs', openssl = 'openssl',
+    prlimit = 'util-linux', ['redis-cli'] = 'redis-tools',
+    strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
 }
 -- Of coreutils, findutils and dash, and this binary under other names.
 local ESSENTIAL = {}

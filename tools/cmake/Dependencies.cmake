@@ -6,7 +6,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
-set(wanted luajit libuv libcares yaml-0.1 libpcre2-8 libcrypto hiredis zlib)
+set(wanted luajit libuv libcares yaml-0.1 libpcre2-8 libssl libcrypto hiredis zlib)
 add_library(moongate_libs INTERFACE)
 foreach(name ${wanted})
     string(MAKE_C_IDENTIFIER "${name}" id)

@@ -47,6 +47,7 @@ local plugins = require 'moongate.config.plugins'
 local resolve = require 'moongate.config.resolve'
 local schema = require 'moongate.schema'
 local snapshots = require 'moongate.config.snapshot'
+local trust = require 'moongate.config.trust'
 local wire = require 'moongate.config.wire'
 local yaml = require 'moongate.yaml'
 
@@ -123,18 +124,31 @@ local function no_plugins()
     return {}
 end
 
+local function folder_of(file)
+    return (file or ''):match('^(.*/)') or ''
+end
+
+local function read_nothing()
+    return nil, 'no files are read here'
+end
+
 local function expand_references(load, o)
-    local folder = (o.file or ''):match('^(.*/)') or ''
     return expand.run(load.tree, {
         env = o.env or nothing,
-        read_file = o.read_file or function()
-            return nil, 'no files are read here'
-        end,
-        folder = folder,
+        read_file = o.read_file or read_nothing,
+        folder = folder_of(o.file),
         vaults = header.vaults(load.tree),
         fail = function(path, err)
             load.findings:add(path, err)
         end,
+    })
+end
+
+local function read_certificates(load, items, o)
+    trust.run(load.tree, items.plugins, {
+        findings = load.findings, soft = load.soft, keys_of = load.keys_of,
+        read_file = o.read_file or read_nothing, folder = folder_of(o.file),
+        check = o.check_certificates,
     })
 end
 
@@ -165,8 +179,11 @@ end
 local function build(load, o)
     local findings, tree = load.findings, load.tree
     header.check(tree, findings)
-    local gateway = gateway_section.read(tree, findings, load.soft)
     local items = collect.run(tree, findings, load.keys_of, cjson.null)
+    if load.soft then
+        read_certificates(load, items, o)
+    end
+    local gateway = gateway_section.read(tree, findings, load.soft)
     header.convert_paths(tree, items.routes)
     resolve.run(items, { findings = findings, soft = load.soft, now = load.now, sha1 = o.sha1 })
     local plugin_names = o.plugin_names or no_plugins
@@ -199,7 +216,8 @@ end
 -- @tparam table o file, and text (YAML), or expanded (of an earlier snapshot), or tree (a plain
 -- tree without places); env, read_file, load_plugin, plugin_names: see above; now (s since the
 -- epoch, for created_at; give the file's own time, so that the expanded form and its digest depend
--- on the file alone; 0 by default); sha1 (text -> 40 hexadecimal digits)
+-- on the file alone; 0 by default); sha1 (text -> 40 hexadecimal digits); check_certificates
+-- (trust.lua)
 -- @treturn ?table snapshot
 -- @treturn table findings
 function M.load(o)

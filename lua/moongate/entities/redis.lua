@@ -112,8 +112,8 @@ local function server_fields()
         { unix = { type = 'string', custom_validator = is_path,
             description = 'path of a unix socket, in place of host' } },
         { url = { type = 'secret', referenceable = true, custom_validator = is_url,
-            description = '`redis://user:password@host:port/database` or `unix:///path`, in place'
-                .. ' of host' } },
+            description = '`redis://user:password@host:port/database`, `rediss://…` with TLS, or'
+                .. ' `unix:///path`, in place of host' } },
         { topology = { type = 'string', default = 'single',
             one_of = { 'single', 'sentinel', 'cluster' },
             description = 'one server; a master that sentinels name; or a cluster' } },
@@ -129,8 +129,18 @@ local function server_fields()
         { username = about('user of the ACL; not set: the default user', { type = 'string' }) },
         { password = about('to log in on every connection', typedefs.secret) },
         { database = about('0 on a cluster', count(0, 0, 15)) },
-        { tls = { type = 'any', not_supported_yet = 'TLS to Redis',
-            description = 'TLS to the servers' } },
+        { tls = { type = 'record', fields = {
+            { enabled = { type = 'boolean', default = true,
+                description = 'TLS to the servers, and to sentinels' } },
+            { verify = { type = 'boolean', default = true,
+                description = 'the certificate must be trusted and have the name' } },
+            { server_name = about('the name it must have; not set: the host', typedefs.host) },
+            { ca = about('who is trusted: a file of certificates, or their text (PEM); not set:'
+                .. ' the list of the system', { type = 'string' }) },
+            { cert = about('our own certificate, for servers that ask: file or text',
+                { type = 'string' }) },
+            { key = about('its key: file or text', typedefs.secret) },
+        } } },
     }
 end
 
@@ -209,6 +219,23 @@ local function check_many(record)
     return true
 end
 
+local function is_unix(record)
+    return is_set(record.unix) or is_set(record.url) and (record.url:match('^%a+') or ''):lower()
+        == 'unix'
+end
+
+local function check_tls(record)
+    local tls = record.tls
+    if is_set(tls.cert) ~= is_set(tls.key) then
+        return nil, "'cert' and 'key' belong together", 'tls'
+    elseif tls.enabled and is_unix(record) then
+        return nil, 'a unix socket has no TLS', 'tls'
+    elseif not tls.enabled and is_set(record.url) and record.url:lower():find('^rediss:') then
+        return nil, "the url says rediss, and 'tls' that there is none", 'tls'
+    end
+    return true
+end
+
 --- The rules over one record.
 -- @tparam table record with its defaults
 -- @treturn boolean|nil true; nil, message, field
@@ -217,6 +244,11 @@ function M.check(record)
         return nil, "'sentinel' is of the topology sentinel", 'sentinel'
     elseif is_set(record.username) and not is_set(record.password) then
         return nil, "a 'username' needs a 'password'", 'username'
+    elseif is_set(record.tls) then
+        local ok, message, field = check_tls(record)
+        if not ok then
+            return nil, message, field
+        end
     end
     if record.topology == 'single' then
         return check_single(record)
@@ -228,7 +260,7 @@ end
 M.checks = {
     { custom_entity_check = {
         field_sources = { 'host', 'unix', 'url', 'topology', 'nodes', 'sentinel', 'username',
-            'password', 'database' },
+            'password', 'database', 'tls' },
         run_with_missing_fields = true, fn = M.check,
     } },
 }
@@ -247,6 +279,9 @@ end
 
 local function single_node(record)
     local place = record.url and M.split_url(record.url) or record
+    if record.url and place.tls then -- rediss: the record `tls` only says how
+        record.tls = record.tls or { enabled = true, verify = true }
+    end
     record.username = record.username or place.username
     record.password = record.password or place.password
     if record.url and place.database and place.database ~= 0 then
@@ -263,6 +298,7 @@ end
 -- @treturn table its fields; nodes is a list of { host, port }, host may be `unix:/path`
 function M.resolve(record)
     local result = plain(record)
+    result.tls = result.tls and plain(result.tls) or nil
     if result.topology == 'single' then
         result.nodes = { single_node(result) }
     else
@@ -275,6 +311,9 @@ function M.resolve(record)
         result.nodes = nodes
     end
     result.sentinel = result.sentinel and plain(result.sentinel) or nil
+    if result.tls and not result.tls.enabled then
+        result.tls = nil
+    end
     return result
 end
 

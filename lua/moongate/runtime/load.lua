@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Loads a generation: configuration, plugins, chains. The same code runs in the checker (YAML from
 -- disk) and in a worker (the expanded configuration from the bundle).
+local ffi = require 'ffi'
 local boot = require 'moongate.runtime.boot'
+local C = require('moongate.runtime.ffi').C
 local chain = require 'moongate.runtime.chain'
 local loader = require 'moongate.runtime.loader'
 local runner = require 'moongate.runtime.runner'
@@ -9,6 +11,17 @@ local runtime = require 'moongate.runtime'
 local source = require 'moongate.runtime.source'
 
 local M = {}
+
+-- What is wrong with PEM texts, or nil.
+local function check_certificates(ca, cert, key)
+    local message, texts = ffi.new('char[128]'), ffi.new('struct mg_ffi_str[3]')
+    for i, text in ipairs({ ca, cert, key }) do
+        texts[i - 1].ptr, texts[i - 1].len = text, #text
+    end
+    if C.mg_ffi_tls_check(texts, texts + 1, texts + 2, message, 128) == 0 then
+        return ffi.string(message)
+    end
+end
 
 local function load_snapshot(o)
     local config = require 'moongate.config'
@@ -18,6 +31,7 @@ local function load_snapshot(o)
         file = o.file, text = o.text,
         expanded = o.config and config.deserialize(o.config) or nil,
         env = os.getenv, read_file = source.read, sha1 = boot.sha1,
+        check_certificates = check_certificates,
         plugin_names = loader.names,
         load_plugin = function(name, settings)
             if not used then

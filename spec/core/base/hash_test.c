@@ -133,6 +133,19 @@ static void mix_spreads_similar_names_over_a_small_table(void **state)
     }
 }
 
+static void numbers_that_look_random_never_get_stuck(void **state)
+{
+    uint32_t row = 0, same = 0, ones = 0;
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        const uint32_t before = row;
+        same += mg_hash_next_random(&row) == before;
+        ones += row & 1;
+    }
+    assert_int_equal(same, 0);
+    assert_in_range(ones, 400, 600);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +157,7 @@ int main(void)
         cmocka_unit_test(random_keys_differ),
         cmocka_unit_test(mix_depends_on_every_byte_the_length_and_the_seed),
         cmocka_unit_test(mix_spreads_similar_names_over_a_small_table),
+        cmocka_unit_test(numbers_that_look_random_never_get_stuck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -229,6 +229,27 @@ static void equal_options_are_one_instance(void **state)
     redis_client_close(&client);
 }
 
+/* Long names that differ in their last letter alone. */
+static void every_byte_of_a_store_s_name_tells_it_from_others(void **state)
+{
+    char name[1200];
+    struct mg_buf one, other;
+    struct mg_redis_address node = {.host = mg_str_make(name, sizeof name), .port = 6379};
+    struct mg_redis_options options = {
+        .name = MG_STR("n"), .master = node.host, .nodes = &node, .node_count = 1};
+    (void)state;
+    memset(name, 'a', sizeof name);
+    mg_buf_init(&one, 64 * 1024);
+    mg_buf_init(&other, 64 * 1024);
+    assert_int_equal(mg_redis_options_identity(&options, &one), 0);
+    name[sizeof name - 1] = 'b';
+    assert_int_equal(mg_redis_options_identity(&options, &other), 0);
+    assert_int_equal(one.len, other.len);
+    assert_memory_not_equal(one.data, other.data, one.len);
+    mg_buf_deinit(&one);
+    mg_buf_deinit(&other);
+}
+
 static void a_huge_reply_is_refused(void **state)
 {
     struct redis_client client;
@@ -259,6 +280,7 @@ int main(void)
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(a_cancelled_command_answers_nobody),
         cmocka_unit_test(equal_options_are_one_instance),
+        cmocka_unit_test(every_byte_of_a_store_s_name_tells_it_from_others),
         cmocka_unit_test(a_huge_reply_is_refused),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -198,6 +198,75 @@ function M.server(o)
     return server:start()
 end
 
+-- ---- TLS ---------------------------------------------------------------------------------------
+
+-- @ stands for the folder.
+local function openssl(folder, text)
+    local log = folder .. '/openssl.log'
+    assert(os.execute(("openssl %s >'%s' 2>&1"):format((text:gsub('@', folder .. '/')), log)) == 0,
+        process.read(log))
+end
+
+--- Makes an authority, and a certificate of it for 127.0.0.1 and redis.test.
+-- @treturn table paths: ca, cert, key; late: a certificate for the same key that has expired;
+-- other_ca: of somebody else
+function M.certificates()
+    local folder = process.folder()
+    local new_key = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj'
+    for _, name in ipairs({ 'ca', 'other' }) do
+        openssl(folder, ('req -x509 -days 2 -keyout @%s.key -out @%s.pem %s /CN=%s'):format(
+            name, name, new_key, name))
+    end
+    process.write(folder .. '/names', 'subjectAltName=DNS:redis.test,IP:127.0.0.1\n')
+    openssl(folder, 'req -keyout @key.pem -out @request.pem ' .. new_key .. ' /CN=redis')
+    local sign = 'x509 -req -in @request.pem -CA @ca.pem -CAkey @ca.key -CAcreateserial'
+        .. ' -extfile @names'
+    openssl(folder, sign .. ' -days 2 -out @cert.pem')
+    openssl(folder, sign .. ' -days -1 -out @late.pem')
+    return { ca = folder .. '/ca.pem', other_ca = folder .. '/other.pem',
+        cert = folder .. '/cert.pem', key = folder .. '/key.pem', late = folder .. '/late.pem' }
+end
+
+local function tls_arguments(files, port)
+    return { '--tls-port', tostring(port), '--tls-cert-file', files.cert,
+        '--tls-key-file', files.key, '--tls-ca-cert-file', files.ca, '--tls-auth-clients', 'no' }
+end
+
+-- Both; the second may be nil.
+local function joined(list, more)
+    local all = { unpack(list) }
+    for _, each in ipairs(more or {}) do
+        all[#all + 1] = each
+    end
+    return all
+end
+
+--- A server that speaks TLS on server.tls_port (and plain on its other port and its socket).
+-- @tparam table files of M.certificates
+-- @tparam[opt] table o of M.server
+function M.tls_server(files, o)
+    o = o or {}
+    local port = free_port(o.bus)
+    local server = M.server({ arguments = joined(tls_arguments(files, port), o.arguments),
+        login = o.login })
+    server.tls_port = port
+    return server
+end
+
+-- With TLS where there are files: what clients and servers of a fleet connect to.
+local function start_member(files, arguments, o)
+    o.arguments = arguments
+    local server
+    if files then
+        o.arguments = joined(arguments, { '--tls-replication', 'yes' })
+        server = M.tls_server(files, o)
+    else
+        server = M.server(o)
+    end
+    server.fleet_port = server.tls_port or server.port
+    return server
+end
+
 -- ---- fleets ------------------------------------------------------------------------------------
 
 -- Waits until holds() is true.
@@ -220,12 +289,18 @@ sentinel failover-timeout %s 2000
 sentinel parallel-syncs %s 1
 ]]
 
-local function start_sentinel(name, master)
+local function start_sentinel(name, master, files)
     local folder, port = process.folder(), process.free_port()
     local config = process.write(folder .. '/sentinel.conf',
-        SENTINEL:format(port, folder, name, master.port, name, name, name))
-    local sentinel = setmetatable({ folder = folder, port = port, arguments = {} }, Server)
+        SENTINEL:format(port, folder, name, master.fleet_port, name, name, name))
+    local sentinel = setmetatable({ folder = folder, port = port, fleet_port = port,
+        arguments = {} }, Server)
     sentinel.argv = { 'redis-server', config, '--sentinel' }
+    if files then
+        sentinel.fleet_port = process.free_port()
+        sentinel.argv = joined(joined(sentinel.argv, tls_arguments(files, sentinel.fleet_port)),
+            { '--tls-replication', 'yes' })
+    end
     return sentinel:start()
 end
 
@@ -234,15 +309,16 @@ Fleet.__index = Fleet
 
 --- A master, a replica and three sentinels, which all know each other.
 -- @tparam string name that the sentinels have for the master
+-- @tparam[opt] table files of M.certificates: all of them speak TLS
 -- @treturn Fleet master, replica, sentinels
-function M.sentinels(name)
+function M.sentinels(name, files)
     local fleet = setmetatable({ name = name, sentinels = {} }, Fleet)
-    fleet.master = M.server({ arguments = { '--repl-diskless-sync-delay', '0' } })
-    fleet.replica = M.server({ arguments = { '--replicaof', '127.0.0.1',
-        tostring(fleet.master.port), '--repl-diskless-sync-delay', '0' } })
+    fleet.master = start_member(files, { '--repl-diskless-sync-delay', '0' }, {})
+    fleet.replica = start_member(files, { '--replicaof', '127.0.0.1',
+        tostring(fleet.master.fleet_port), '--repl-diskless-sync-delay', '0' }, {})
     fleet:wait_following()
     for i = 1, 3 do
-        fleet.sentinels[i] = start_sentinel(name, fleet.master)
+        fleet.sentinels[i] = start_sentinel(name, fleet.master, files)
     end
     M.wait(function()
         for _, sentinel in ipairs(fleet.sentinels) do
@@ -260,7 +336,7 @@ end
 function Fleet:nodes()
     local list = {}
     for i, sentinel in ipairs(self.sentinels) do
-        list[i] = ('"127.0.0.1:%d"'):format(sentinel.port)
+        list[i] = ('"127.0.0.1:%d"'):format(sentinel.fleet_port)
     end
     return '[' .. table.concat(list, ', ') .. ']'
 end
@@ -279,10 +355,11 @@ local Cluster = {}
 Cluster.__index = Cluster
 
 local function cluster_node(o)
-    return M.server({ bus = true, arguments = { '--cluster-enabled', 'yes',
+    local arguments = { '--cluster-enabled', 'yes',
         '--cluster-node-timeout', tostring(o.node_timeout or 1000),
-        '--cluster-require-full-coverage', 'no',
-        '--repl-diskless-sync-delay', '0' } })
+        '--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0' }
+    return start_member(o.files, joined(arguments, o.files and { '--tls-cluster', 'yes' }),
+        { bus = true })
 end
 
 local function command(argv)
@@ -293,7 +370,8 @@ local function command(argv)
 end
 
 --- A cluster: masters with a share of the slots each, and as many replicas.
--- @tparam[opt] table o masters (3), replicas (of each master, 1), node_timeout (1000 ms)
+-- @tparam[opt] table o masters (3), replicas (of each master, 1), node_timeout (1000 ms), files (of
+-- M.certificates: all of them speak TLS)
 -- @treturn Cluster servers
 function M.cluster(o)
     o = o or {}
@@ -302,12 +380,10 @@ function M.cluster(o)
     local argv = { 'redis-cli', '--cluster', 'create' }
     for i = 1, masters * (1 + replicas) do
         cluster.servers[i] = cluster_node(o)
-        argv[#argv + 1] = '127.0.0.1:' .. cluster.servers[i].port
+        argv[#argv + 1] = '127.0.0.1:' .. cluster.servers[i].fleet_port
     end
-    for _, argument in ipairs({ '--cluster-replicas', tostring(replicas), '--cluster-yes' }) do
-        argv[#argv + 1] = argument
-    end
-    command(argv)
+    argv = joined(argv, { '--cluster-replicas', tostring(replicas), '--cluster-yes' })
+    command(joined(argv, o.files and { '--tls', '--cacert', o.files.ca }))
     cluster:wait_ok()
     return cluster
 end
