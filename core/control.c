@@ -273,6 +273,18 @@ static bool is_welcome(int fd)
            (peer.uid == geteuid() || peer.uid == 0);
 }
 
+bool mg_control_asker(const struct mg_control_client *client, int32_t *pid, uint32_t *uid)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+        return false;
+    }
+    *pid = peer.pid;
+    *uid = peer.uid;
+    return true;
+}
+
 static struct mg_control_client *free_slot(struct mg_control *control)
 {
     for (size_t i = 0; i < MG_CONTROL_CLIENTS; i++) {

@@ -55,6 +55,8 @@ size_t mg_control_poll(const struct mg_control *control, struct pollfd fds[MG_CO
 void mg_control_serve(struct mg_control *control, const struct pollfd *fds, size_t count,
                       uint64_t now_ms);
 
+/* Who asks, as the kernel knows it; false when it cannot be told. */
+bool mg_control_asker(const struct mg_control_client *client, int32_t *pid, uint32_t *uid);
 /* The answer; the client is gone after that. code: enum mg_exit. */
 void mg_control_reply(struct mg_control_client *client, int code, mg_str text);
 /* The answer comes with mg_control_reply_awaiting(ticket or later). */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 static const struct mg_verb *const verbs[] = {
-    &mg_verb_run,  &mg_verb_check, &mg_verb_reload, &mg_verb_status,  &mg_verb_explain,
-    &mg_verb_echo, &mg_verb_test,  &mg_verb_plugin, &mg_verb_version,
+    &mg_verb_run,     &mg_verb_check, &mg_verb_reload, &mg_verb_status, &mg_verb_explain,
+    &mg_verb_breaker, &mg_verb_echo,  &mg_verb_test,   &mg_verb_plugin, &mg_verb_version,
 };
 #define VERBS (sizeof verbs / sizeof *verbs)
 
@@ -22,9 +22,9 @@ static const struct mg_verb *find(const char *name)
 
 /* Specified and not built. */
 static const char *const later[] = {
-    "audit",  "breaker", "completion", "config",  "dev",   "drain",   "health",
-    "init",   "limits",  "logs",       "profile", "quick", "repl",    "rollback",
-    "routes", "secret",  "simulate",   "top",     "trace", "upgrade", "upstreams",
+    "audit",  "completion", "config",  "dev",   "drain",   "health",    "init",
+    "limits", "logs",       "profile", "quick", "repl",    "rollback",  "routes",
+    "secret", "simulate",   "top",     "trace", "upgrade", "upstreams",
 };
 
 /* What other gateways call it. */

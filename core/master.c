@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "master.h"
 
+#include "breakers.h"
 #include "channel.h"
 #include "cli.h"
 #include "master_start.h"
@@ -375,6 +376,11 @@ static void on_status(void *context, struct mg_control_client *client, mg_str ar
     mg_buf_deinit(&text);
 }
 
+static void on_breaker(void *context, struct mg_control_client *client, mg_str arguments)
+{
+    mg_breakers_answer(context, client, arguments, monotonic_ms());
+}
+
 static void on_reopen(void *context, struct mg_control_client *client, mg_str arguments)
 {
     (void)arguments;
@@ -389,11 +395,9 @@ static void on_stop(void *context, struct mg_control_client *client, mg_str argu
     end(context, monotonic_ms());
 }
 
-static const struct mg_control_verb verbs[] = {{"reload", on_reload},
-                                               {"status", on_status},
-                                               {"reopen", on_reopen},
-                                               {"stop", on_stop},
-                                               {NULL, NULL}};
+static const struct mg_control_verb verbs[] = {{"reload", on_reload},   {"status", on_status},
+                                               {"breaker", on_breaker}, {"reopen", on_reopen},
+                                               {"stop", on_stop},       {NULL, NULL}};
 
 /* --- the start --------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "master_start.h"
 
+#include "breakers.h"
 #include "cli.h"
 #include "reload.h"
 
@@ -152,6 +153,7 @@ int mg_master_start(struct mg_master *master)
     mg_seats_init(&master->seats, workers, master->log, master->shm);
     master->generation = 1;
     mg_shm_publish_generation(master->shm, master->generation);
+    mg_breakers_follow(master, master->started_ms);
     return 0;
 }
 

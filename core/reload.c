@@ -2,6 +2,7 @@
 /* The steps of a reload. end_run is the only way out of a run. */
 #include "reload.h"
 
+#include "breakers.h"
 #include "cli.h"
 #include "difference.h"
 
@@ -123,6 +124,7 @@ static void refuse(struct mg_master *master, int code, uint64_t now_ms)
 static void succeed(struct mg_master *master, uint64_t now_ms)
 {
     struct mg_reload *reload = &master->reload;
+    mg_breakers_follow(master, now_ms);
     append(&reload->report, "Generation %" PRIu64 " serves in %u workers after %" PRIu64 " ms.\n",
            master->generation, master->seats.count, now_ms - reload->started_ms);
     mg_log_write(master->log, MG_LOG_NOTICE, "master", "reload done");

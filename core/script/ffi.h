@@ -381,21 +381,16 @@ int mg_ffi_ranges_has_client(const struct mg_ffi_ranges *ranges, struct mg_req *
 /* A key part resolved to nothing. */
 void mg_ffi_limits_missing(struct mg_ffi_limits *limits);
 
-/* One circuit breaker, Lua's to free; its state is common to all workers. */
-struct mg_ffi_breaker;
+struct mg_ffi_breaker; /* Lua's to free; the state is common to all workers */
 struct mg_ffi_breaker_rule {
     int by_count, buckets, window_calls, min_requests, consecutive, probes, probe_results, shadow;
     int slow_until_end; /* else until the response head */
     double window_ms, failure_percent, network_percent, slow_percent, slow_over_ms, open_base_ms,
         open_factor, open_max_ms, open_jitter_percent, probe_success_percent, ramp_ms;
 };
-/* Of the last call. */
+/* Of the last call; changed: it brought about a transition; unheard: of ask, see heard. */
 struct mg_ffi_breaker_answer {
-    int state;   /* 0 closed, 1 open, 2 half-open, 3 ramp, 4 forced open, 5 forced closed */
-    int probe;   /* the request was admitted as a probe */
-    int unheard; /* of ask: there is something for mg_ffi_breaker_heard */
-    int changed; /* that call brought about a transition: */
-    int from, to, reason, n;
+    int state, probe, unheard, changed, from, to, reason, n;
     double retry_ms, open_ms, total, failures, network, slow;
 };
 /* NULL: there is no shared memory, or no room (*error is a negative code). */
@@ -407,18 +402,14 @@ const char *mg_ffi_breaker_state_name(int state);
 const char *mg_ffi_breaker_reason_name(int reason);
 /* May the request go on? 1 or 0. A slot it takes is given back when the request ends. */
 int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req);
-/* 1: the request was admitted, and has no result yet. */
-int mg_ffi_breaker_waits(const struct mg_req *req);
-/* Result of a request that was admitted: 0 success, 1 failure, 2 failure of the network, 3 the
- * client left before the head, 4 none. 1: it was the first one, and counted. A later failure of the
- * same request (its body) counts too, with again = 1. */
+int mg_ffi_breaker_waits(const struct mg_req *req); /* 1: admitted, and without a result */
+/* The result (enum mg_breaker_result) of a request that waits; 1: it counted. A later failure of
+ * the same request (its body) counts too, with again = 1. */
 int mg_ffi_breaker_result(struct mg_ffi_breaker *breaker, struct mg_req *req, int result,
                           int again);
-/* The request is over: where answers are slow until their end, this one's is known now. 1: it was
- * slow. */
+/* The request is over. 1: it was slow until its end, where that is asked for. */
 int mg_ffi_breaker_end(struct mg_ffi_breaker *breaker, struct mg_req *req);
-/* 1: somebody has changed the state by hand, and no other worker has been told; from, to and reason
- * of the answer say what. */
+/* 1: somebody has switched it by hand, and no other worker was told: from, to, reason. */
 int mg_ffi_breaker_heard(struct mg_ffi_breaker *breaker);
 
 /* ---- end of policies ----------------------------------------------------------------------- */

@@ -198,19 +198,20 @@ function M.by_name(generation)
     return found
 end
 
---- For the plan of shared memory: how many breakers the entries need.
+--- For the plan of shared memory: which breakers the entries need.
 -- @tparam table entries validated
 -- @tparam table entities { routes =, upstreams = }
--- @treturn table { breakers = }
+-- @treturn table { breakers =, breaker_names = }
 function M.shared_memory(entries, entities)
-    local seen, count = {}, 0
+    local seen, list = {}, {}
     each_meeting(entries, entities, function(name)
         if not seen[name] then
             seen[name] = true
-            count = count + 1
+            list[#list + 1] = name
         end
     end)
-    return { breakers = count }
+    table.sort(list)
+    return { breakers = #list, breaker_names = list }
 end
 
 return M

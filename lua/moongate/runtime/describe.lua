@@ -119,9 +119,9 @@ local function count_keys(value)
 end
 
 --- Shared memory that the plugins ask for. A plugin's schema may say it: shared_memory(entries,
--- snapshot) gives { limit_cells =, breakers = }; else its `max_keys` are added up.
+-- snapshot) gives { limit_cells =, breakers =, breaker_names = }; else its `max_keys` are added up.
 local function needs(snapshot)
-    local entries, cells, breakers = {}, 0, 0
+    local entries, cells, breakers, names = {}, 0, 0, {}
     for _, entity in ipairs(snapshot.plugins) do
         if entity.enabled ~= false then
             entries[entity.name] = entries[entity.name] or {}
@@ -132,6 +132,9 @@ local function needs(snapshot)
         local ask = snapshot.handlers[name].schema.shared_memory
         local wanted = ask and ask(list, snapshot) or {}
         breakers = breakers + (wanted.breakers or 0)
+        for _, breaker in ipairs(wanted.breaker_names or {}) do
+            names[#names + 1] = breaker
+        end
         if ask then
             cells = cells + (wanted.limit_cells or 0)
         else
@@ -140,7 +143,7 @@ local function needs(snapshot)
             end
         end
     end
-    return cells, breakers
+    return cells, breakers, names
 end
 
 local function plan(snapshot)
@@ -174,6 +177,8 @@ function M.bundle()
     })
     table.insert(entries, 3, { name = 'summary', data = summary(snapshot) })
     table.insert(entries, 4, { name = 'ffi.h', data = boot.ffi_source })
+    local _, _, breakers = needs(snapshot)
+    table.insert(entries, 5, { name = 'breakers', data = table.concat(breakers, '\n') })
     return { entries = entries, plan = plan(snapshot) }
 end
 
