@@ -38,9 +38,8 @@ struct mg_ffi_shared {
     uint32_t task;   /* the running coroutine ... */
     uint32_t ticket; /* ... and its next wait: the two together name one wait for ever */
     int32_t exiting; /* 1: this generation is retired */
-    int32_t loop_thread; /* 1: on the loop; 0: modules are being loaded, nothing may wait */
-    /* a value in Lua is being computed: 1 and the ticks it has used; 0: no */
-    int32_t expression;
+    int32_t loop_thread;    /* 1: on the loop; 0: modules are being loaded, nothing may wait */
+    int32_t expression;     /* a value in Lua is computed: 1 and the ticks it has used; 0: no */
     struct mg_req *request; /* in that slot */
     struct mg_vm *vm;
 };
@@ -48,12 +47,10 @@ struct mg_ffi_shared {
 /* The running coroutine is to be woken after ms with status 0; then call sched.wait().
  * MG_ECANCELLED outside a coroutine that may wait. */
 int mg_ffi_sched_sleep(struct mg_vm *vm, double ms);
-/* Wakes the wait {task, ticket} in the next loop turn with that status; no effect when it is
- * over. */
+/* Wakes the wait {task, ticket} in the next loop turn with that status; nothing once it is over. */
 int mg_ffi_sched_wake(struct mg_vm *vm, uint32_t task, uint32_t ticket, int status);
 /* Starts a timer: in ms the runtime's function for its id runs in a coroutine of its own. Returns
- * the id, 1 or more; MG_EFULL over 16384 timers; MG_ECANCELLED in a retired generation when ms >
- * 0. */
+ * the id, 1 or more; MG_EFULL over 16384 timers; MG_ECANCELLED when retired and ms > 0. */
 int mg_ffi_sched_timer(struct mg_vm *vm, double ms);
 /* 0, or MG_ENOT_FOUND when it has fired. */
 int mg_ffi_sched_timer_stop(struct mg_vm *vm, int id);
@@ -67,8 +64,6 @@ void mg_ffi_sched_update_time(struct mg_vm *vm);
 void mg_ffi_expression_forgive(struct mg_vm *vm);
 /* A value in Lua failed: counts it. */
 void mg_ffi_expression_failed(struct mg_vm *vm);
-
-/* ---- end of runtime ------------------------------------------------------------------------ */
 
 /* ---- PDK: request, service.request (script/api*.c) ----------------------------------------- */
 
@@ -264,8 +259,6 @@ void mg_ffi_regex_free(struct mg_regex *regex);
 int mg_ffi_regex_exec(struct mg_vm *vm, const struct mg_regex *regex, const char *subject,
                       size_t len, struct mg_ffi_str *groups);
 
-/* ---- end of PDK ---------------------------------------------------------------------------- */
-
 /* ---- policies: limiter, breaker (script/api_limit.c, script/api_breaker.c) ------------------- */
 
 /* Outcome words as numbers of enum mg_outcome; -1: there is no such word. */
@@ -412,8 +405,6 @@ int mg_ffi_breaker_end(struct mg_ffi_breaker *breaker, struct mg_req *req);
 /* 1: somebody has switched it by hand, and no other worker was told: from, to, reason. */
 int mg_ffi_breaker_heard(struct mg_ffi_breaker *breaker);
 
-/* ---- end of policies ----------------------------------------------------------------------- */
-
 /* ---- log ----------------------------------------------------------------------------------- */
 
 /*
@@ -460,8 +451,6 @@ int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record, struct m
 /* Lines so far: written, dropped, queued. */
 void mg_ffi_log_counts(const struct mg_sink *sink, double counts[3]);
 
-/* ---- end of log ---------------------------------------------------------------------------- */
-
 /* ---- HTTP client --------------------------------------------------------------------------- */
 
 /* A plugin's request to another service (script/api_http.c). It is Lua's: free it once, waiting or
@@ -486,8 +475,6 @@ int mg_ffi_http_at(struct mg_ffi_http *http, int index, struct mg_ffi_str *name,
                    struct mg_ffi_str *value);
 int mg_ffi_http_body(struct mg_ffi_http *http, struct mg_ffi_str *out);
 const char *mg_ffi_err_text(int err); /* of base/err.h; static */
-
-/* ---- end of HTTP client -------------------------------------------------------------------- */
 
 /* ---- Redis --------------------------------------------------------------------------------- */
 
@@ -552,8 +539,6 @@ struct mg_ffi_redis_value {
 int mg_ffi_redis_value(const struct mg_ffi_redis_batch *batch, int command, int node,
                        struct mg_ffi_redis_value *out);
 
-/* ---- end of Redis -------------------------------------------------------------------------- */
-
 /* ---- test harness (core/test_gateway.c) ---------------------------------------------------- */
 
 /* A gateway under test on a loop of its own, for `moongate test` only: called from the tests'
@@ -606,5 +591,3 @@ int mg_ffi_test_write(struct mg_test_stream *stream, const char *bytes, size_t l
 int mg_ffi_test_read(struct mg_test_stream *stream, struct mg_ffi_str *out);
 void mg_ffi_test_consume(struct mg_test_stream *stream, size_t len);
 void mg_ffi_test_close_stream(struct mg_test_stream *stream);
-
-/* ---- end of test harness ------------------------------------------------------------------- */
