@@ -85,6 +85,7 @@ struct mg_exchange {
     bool result_due;         /* of this attempt, for the health of peer */
     struct mg_origin *fixed; /* of a plugin's set_target */
     uint64_t hash, tried;
+    bool is_hashed;
     int32_t retries_left;
     uint32_t retries;  /* made or waited for, without those that count as none */
     bool retrying;     /* the present attempt is one */

@@ -79,14 +79,35 @@ static mg_str hash_input(const struct mg_req *req, enum mg_hash_on on, mg_str na
     }
 }
 
-static uint64_t hash_request(const struct mg_req *req, const struct mg_upstream_config *upstream)
+/* A value of our own for a client without that cookie, which gets it with the answer. */
+static mg_str give_cookie(struct mg_exchange *x, const struct mg_upstream_config *upstream,
+                          mg_str name)
 {
-    if (!upstream || upstream->algorithm != MG_BALANCE_CONSISTENT_HASH) {
-        return 0;
+    struct mg_req *req = &x->req;
+    const mg_str value = mg_head_request_id(x);
+    const mg_str path = upstream->hash_cookie_path.len ? upstream->hash_cookie_path : MG_STR("/");
+    mg_req_field(req, MG_FIELD_ADD, MG_STR("Set-Cookie"),
+                 mg_arena_format(&req->arena, "%.*s=%.*s; Path=%.*s; HttpOnly", MG_STR_ARG(name),
+                                 MG_STR_ARG(value), MG_STR_ARG(path)));
+    return value;
+}
+
+/* Once a request, however often it is tried. */
+static uint64_t hash_request(struct mg_exchange *x, const struct mg_upstream_config *upstream)
+{
+    const struct mg_req *req = &x->req;
+    if (x->is_hashed || !upstream || upstream->algorithm != MG_BALANCE_CONSISTENT_HASH) {
+        return x->hash;
     }
+    x->is_hashed = true;
     mg_str input = hash_input(req, upstream->hash_on, upstream->hash_name);
-    if (input.len == 0) {
+    if (input.len == 0 && upstream->hash_on != MG_HASH_COOKIE) {
         input = hash_input(req, upstream->hash_fallback, upstream->hash_fallback_name);
+    }
+    if (input.len == 0 && upstream->hash_on == MG_HASH_COOKIE) {
+        input = give_cookie(x, upstream, upstream->hash_name);
+    } else if (input.len == 0 && upstream->hash_fallback == MG_HASH_COOKIE) {
+        input = give_cookie(x, upstream, upstream->hash_fallback_name);
     }
     return hash_bytes(input.len ? input : req->request_id); /* nothing to hash: spread evenly */
 }
@@ -240,9 +261,7 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
     if (err) {
         return err;
     }
-    if (x->tried == 0) {
-        x->hash = hash_request(req, group->upstream);
-    }
+    x->hash = hash_request(x, group->upstream);
     struct mg_pick pick = {.hash = x->hash, .tried = x->tried, .now_ms = now_ms(x)};
     struct mg_peer *peer = mg_balance_pick(group, &pick);
     if (!peer) {

@@ -223,3 +223,57 @@ describe('a request', function()
         assert.is_true(retries >= 60, retries)
     end)
 end)
+
+describe('with everything failing after it was sent', function()
+    after_each(process.stop_all)
+
+    it('tries stay within the budget, a POST is tried once, and a target stays', function()
+        local lines = {}
+        for i = 1, 3 do
+            lines[i] = ('{ target: "127.0.0.1:%d" }'):format(process.echo().port)
+        end
+        local gateway = process.gateway(([[
+_format_version: "3.0"
+plugins: [{ name: access-log }]
+services: [{ name: s, host: group, retries: 5, routes: [{ name: r, paths: [/] }] }]
+upstreams: [{ name: group, targets: [%s] }]
+gateway:
+  workers: 2
+  listeners: [{ address: "127.0.0.1:%d" }]
+  retry: { on: [connect-failure, reset-before-send, reset-before-headers],
+    backoff: { base: 1ms, max: 1ms } }
+]]):format(table.concat(lines, ', '), process.free_port()))
+        local records = scripted.records(gateway)
+        local begun, posts = posix.now(), 0
+        for i = 1, 200 do
+            local method = i % 4 == 0 and 'POST' or 'GET'
+            local connection = gateway:send(method .. ' /?reset=1 HTTP/1.1\r\nHost: x\r\n' ..
+                'Content-Length: 4\r\nConnection: close\r\n\r\nonce')
+            assert.equal(502, assert(connection:response()).status)
+            connection:close()
+        end
+        local seconds = posix.now() - begun
+        for _ = 1, 200 do
+            local record = records:next()
+            if record.method == 'POST' then
+                posts = posts + 1
+                assert.same({ 1, 0 }, { #record.tries, record.retries })
+            end
+        end
+        local status = gateway:status()
+        local retries = status.counters.upstream_tries - 200
+        assert.equal(50, posts)
+        assert.is_true(retries >= 60 and retries <= 0.2 * 200 + 30 + 3 * seconds, retries)
+        for _, upstream in ipairs(status.upstreams) do
+            if upstream.name == 'group' then
+                local well = 0
+                for _, target in ipairs(upstream.targets) do
+                    well = well + (target.health == 'healthy' and 1 or 0)
+                end
+                assert.is_true(well >= 2) -- half of three, rounded down, may be out
+                assert.equal(retries, upstream.retries.failed)
+                assert.is_true(upstream.retries.budget > 0)
+            end
+        end
+    end)
+end)
