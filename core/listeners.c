@@ -120,10 +120,7 @@ void mg_listeners_close(struct mg_listeners *listeners)
 void mg_listeners_unlink(const struct mg_listeners *listeners)
 {
     for (uint32_t i = 0; i < listeners->count; i++) {
-        const char *path = listeners->addresses[i].text + strlen("unix:");
-        if (listeners->addresses[i].is_unix && path[0] != '@') {
-            unlink(path);
-        }
+        mg_listen_unlink(&listeners->addresses[i]);
     }
 }
 

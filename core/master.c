@@ -102,6 +102,7 @@ static void end(struct mg_master *master, uint64_t now_ms)
         return;
     }
     mg_log_write(master->log, MG_LOG_NOTICE, "master", "draining");
+    mg_shm_set_draining(master->shm);
     mg_notify("STOPPING=1");
     mg_reload_cancel(master, "The gateway is ending.", now_ms);
     const uint64_t delay = mg_master_plan(master)->drain_delay;
@@ -142,6 +143,8 @@ static void be_worker(struct mg_master *master, uint32_t index, int channel, pid
                                           .bundle = &master->bundle,
                                           .generation = master->generation,
                                           .listeners = &master->listeners,
+                                          .status_fd = master->status_fd,
+                                          .status_is_unix = master->status_address.is_unix,
                                           .user = &master->user,
                                           .index = index,
                                           .workers = master->seats.count,
@@ -455,6 +458,7 @@ static int prepare(struct mg_master *master, const struct mg_run_options *option
     char control[128];
     master->config = options->config;
     master->signal_fd = -1;
+    master->status_fd = -1;
     mg_reload_init(&master->reload);
     int err = mg_log_open(&master->log, NULL, MG_LOG_NOTICE);
     mg_require(err == 0);

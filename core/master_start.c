@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STATUS_BACKLOG 64
+
 #define STACK_BYTES (96 * 1024 * 1024) /* 64 are needed */
 
 void mg_master_raise_files(void)
@@ -135,6 +137,36 @@ static int bind_listeners(struct mg_master *master, uint32_t workers)
     return 0;
 }
 
+/* An address that was not asked for may be another gateway's: then this one has none. */
+static int bind_status(struct mg_master *master)
+{
+    const struct mg_plan *plan = mg_master_plan(master);
+    char message[512];
+    if (!plan->status[0]) {
+        return 0;
+    }
+    if (mg_listen_parse(mg_str_from(plan->status), &master->status_address)) {
+        mg_say("gateway.status.address: '%s' is no address such as 127.0.0.1:8100, [::1]:8100 or "
+               "unix:/path",
+               plan->status);
+        return MG_EXIT_CONFIG;
+    }
+    const int fd =
+        mg_listen_bind_alone(&master->status_address, STATUS_BACKLOG, message, sizeof message);
+    if (fd >= 0) {
+        master->status_fd = fd;
+        return 0;
+    }
+    if (plan->status_given) {
+        mg_say("gateway.status.address: %s: choose another address, or `off` for none", message);
+        return MG_EXIT_FAILED;
+    }
+    mg_log_write(master->log, MG_LOG_WARN, "master",
+                 "%s: this gateway has no /metrics, /livez and /readyz (gateway.status.address)",
+                 message);
+    return 0;
+}
+
 int mg_master_start(struct mg_master *master)
 {
     const uint32_t configured = mg_master_plan(master)->workers;
@@ -147,6 +179,7 @@ int mg_master_start(struct mg_master *master)
     exit_code = exit_code ? exit_code : make_memory(master, workers);
     exit_code = exit_code ? exit_code : open_error_log(master);
     exit_code = exit_code ? exit_code : bind_listeners(master, workers);
+    exit_code = exit_code ? exit_code : bind_status(master);
     if (exit_code) {
         return exit_code;
     }
@@ -162,6 +195,10 @@ void mg_master_end(struct mg_master *master)
     if (master->listeners.fds) {
         mg_listeners_close(&master->listeners);
         mg_listeners_unlink(&master->listeners);
+    }
+    if (master->status_fd >= 0) {
+        close(master->status_fd);
+        mg_listen_unlink(&master->status_address);
     }
     mg_reload_deinit(&master->reload);
     mg_seats_deinit(&master->seats);

@@ -27,6 +27,10 @@ void mg_master_forget(struct mg_master *master, uint32_t keep)
     } else if (master->listeners.fds) {
         mg_listeners_keep(&master->listeners, keep);
     }
+    if (master->status_fd >= 0 && keep == UINT32_MAX) {
+        close(master->status_fd);
+        master->status_fd = -1;
+    }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL); /* the master reads its signals from a descriptor */
 }

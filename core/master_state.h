@@ -59,6 +59,8 @@ struct mg_master {
     struct mg_shm *shm;
     struct mg_seats seats;
     struct mg_listeners listeners;
+    struct mg_listen_address status_address;
+    int status_fd; /* -1 = none */
     struct mg_user user;
     struct mg_bundle bundle; /* of the present generation */
     bool has_bundle;

@@ -176,6 +176,11 @@ bool mg_reload_is_possible(const struct mg_master *master, const struct mg_plan 
                         "restart the gateway for that\n");
         possible = false;
     }
+    if (strcmp(present->status, plan->status) != 0) {
+        append(reasons, "gateway.status.address: changing it by a reload is not supported yet; "
+                        "restart the gateway for that\n");
+        possible = false;
+    }
     if (present->workers != plan->workers) {
         append(reasons, "gateway.workers: changing the number of workers by a reload is not "
                         "supported yet; restart the gateway for that\n");

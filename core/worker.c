@@ -18,6 +18,7 @@
 #include "net/sink.h"
 #include "script/budget.h"
 #include "script/generation.h"
+#include "status_listener.h"
 
 #include <grp.h>
 #include <inttypes.h>
@@ -56,6 +57,7 @@ struct worker {
     struct mg_sinks *sinks;
     struct mg_redis_set *redis;
     struct mg_meter *meter;
+    struct mg_status_listener *status;
 
     struct mg_generation *current, *next;
     struct old_generation old[OLD_GENERATIONS];
@@ -128,6 +130,18 @@ static int listen_all(struct worker *worker)
     return 0;
 }
 
+static void open_status(struct worker *worker)
+{
+    const struct mg_status_listener_parts parts = {.loop = &worker->loop,
+                                                   .log = worker->parts->log,
+                                                   .shm = worker->parts->shm,
+                                                   .fd = worker->parts->status_fd,
+                                                   .is_unix = worker->parts->status_is_unix};
+    if (parts.fd >= 0) {
+        worker->status = mg_status_listener_open(&parts);
+    }
+}
+
 static void on_first_built(void *context, int status, struct mg_generation *generation,
                            const char *errors)
 {
@@ -160,6 +174,7 @@ static void on_first_built(void *context, int status, struct mg_generation *gene
         stop(worker, MG_EXIT_FAILED);
         return;
     }
+    open_status(worker);
     mg_slot_ready(worker->slot, generation->number);
     tell(worker, MG_CHANNEL_READY, generation->number, -1);
 }
@@ -512,6 +527,7 @@ static void close_parts(struct worker *worker)
     if (worker->serving) {
         mg_server_close(&worker->server);
     }
+    mg_status_listener_close(worker->status);
     close_generations(worker);
     worker->loop.waiting = NULL;
     mg_slot_waiting(worker->slot, true); /* for a slow reader or disk: not stuck */
@@ -530,6 +546,7 @@ static void close_parts(struct worker *worker)
     mg_meter_free(worker->meter);
     uv_close((uv_handle_t *)&worker->channel_poll, NULL);
     mg_loop_close(&worker->loop);
+    mg_status_listener_free(worker->status);
 }
 
 /* A buffer that one burst made large goes back to the system when it is freed. By itself, glibc

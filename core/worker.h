@@ -28,6 +28,8 @@ struct mg_worker_parts { /* all borrowed, in the memory that the fork copied */
     const struct mg_bundle *bundle; /* of the generation to begin with */
     uint64_t generation;
     const struct mg_listeners *listeners; /* this worker's own are open */
+    int status_fd;                        /* -1 = none; shared with the other workers */
+    bool status_is_unix;
     const struct mg_user *user;
     uint32_t index, workers;
     int channel;

@@ -256,6 +256,16 @@ uint64_t mg_shm_published_generation(const struct mg_shm *shm)
     return __atomic_load_n(&shm->head->generation, __ATOMIC_ACQUIRE);
 }
 
+void mg_shm_set_draining(struct mg_shm *shm)
+{
+    __atomic_store_n(&shm->head->draining, 1, __ATOMIC_RELAXED);
+}
+
+bool mg_shm_is_draining(const struct mg_shm *shm)
+{
+    return __atomic_load_n(&shm->head->draining, __ATOMIC_RELAXED);
+}
+
 static void follow(struct mg_shm_head *head, int64_t offset_ms)
 {
     if (head->has_offset && offset_ms < head->offset_ms - STEP_MS) {

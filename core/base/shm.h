@@ -115,6 +115,9 @@ uint32_t mg_shm_worker_died(struct mg_shm *shm, uint32_t index);
 /* The number of the generation that all workers are to serve. */
 void mg_shm_publish_generation(struct mg_shm *shm, uint64_t number);
 uint64_t mg_shm_published_generation(const struct mg_shm *shm);
+/* The gateway was told to end: load balancers are to look elsewhere. */
+void mg_shm_set_draining(struct mg_shm *shm);
+bool mg_shm_is_draining(const struct mg_shm *shm);
 
 /*
  * One time for all workers: monotonic time plus an offset that only the master changes. It calls

@@ -88,6 +88,7 @@ struct mg_shm_head {
     uint32_t series_text_used, metric_words_used; /* bytes, words */
     uint32_t sweep_page;                          /* where the master's next sweep begins */
     uint64_t generation;
+    uint32_t draining;    /* the gateway was told to end */
     uint64_t check_lease; /* who runs the active health checks (shm_upstreams.c) */
     /* the time of all workers: written by the master only */
     int64_t offset_ms;    /* wall - monotonic, in force */

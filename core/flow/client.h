@@ -24,7 +24,7 @@ struct mg_client {
     struct mg_link link;
     struct mg_io *io;
     struct mg_server *server;
-    struct mg_exchange *exchange; /* the request being answered, or NULL */
+    struct mg_exchange *exchange; /* the request being answered, or NULL; the user's */
     uint32_t listener;            /* index of gateway.listeners */
     uint16_t port;                /* of the listener, 0 for a unix socket */
     uint32_t requests;

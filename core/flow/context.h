@@ -31,7 +31,7 @@ struct mg_server_parts { /* borrowed; outlive the server */
     struct mg_loop *loop;
     struct mg_log *log;
     struct mg_stats *stats;
-    struct mg_pool *pool;
+    struct mg_pool *pool;      /* NULL: there are no upstreams */
     struct mg_meter *meter;    /* NULL: requests are not counted in metrics */
     struct mg_shm *shm;        /* NULL in tests: nothing is shared */
     uint32_t worker;           /* index there */
@@ -48,7 +48,8 @@ struct mg_server_listener {
 struct mg_server {
     struct mg_server_parts parts;
     struct mg_generation *generation;
-    struct mg_checks *checks;
+    struct mg_checks *checks;          /* NULL: there are no upstreams */
+    const struct mg_limits *limits;    /* the generation's; of a server without one, its owner's */
     const struct mg_client_user *user; /* the exchange layer */
     struct mg_server_listener listeners[MG_SERVER_LISTENERS];
     uint32_t listener_count;
@@ -83,5 +84,5 @@ void mg_server_check_drained(struct mg_server *server);
 
 static inline const struct mg_limits *mg_server_limits(const struct mg_server *server)
 {
-    return &server->generation->config->gateway.limits;
+    return server->limits;
 }

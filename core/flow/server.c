@@ -21,8 +21,10 @@ void mg_server_open(struct mg_server *server, const struct mg_server_parts *part
         server->id_seed = mg_clock_precise_us(&parts->loop->clock);
     }
     mg_buf_init(&server->head, 1024 * 1024);
-    mg_pool_count(parts->pool, parts->stats);
-    server->checks = mg_checks_open(parts);
+    if (parts->pool) {
+        mg_pool_count(parts->pool, parts->stats);
+        server->checks = mg_checks_open(parts);
+    }
 }
 
 void mg_server_use(struct mg_server *server, struct mg_generation *generation)
@@ -30,6 +32,7 @@ void mg_server_use(struct mg_server *server, struct mg_generation *generation)
     mg_generation_hold(generation);
     struct mg_generation *previous = server->generation;
     server->generation = generation;
+    server->limits = &generation->config->gateway.limits;
     mg_checks_use(server->checks, generation->peers);
     const uint32_t unshared = mg_peers_unshared(generation->peers);
     if (unshared > 0) {
@@ -155,7 +158,9 @@ void mg_server_close(struct mg_server *server)
         mg_link_remove(&exchange->link);
         mg_exchange_free(exchange);
     }
-    mg_checks_close(server->checks);
+    if (server->checks) {
+        mg_checks_close(server->checks);
+    }
     if (server->generation) {
         mg_generation_release(server->generation);
         server->generation = NULL;

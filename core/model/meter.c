@@ -14,8 +14,10 @@
 #define BOUNDS 14
 #define RECENT 8 /* counters a route remembers; a power of two */
 #define NO_ROUTE "_none"
+#define UPSTREAM_TEXT 272                      /* a host name and a port */
 #define SELDOM __attribute__((noinline, cold)) /* kept out of the way of what every request does */
-#define BY_PLUGIN "_plugin"                    /* the host was chosen by a plugin: it may be any */
+/* A host that may be any; as model/peer calls it. */
+#define BY_PLUGIN "(chosen by a plugin)"
 
 /* microseconds */
 static const double bounds[BOUNDS] = {500,    1000,   2500,   5000,    10000,   25000,   50000,
@@ -39,7 +41,6 @@ enum metric {
     UPSTREAM_REQUESTS,
     UPSTREAM_DURATION,
     UPSTREAM_CONNECT,
-    UPSTREAM_RETRIES,
     METRIC_COUNT
 };
 
@@ -47,7 +48,6 @@ static const char *const request_labels[] = {"route", "method", "code", "outcome
 static const char *const route_labels[] = {"route"};
 static const char *const try_labels[] = {"upstream", "code", "outcome"};
 static const char *const upstream_labels[] = {"upstream"};
-static const char *const retry_labels[] = {"upstream", "result"};
 
 struct definition {
     const char *name, *help;
@@ -78,8 +78,6 @@ static const struct definition definitions[METRIC_COUNT] = {
     [UPSTREAM_CONNECT] = {"moongate_upstream_connect_duration_seconds",
                           "to connect, for tries without a pooled connection", true,
                           upstream_labels, 1},
-    [UPSTREAM_RETRIES] = {"moongate_upstream_retries_total",
-                          "tries after a failed one; result: ok or failed", false, retry_labels, 2},
 };
 
 struct recent {
@@ -270,7 +268,9 @@ static struct mg_service_meter *meter_of_service(struct mg_meter *meter, struct 
     return service->meter;
 }
 
-static mg_str upstream_name(const struct mg_req *req)
+/* As its record is called in the shared memory (base/shm_upstreams): "host:port" where the service
+ * has no upstream. */
+static mg_str upstream_name(const struct mg_req *req, char text[UPSTREAM_TEXT])
 {
     if (req->up.target_host.len > 0) {
         return MG_STR(BY_PLUGIN);
@@ -279,15 +279,23 @@ static mg_str upstream_name(const struct mg_req *req)
         return req->up.upstream;
     }
     const struct mg_service *service = req->service;
-    return service && service->upstream ? service->upstream->name
-                                        : (service ? service->host : MG_STR(NO_ROUTE));
+    if (!service || service->upstream) {
+        return service ? service->upstream->name : MG_STR(NO_ROUTE);
+    }
+    if (service->port == 0) {
+        return service->host; /* unix:/path */
+    }
+    const bool is_v6 = mg_str_find(service->host, ':', 0) >= 0 && service->host.ptr[0] != '[';
+    const int length = snprintf(text, UPSTREAM_TEXT, is_v6 ? "[%.*s]:%u" : "%.*s:%u",
+                                MG_STR_ARG(service->host), service->port);
+    return mg_str_make(text, (size_t)length < UPSTREAM_TEXT ? (size_t)length : UPSTREAM_TEXT - 1);
 }
 
 static SELDOM uint64_t *try_words(struct mg_meter *meter, const struct mg_req *req,
                                   const struct mg_try *try)
 {
-    char code[12];
-    const mg_str values[] = {upstream_name(req), code_text(try->status, code),
+    char code[12], text[UPSTREAM_TEXT];
+    const mg_str values[] = {upstream_name(req, text), code_text(try->status, code),
                              mg_str_from(mg_outcome_word(try->outcome))};
     return words_of(meter, UPSTREAM_REQUESTS, values);
 }
@@ -306,7 +314,8 @@ static void count_try(struct mg_meter *meter, struct mg_service_meter *of, const
 static SELDOM void open_service(struct mg_meter *meter, struct mg_service_meter *of,
                                 const struct mg_req *req)
 {
-    const mg_str name = upstream_name(req);
+    char text[UPSTREAM_TEXT];
+    const mg_str name = upstream_name(req, text);
     of->duration = words_of(meter, UPSTREAM_DURATION, &name);
     of->connect = words_of(meter, UPSTREAM_CONNECT, &name);
 }
@@ -325,14 +334,6 @@ static void time_try(struct mg_meter *meter, struct mg_service_meter *of, const 
     }
 }
 
-static SELDOM void count_retry(struct mg_meter *meter, const struct mg_req *req,
-                               const struct mg_try *try)
-{
-    const bool is_ok = try->outcome == MG_OUTCOME_OK;
-    const mg_str values[] = {upstream_name(req), is_ok ? MG_STR("ok") : MG_STR("failed")};
-    (*words_of(meter, UPSTREAM_RETRIES, values))++;
-}
-
 static void count_tries(struct mg_meter *meter, struct mg_req *req)
 {
     struct mg_service_meter *of = meter_of_service(meter, req);
@@ -341,9 +342,6 @@ static void count_tries(struct mg_meter *meter, struct mg_req *req)
         const struct mg_try *try = &req->tries[i];
         count_try(meter, of, req, try);
         time_try(meter, of, req, try);
-        if (i > 0) {
-            count_retry(meter, req, try);
-        }
     }
 }
 

@@ -179,7 +179,7 @@ static int bind_tcp(int fd, const struct mg_listen_address *address, bool shared
     if (!err && shared) {
         err = set_on(fd, SOL_SOCKET, SO_REUSEPORT);
     }
-    if (!err && shared) {
+    if (!err) {
         err = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
     }
     if (!err && address->sockaddr.ss_family == AF_INET6) {
@@ -188,14 +188,14 @@ static int bind_tcp(int fd, const struct mg_listen_address *address, bool shared
     return err ? err : bind_to(fd, address);
 }
 
-int mg_listen_bind(const struct mg_listen_address *address, int backlog, char *message,
-                   size_t message_bytes)
+static int bind_listening(const struct mg_listen_address *address, bool shared, int backlog,
+                          char *message, size_t message_bytes)
 {
     const int fd = new_socket(address);
     if (fd < 0) {
         return explain(address, fd, message, message_bytes);
     }
-    int err = address->is_unix ? bind_unix(fd, address) : bind_tcp(fd, address, true);
+    int err = address->is_unix ? bind_unix(fd, address) : bind_tcp(fd, address, shared);
     if (!err && listen(fd, backlog)) {
         err = -errno;
     }
@@ -204,6 +204,18 @@ int mg_listen_bind(const struct mg_listen_address *address, int backlog, char *m
         return explain(address, err, message, message_bytes);
     }
     return fd;
+}
+
+int mg_listen_bind(const struct mg_listen_address *address, int backlog, char *message,
+                   size_t message_bytes)
+{
+    return bind_listening(address, true, backlog, message, message_bytes);
+}
+
+int mg_listen_bind_alone(const struct mg_listen_address *address, int backlog, char *message,
+                         size_t message_bytes)
+{
+    return bind_listening(address, false, backlog, message, message_bytes);
 }
 
 int mg_listen_probe(const struct mg_listen_address *address, char *message, size_t message_bytes)
@@ -218,6 +230,14 @@ int mg_listen_probe(const struct mg_listen_address *address, char *message, size
     const int err = bind_tcp(fd, address, false);
     close(fd);
     return err ? explain(address, err, message, message_bytes) : 0;
+}
+
+void mg_listen_unlink(const struct mg_listen_address *address)
+{
+    const char *path = address->text + strlen("unix:");
+    if (address->is_unix && path[0] != '@') {
+        unlink(path);
+    }
 }
 
 uint16_t mg_listen_port(int fd)

@@ -29,11 +29,17 @@ MG_NODISCARD int mg_listen_parse(mg_str text, struct mg_listen_address *out);
  * message ("127.0.0.1:8000 is in use by another process"). */
 int mg_listen_bind(const struct mg_listen_address *address, int backlog, char *message,
                    size_t message_bytes);
+/* The same without SO_REUSEPORT: a socket that no other one stands beside, shared by all who
+ * inherit it. */
+int mg_listen_bind_alone(const struct mg_listen_address *address, int backlog, char *message,
+                         size_t message_bytes);
 /* 0 when nobody listens there. Because of SO_REUSEPORT a second gateway could bind beside the first
  * one; so the master asks before it binds. Errors and message as for mg_listen_bind; always 0 for
  * unix sockets, where mg_listen_bind sees it. */
 MG_NODISCARD int mg_listen_probe(const struct mg_listen_address *address, char *message,
                                  size_t message_bytes);
+/* Removes the path of a unix address; nothing for others. */
+void mg_listen_unlink(const struct mg_listen_address *address);
 /* The port an fd is bound to (port 0 was asked for), 0 for unix. */
 uint16_t mg_listen_port(int fd);
 

@@ -84,6 +84,7 @@ int mg_bundle_writer_add(struct mg_bundle_writer *writer, mg_str name, mg_str da
     X(limit_cells)                                                                                 \
     X(breakers)                                                                                    \
     X(metric_series)                                                                               \
+    X(status_given)                                                                                \
     X(watchdog_ms)                                                                                 \
     X(drain_delay)                                                                                 \
     X(drain_timeout)                                                                               \
@@ -95,6 +96,7 @@ int mg_bundle_writer_add(struct mg_bundle_writer *writer, mg_str name, mg_str da
 #define PLAN_TEXTS(X)                                                                              \
     X(user)                                                                                        \
     X(error_log)                                                                                   \
+    X(status)                                                                                      \
     X(log_level)
 
 static int append_line(struct mg_buf *buf, const char *key, const char *value)

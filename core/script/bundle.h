@@ -32,6 +32,8 @@ struct mg_plan {
     uint64_t shared_memory;         /* bytes wanted */
     uint64_t limit_cells, breakers; /* needed by the configuration */
     uint32_t metric_series;         /* of one metric */
+    char status[128];               /* address, empty = none */
+    uint32_t status_given;          /* it was asked for: 1, else 0 */
     uint64_t watchdog_ms, drain_delay, drain_timeout, init_timeout; /* ms */
     uint32_t dns_timeout, dns_tries, dns_stale, dns_negative;       /* ms, but for tries */
     char user[64];

@@ -211,6 +211,7 @@ static int read_plan(lua_State *L, struct mg_plan *plan)
         .limit_cells = number_field(L, "limit_cells"),
         .breakers = number_field(L, "breakers"),
         .metric_series = (uint32_t)number_field(L, "metric_series"),
+        .status_given = (uint32_t)number_field(L, "status_given"),
         .watchdog_ms = number_field(L, "watchdog_ms"),
         .drain_delay = number_field(L, "drain_delay"),
         .drain_timeout = number_field(L, "drain_timeout"),
@@ -225,6 +226,7 @@ static int read_plan(lua_State *L, struct mg_plan *plan)
         err ? err : copy_text(plan->error_log, sizeof plan->error_log, text_field(L, "error_log"));
     err =
         err ? err : copy_text(plan->log_level, sizeof plan->log_level, text_field(L, "log_level"));
+    err = err ? err : copy_text(plan->status, sizeof plan->status, text_field(L, "status"));
     return err ? err : read_listeners(L, plan);
 }
 

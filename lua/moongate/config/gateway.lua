@@ -29,6 +29,12 @@ local function split_listeners(gateway, findings)
             listener.host, listener.port = address.split(text)
         end
     end
+    local status = gateway.status.address
+    if status and seen[status] then
+        findings:add({ 'gateway', 'status', 'address' }, {
+            code = DUPLICATE, message = ('a listener has the address "%s"'):format(status),
+        })
+    end
 end
 
 --- Validates the section.

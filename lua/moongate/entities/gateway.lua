@@ -133,7 +133,11 @@ return {
             default = { { address = '0.0.0.0:8000' } }, elements = listener,
             description = 'where clients connect',
         } },
-        { status = later('the status listener', 'health and metrics over HTTP') },
+        { status = record({
+            { address = { type = 'string', also = { false, 'off' }, custom_validator = is_listener,
+                description = 'health and metrics over HTTP; as a listener, or off. Not set:'
+                    .. ' 127.0.0.1:8100 where that is free' } },
+        }) },
         { admin = later('the admin listener', 'administration over HTTP') },
         { trusted_ips = { type = 'array', default = {}, elements = typedefs.ip_or_cidr,
             description = 'peers whose `X-Forwarded-*` headers are believed' } },

@@ -7,6 +7,8 @@ local source = require 'moongate.runtime.source'
 
 local M = {}
 
+local DEFAULT_STATUS = '127.0.0.1:8100'
+
 -- ---- sources
 -- -------------------------------------------------------------------------------------
 
@@ -146,6 +148,14 @@ local function needs(snapshot)
     return cells, breakers, names
 end
 
+-- Empty: none.
+local function status_address(given)
+    if given == nil then
+        return DEFAULT_STATUS
+    end
+    return given and given ~= 'off' and given or ''
+end
+
 local function plan(snapshot)
     local gateway = snapshot.gateway
     local cells, breakers = needs(snapshot)
@@ -153,10 +163,12 @@ local function plan(snapshot)
     for i, listener in ipairs(gateway.listeners) do
         listeners[i] = { address = listener.address, backlog = listener.backlog }
     end
+    local status = gateway.status.address
     return {
         workers = tonumber(gateway.workers) or 0, shared_memory = gateway.shared_memory,
         user = gateway.user or '',
         limit_cells = cells, breakers = breakers, metric_series = gateway.metrics.series,
+        status = status_address(status), status_given = status ~= nil and 1 or 0,
         watchdog_ms = gateway.plugins.watchdog_ms, init_timeout = gateway.plugins.init_timeout,
         drain_delay = gateway.shutdown.drain_delay, drain_timeout = gateway.shutdown.drain_timeout,
         dns_timeout = gateway.dns.timeout, dns_tries = gateway.dns.tries,

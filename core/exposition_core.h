@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The part of the metrics that is made of the statistics of all workers and the master. Private to
+ * exposition.c.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/shm.h"
+
+/* Appends all of it. */
+void mg_exposition_core(struct mg_shm *shm, struct mg_buf *out);

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function for each metric, since all series of one stand together in the text. Two records may
+ * have one name (a name was cut, or an edit of an address made another record): they are added up,
+ * for a scrape that has one series twice is refused as a whole.
+ */
+#include "exposition_records.h"
+
+#include "base/shm_limits.h"
+#include "base/shm_sinks.h"
+#include "base/shm_upstreams.h"
+#include "base/shm_words.h"
+#include "exposition_text.h"
+#include "model/breaker.h"
+#include "model/breaker_view.h"
+#include "model/peer.h"
+#include "model/retry.h"
+#include "net/redis_breaker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct scrape {
+    struct mg_shm *shm;
+    int64_t now_ms;
+    const char *name; /* of the metric */
+    struct mg_buf *out;
+};
+
+static void put(const struct scrape *scrape, const struct mg_text_label *labels, uint32_t count,
+                uint64_t value)
+{
+    mg_text_sample(scrape->out, scrape->name, labels, count, (double)value);
+}
+
+/* --- breakers --------------------------------------------------------------------------------- */
+
+/* Calls fn for each breaker. A name as long as its place was cut, and ends in the number of its
+ * record. */
+static void each_breaker(const struct scrape *scrape,
+                         void (*fn)(const struct scrape *, const struct mg_breaker_view *))
+{
+    struct mg_shm_room room;
+    struct mg_breaker_view view;
+    mg_shm_room(scrape->shm, &room);
+    for (uint32_t i = 0; i < room.breakers; i++) {
+        if (!mg_breaker_view(scrape->shm, i, scrape->now_ms, &view)) {
+            continue;
+        }
+        const size_t most = sizeof view.name - 1;
+        if (strlen(view.name) == most) {
+            snprintf(view.name + most - 6, 7, "#%u", i % 100000);
+        }
+        fn(scrape, &view);
+    }
+}
+
+static void put_state(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    for (unsigned state = 0; state < MG_BREAKER_STATES; state++) {
+        const struct mg_text_label labels[] = {
+            {"breaker", mg_str_from(view->name)},
+            {"state", mg_str_from(mg_breaker_state_name((enum mg_breaker_state)state))}};
+        put(scrape, labels, 2, view->state == (enum mg_breaker_state)state);
+    }
+}
+
+static void breaker_state(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_state);
+}
+
+static void put_results(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    for (unsigned kind = 0; kind < MG_COUNTED_KINDS; kind++) {
+        const struct mg_text_label labels[] = {
+            {"breaker", mg_str_from(view->name)},
+            {"result", mg_str_from(mg_breaker_counted_name((enum mg_breaker_counted)kind))}};
+        put(scrape, labels, 2, view->results[kind]);
+    }
+}
+
+static void breaker_results(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_results);
+}
+
+static void put_transitions(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    for (unsigned i = 0; i < MG_BREAKER_EDGES; i++) {
+        if (view->transitions[i] > 0) {
+            const struct mg_text_label labels[] = {
+                {"breaker", mg_str_from(view->name)},
+                {"to", mg_str_from(mg_breaker_state_name(mg_breaker_edges[i].to))},
+                {"reason", mg_str_from(mg_breaker_reason_name(mg_breaker_edges[i].reason))}};
+            put(scrape, labels, 3, view->transitions[i]);
+        }
+    }
+}
+
+static void breaker_transitions(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_transitions);
+}
+
+static void put_rejected(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    for (unsigned state = 0; state < MG_BREAKER_STATES; state++) {
+        if (view->rejected[state] > 0 || state == MG_BREAKER_OPEN) {
+            const struct mg_text_label labels[] = {
+                {"breaker", mg_str_from(view->name)},
+                {"state", mg_str_from(mg_breaker_state_name((enum mg_breaker_state)state))}};
+            put(scrape, labels, 2, view->rejected[state]);
+        }
+    }
+}
+
+static void breaker_rejected(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_rejected);
+}
+
+static void put_shadow_rejected(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
+    put(scrape, &label, 1, view->shadow_rejected);
+}
+
+static void breaker_shadow_rejected(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_shadow_rejected);
+}
+
+static void put_probes(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
+    put(scrape, &label, 1, view->probes);
+}
+
+static void breaker_probes(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_probes);
+}
+
+static void put_open_seconds(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
+    mg_text_sample(scrape->out, scrape->name, &label, 1, (double)view->open_ms / 1000);
+}
+
+static void breaker_open_seconds(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_open_seconds);
+}
+
+static void put_stale(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
+    put(scrape, &label, 1, view->stale);
+}
+
+static void breaker_stale(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_stale);
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+#define POLICIES 128 /* names of limits that are told apart */
+
+struct policy {
+    char name[36];
+    uint64_t keys, max_keys;
+};
+
+/* Limits of many routes have one name: they are one policy. */
+static struct policy *policy_of(struct policy *policies, uint32_t *count, const char *name)
+{
+    for (uint32_t i = 0; i < *count; i++) {
+        if (strcmp(policies[i].name, name) == 0) {
+            return &policies[i];
+        }
+    }
+    if (*count == POLICIES) {
+        return &policies[POLICIES - 1];
+    }
+    struct policy *policy = &policies[(*count)++];
+    snprintf(policy->name, sizeof policy->name, "%s", *count == POLICIES ? "__overflow__" : name);
+    return policy;
+}
+
+static uint32_t read_policies(struct mg_shm *shm, struct policy policies[POLICIES])
+{
+    struct mg_limit_record record;
+    struct mg_shm_room room;
+    uint32_t count = 0;
+    mg_shm_room(shm, &room);
+    for (uint32_t i = 0; i < room.limits; i++) {
+        if (mg_limit_record_read(shm, i, &record)) {
+            struct policy *policy = policy_of(policies, &count, record.name);
+            policy->keys += record.live;
+            policy->max_keys += record.max_keys;
+        }
+    }
+    return count;
+}
+
+static void put_policies(const struct scrape *scrape, bool most)
+{
+    struct policy policies[POLICIES] = {{.keys = 0}};
+    const uint32_t count = read_policies(scrape->shm, policies);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mg_text_label label = {"policy", mg_str_from(policies[i].name)};
+        put(scrape, &label, 1, most ? policies[i].max_keys : policies[i].keys);
+    }
+}
+
+static void limit_keys(const struct scrape *scrape)
+{
+    put_policies(scrape, false);
+}
+
+static void limit_max_keys(const struct scrape *scrape)
+{
+    put_policies(scrape, true);
+}
+
+/* --- stores ----------------------------------------------------------------------------------- */
+
+static mg_str store_name(const struct mg_store_record *store)
+{
+    return mg_str_make(store->name, strnlen(store->name, sizeof store->name));
+}
+
+/* The first store of each name; NULL: none, or another has the name already. */
+static const struct mg_store_record *first_of_name(struct mg_shm *shm, uint32_t index)
+{
+    const struct mg_store_record *store = mg_store_record(shm, index);
+    for (uint32_t i = 0; store && i < index; i++) {
+        const struct mg_store_record *other = mg_store_record(shm, i);
+        if (other && mg_str_equal(store_name(other), store_name(store))) {
+            return NULL;
+        }
+    }
+    return store;
+}
+
+static void store_operations(const struct scrape *scrape)
+{
+    for (uint32_t i = 0; i < MG_STORES; i++) {
+        const struct mg_store_record *first = first_of_name(scrape->shm, i);
+        for (unsigned k = 0; first && k < MG_REDIS_RESULT_COUNT; k++) {
+            uint64_t sum = 0;
+            for (uint32_t n = i; n < MG_STORES; n++) {
+                const struct mg_store_record *store = mg_store_record(scrape->shm, n);
+                const bool same = store && mg_str_equal(store_name(store), store_name(first));
+                sum += same ? store->results[k] : 0;
+            }
+            if (sum > 0 || k == MG_REDIS_OK) {
+                const char *result = mg_redis_result_word((enum mg_redis_result)k);
+                const struct mg_text_label labels[] = {{"store", store_name(first)},
+                                                       {"result", mg_str_from(result)}};
+                put(scrape, labels, 2, sum);
+            }
+        }
+    }
+}
+
+/* Of stores with one name, the one used last counts. */
+static void store_breaker_open(const struct scrape *scrape)
+{
+    for (uint32_t i = 0; i < MG_STORES; i++) {
+        const struct mg_store_record *last = first_of_name(scrape->shm, i);
+        for (uint32_t n = i + 1; last && n < MG_STORES; n++) {
+            const struct mg_store_record *store = mg_store_record(scrape->shm, n);
+            if (store && mg_str_equal(store_name(store), store_name(last)) &&
+                store->used_ms > last->used_ms) {
+                last = store;
+            }
+        }
+        if (last) {
+            const struct mg_text_label label = {"store", store_name(last)};
+            put(scrape, &label, 1, strcmp(mg_redis_breaker_state(last), "closed") != 0);
+        }
+    }
+}
+
+/* --- upstreams -------------------------------------------------------------------------------- */
+
+/* Calls fn for each upstream's record. A name as long as its place was cut: left out where another
+ * has it. */
+static void each_upstream(const struct scrape *scrape,
+                          void (*fn)(const struct scrape *, const struct mg_upstream_record *))
+{
+    const uint32_t places = mg_upstream_records(scrape->shm);
+    for (uint32_t i = 0; i < places; i++) {
+        const struct mg_upstream_record *record = mg_upstream_record(scrape->shm, i);
+        bool is_first = record != NULL;
+        const bool is_cut = record && strlen(record->head.name) == MG_UPSTREAM_NAME - 1;
+        for (uint32_t n = 0; is_cut && is_first && n < i; n++) {
+            const struct mg_upstream_record *other = mg_upstream_record(scrape->shm, n);
+            is_first = !other || strcmp(other->head.name, record->head.name) != 0;
+        }
+        if (is_first) {
+            fn(scrape, record);
+        }
+    }
+}
+
+static void put_retries(const struct scrape *scrape, const struct mg_upstream_record *record)
+{
+    for (unsigned k = 0; k < MG_RETRY_RESULTS; k++) {
+        const struct mg_text_label labels[] = {
+            {"upstream", mg_str_from(record->head.name)},
+            {"result", mg_str_from(mg_retry_result_name((enum mg_retry_result)k))}};
+        put(scrape, labels, 2, mg_word_load(&record->retries[k]));
+    }
+}
+
+static void upstream_retries(const struct scrape *scrape)
+{
+    each_upstream(scrape, put_retries);
+}
+
+static void put_full(const struct scrape *scrape, const struct mg_upstream_record *record)
+{
+    for (unsigned k = 0; k < MG_FULL_LIMITS; k++) {
+        const struct mg_text_label labels[] = {
+            {"upstream", mg_str_from(record->head.name)},
+            {"limit", mg_str_from(mg_full_limit_name((enum mg_full_limit)k))}};
+        put(scrape, labels, 2, mg_word_load(&record->full[k]));
+    }
+}
+
+static void upstream_full(const struct scrape *scrape)
+{
+    each_upstream(scrape, put_full);
+}
+
+/* --- log sinks -------------------------------------------------------------------------------- */
+
+static void sink_values(const struct scrape *scrape,
+                        uint64_t (*value)(const struct mg_sink_totals *))
+{
+    struct mg_sink_totals totals;
+    for (uint32_t i = 0; i < MG_SINK_RECORDS; i++) {
+        if (mg_sink_totals(scrape->shm, i, &totals)) {
+            const struct mg_text_label label = {"sink", mg_str_from(totals.name)};
+            put(scrape, &label, 1, value(&totals));
+        }
+    }
+}
+
+static uint64_t written(const struct mg_sink_totals *totals)
+{
+    return totals->written;
+}
+
+static uint64_t queue_bytes(const struct mg_sink_totals *totals)
+{
+    return totals->queue_bytes;
+}
+
+static uint64_t queued(const struct mg_sink_totals *totals)
+{
+    return totals->queued;
+}
+
+static uint64_t is_up(const struct mg_sink_totals *totals)
+{
+    return totals->is_up;
+}
+
+static void log_lines(const struct scrape *scrape)
+{
+    sink_values(scrape, written);
+}
+
+static void log_queue_bytes(const struct scrape *scrape)
+{
+    sink_values(scrape, queue_bytes);
+}
+
+static void log_queue_entries(const struct scrape *scrape)
+{
+    sink_values(scrape, queued);
+}
+
+static void log_sink_up(const struct scrape *scrape)
+{
+    sink_values(scrape, is_up);
+}
+
+static void log_dropped(const struct scrape *scrape)
+{
+    struct mg_sink_totals totals;
+    for (uint32_t i = 0; i < MG_SINK_RECORDS; i++) {
+        for (unsigned k = 0; k < MG_SINK_REASONS && mg_sink_totals(scrape->shm, i, &totals); k++) {
+            const struct mg_text_label labels[] = {
+                {"sink", mg_str_from(totals.name)},
+                {"reason", mg_str_from(mg_sink_reason_word((enum mg_sink_reason)k))}};
+            put(scrape, labels, 2, totals.dropped[k]);
+        }
+    }
+}
+
+static void put_flushes(const struct scrape *scrape, const struct mg_sink_totals *totals)
+{
+    char name[MG_METRIC_NAME], bound[32];
+    uint64_t count = 0;
+    struct mg_text_label labels[] = {{"sink", mg_str_from(totals->name)}, {"le", MG_STR("+Inf")}};
+    snprintf(name, sizeof name, "%s_bucket", scrape->name);
+    for (unsigned k = 0; k < MG_SINK_BUCKETS; k++) {
+        count += totals->flush_buckets[k];
+        if (k < MG_SINK_BUCKETS - 1) {
+            snprintf(bound, sizeof bound, "%.15g", mg_sink_bounds_us[k] / 1e6);
+        }
+        labels[1].value = k < MG_SINK_BUCKETS - 1 ? mg_str_from(bound) : MG_STR("+Inf");
+        mg_text_sample(scrape->out, name, labels, 2, (double)count);
+    }
+    snprintf(name, sizeof name, "%s_sum", scrape->name);
+    mg_text_sample(scrape->out, name, labels, 1, (double)totals->flush_us / 1e6);
+    snprintf(name, sizeof name, "%s_count", scrape->name);
+    mg_text_sample(scrape->out, name, labels, 1, (double)count);
+}
+
+static void log_flushes(const struct scrape *scrape)
+{
+    struct mg_sink_totals totals;
+    for (uint32_t i = 0; i < MG_SINK_RECORDS; i++) {
+        if (mg_sink_totals(scrape->shm, i, &totals)) {
+            put_flushes(scrape, &totals);
+        }
+    }
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *name, *type, *help;
+    void (*write)(const struct scrape *);
+} metrics[] = {
+    {"moongate_breaker_state", "gauge", "1 for the state that the breaker is in", breaker_state},
+    {"moongate_breaker_transitions_total", "counter", "changes of its state", breaker_transitions},
+    {"moongate_breaker_results_total", "counter", "results of requests", breaker_results},
+    {"moongate_breaker_rejected_total", "counter", "requests rejected", breaker_rejected},
+    {"moongate_breaker_shadow_rejected_total", "counter",
+     "requests that shadow would have rejected", breaker_shadow_rejected},
+    {"moongate_breaker_probes_inflight", "gauge", "probes under way", breaker_probes},
+    {"moongate_breaker_open_seconds_total", "counter", "time it was open", breaker_open_seconds},
+    {"moongate_breaker_stale_results_total", "counter",
+     "results of requests that were admitted in a former state", breaker_stale},
+    {"moongate_ratelimit_keys", "gauge", "keys that have a counter of their own", limit_keys},
+    {"moongate_ratelimit_max_keys", "gauge", "keys that can have one", limit_max_keys},
+    {"moongate_store_operations_total", "counter", "operations of a Redis", store_operations},
+    {"moongate_store_breaker_open", "gauge", "1: the Redis is given up for now",
+     store_breaker_open},
+    {"moongate_upstream_retries_total", "counter",
+     "further tries, and budget: those that were due and had no token", upstream_retries},
+    {"moongate_upstream_full_total", "counter", "requests refused because a limit was reached",
+     upstream_full},
+    {"moongate_log_lines_total", "counter", "lines written", log_lines},
+    {"moongate_log_lines_dropped_total", "counter", "lines lost", log_dropped},
+    {"moongate_log_queue_bytes", "gauge", "bytes of lines not written yet", log_queue_bytes},
+    {"moongate_log_queue_entries", "gauge", "lines not written yet", log_queue_entries},
+    {"moongate_log_sink_up", "gauge", "1: open, and no worker finds it failing", log_sink_up},
+    {"moongate_log_flush_duration_seconds", "histogram", "time of writes that ended well",
+     log_flushes},
+};
+
+bool mg_exposition_record(struct mg_shm *shm, int64_t now_ms, unsigned which, struct mg_buf *out)
+{
+    if (which >= sizeof metrics / sizeof metrics[0]) {
+        return false;
+    }
+    const struct scrape scrape = {
+        .shm = shm, .now_ms = now_ms, .name = metrics[which].name, .out = out};
+    mg_text_family(out, metrics[which].name, metrics[which].type, metrics[which].help);
+    metrics[which].write(&scrape);
+    return true;
+}

@@ -1,0 +1,246 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- /livez, /readyz and /metrics on the listener of status.address.
+local client = require 'spec.gateway.support.client'
+local metrics = require 'spec.gateway.support.metrics'
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+
+local REQUESTS = 'moongate_http_requests_total'
+
+describe('the status listener', function()
+    after_each(process.stop_all)
+
+    -- A gateway with two workers and a status listener, and the echo behind it.
+    local function start(o)
+        o = o or {}
+        local port = process.free_port()
+        o.upstream = o.upstream or process.echo().port
+        o.workers = o.workers or 2
+        o.gateway = ('  status: { address: "127.0.0.1:%d" }\n%s'):format(port, o.gateway or '')
+        local gateway = process.gateway(process.yaml(o))
+        gateway.status_port = port
+        return gateway
+    end
+
+    local function ask(gateway, path)
+        return assert(client.get(gateway.status_port, path))
+    end
+
+    local function scrape(gateway)
+        local res = ask(gateway, '/metrics')
+        assert.equal(200, res.status)
+        return metrics.parse(res.body), res
+    end
+
+    it('says that a worker answers, and that all are ready', function()
+        local gateway = start()
+        assert.equal('ok\n', ask(gateway, '/livez').body)
+        local res = ask(gateway, '/readyz')
+        assert.equal(200, res.status)
+        assert.equal('ok\n', res.body)
+        local text = ask(gateway, '/readyz?verbose').body
+        assert.truthy(text:find('[+] workers: 2 of 2 serve', 1, true), text)
+        assert.truthy(text:find('[+] generation: 2 of 2 workers are on number 1', 1, true), text)
+        assert.truthy(text:find('[+] shutdown', 1, true), text)
+    end)
+
+    it('is not ready while the gateway drains, and goes on answering', function()
+        local gateway = start({ gateway = '  shutdown: { drain_delay: 60s }' })
+        gateway:signal('TERM')
+        local res
+        local deadline = posix.now() + 10
+        repeat
+            res = ask(gateway, '/readyz')
+        until res.status == 503 or posix.now() > deadline
+        assert.equal(503, res.status)
+        assert.truthy(res.body:find('[-] shutdown: the gateway is draining', 1, true), res.body)
+        assert.equal(200, ask(gateway, '/livez').status)
+        assert.equal(200, assert(gateway:get('/')).status)
+    end)
+
+    it('answers HEAD without a body, and nothing but GET and HEAD', function()
+        local gateway = start()
+        for _, path in ipairs({ '/livez', '/readyz', '/metrics' }) do
+            local res = assert(client.request(gateway.status_port, 'HEAD', path))
+            assert.equal(200, res.status)
+            assert.equal('', res.body)
+        end
+        local res = assert(client.request(gateway.status_port, 'DELETE', '/metrics'))
+        assert.equal(405, res.status)
+        assert.equal('GET, HEAD', res.headers.allow)
+        assert.equal(404, ask(gateway, '/').status)
+        assert.equal(404, ask(gateway, '/metrics/../livez').status)
+    end)
+
+    it('counts what two workers did, exactly', function()
+        local gateway = start()
+        for i = 1, 60 do
+            local path = i % 3 == 0 and '/?status=404' or '/'
+            assert(client.get(gateway.port, path)) -- a connection each: both workers get some
+        end
+        assert(client.request(gateway.port, 'POST', '/', {}, 'hello'))
+        local found, res = scrape(gateway)
+        assert.equal('text/plain; version=0.0.4; charset=utf-8', res.headers['content-type'])
+        assert.equal(61, found:value(REQUESTS))
+        assert.equal(1, found:value(REQUESTS, { method = 'POST', route = 'echo' }))
+        local duration = 'moongate_http_request_duration_seconds'
+        assert.equal(61, found:value(duration .. '_count', { route = 'echo' }))
+        assert.equal(61, found:value(duration .. '_bucket', { route = 'echo', le = '+Inf' }))
+        assert.equal(61, found:value('moongate_upstream_requests_total', { outcome = 'ok' }))
+        assert.equal(61, found:value('moongate_upstream_request_duration_seconds_count'))
+        assert.equal(61, found:value('moongate_http_requests_received_total'))
+        assert.equal(61, found:value('moongate_connections_accepted_total'))
+        assert.equal(0, found:value('moongate_http_requests_active'))
+        assert.equal(61, found:value('moongate_upstream_tries_total'))
+        assert.equal(2, found:value('moongate_workers'))
+        assert.equal(found:value('moongate_http_received_bytes_total'),
+            found:value('moongate_http_request_bytes_total'))
+    end)
+
+    it('goes on counting over a reload and the death of a worker', function()
+        local gateway = start()
+        local function get(count)
+            for _ = 1, count do
+                assert(client.get(gateway.port, '/'))
+            end
+        end
+        get(10)
+        assert.equal(0, (gateway:command('reload')))
+        get(10)
+        local status = gateway:status()
+        posix.kill(status.workers[1].pid, posix.signals.KILL)
+        assert.truthy(gateway:wait_status(function(now)
+            return now.workers[1].restarts == 1 and now.workers[1].state == 'serving'
+        end, 10))
+        get(10)
+        local found = scrape(gateway)
+        assert.equal(30, found:value(REQUESTS, { code = '200' }))
+        assert.equal(1, found:value('moongate_config_reloads_total', { result = 'success' }))
+        assert.equal(1, found:value('moongate_worker_restarts_total'))
+        assert.equal(2, found:value('moongate_config_generation'))
+    end)
+
+    it('makes no series of what clients invent', function()
+        local gateway = start({ workers = 1 })
+        local connection = client.connect(gateway.port)
+        for i = 1, 200 do
+            connection:send(('M%s / HTTP/1.1\r\nHost: h%d\r\nX-A: %d\r\n\r\n'):format(
+                ('X'):rep(i % 9), i, i))
+            connection = client.connect(gateway.port)
+        end
+        for i = 1, 200 do
+            assert(client.get(gateway.port, '/' .. i, { Host = 'host' .. i }))
+        end
+        local found = scrape(gateway)
+        assert.is_true(found:count(REQUESTS) <= 6)
+        assert.is_true(found:value(REQUESTS) >= 200)
+        for _, sample in ipairs(found.samples) do
+            assert.is_nil(sample.labels.method and sample.labels.method:match('^M'))
+        end
+    end)
+
+    it('escapes what is in the names of routes', function()
+        local yaml = process.yaml{ upstream = 9, workers = 1, gateway =
+            ('  status: { address: "127.0.0.1:%d" }'):format(process.free_port()) }
+        local port = tonumber(yaml:match('status: { address: "127.0.0.1:(%d+)"'))
+        local gateway = process.gateway((yaml:gsub('name: echo\n    paths',
+            'name: "a~b.c-d_e"\n    paths')))
+        assert(client.get(gateway.port, '/'))
+        local found = metrics.parse(assert(client.get(port, '/metrics')).body)
+        assert.equal(1, found:value(REQUESTS, { route = 'a~b.c-d_e' }))
+    end)
+
+    it('is not stopped by clients that say nothing, half a head, or too much', function()
+        local gateway = start({ workers = 1 })
+        local silent = {}
+        for i = 1, 15 do
+            silent[i] = client.connect(gateway.status_port)
+            if i % 2 == 0 then
+                silent[i]:send('GET /metrics HTT')
+            end
+        end
+        assert.equal(200, ask(gateway, '/livez').status)
+        silent[16] = client.connect(gateway.status_port)
+        silent[16]:send('GET /li')
+        local deadline = posix.now() + 10
+        local res
+        repeat -- the one over the limit is told so, or cut
+            res = client.get(gateway.status_port, '/livez') or { status = 0 }
+        until res.status == 503 or posix.now() > deadline
+        assert.equal(503, res.status)
+        assert.equal(200, assert(gateway:get('/')).status) -- the gateway's own clients are apart
+        repeat -- 5 s later they are gone
+            res = client.get(gateway.status_port, '/livez') or { status = 0 }
+        until res.status == 200 or posix.now() > deadline
+        assert.equal(200, res.status)
+    end)
+
+    it('refuses a head that is too large', function()
+        local gateway = start({ workers = 1 })
+        local res = assert(client.get(gateway.status_port, '/livez', { ['X-A'] = ('x'):rep(9000) }))
+        assert.equal(400, res.status)
+    end)
+
+    it('sends all of a long text to a client that reads slowly', function()
+        local routes = {}
+        for i = 1, 300 do
+            routes[i] = ('  - { name: route-%d, paths: [/%d/] }'):format(i, i)
+        end
+        local port = process.free_port()
+        local yaml = process.yaml{ upstream = process.echo().port, gateway =
+            ('  status: { address: "127.0.0.1:%d" }'):format(port) }
+        local gateway = process.gateway((yaml:gsub('plugins:.*', ''):gsub('gateway:',
+            table.concat(routes, '\n') .. '\ngateway:', 1)))
+        local connection = client.connect(gateway.port)
+        for i = 1, 300 do
+            assert(connection:request('GET', ('/%d/'):format(i)))
+        end
+        local fd = assert(posix.connect(port, posix.now() + 5, 4096))
+        assert(posix.send(fd, 'GET /metrics HTTP/1.0\r\n\r\n', posix.now() + 5))
+        local parts = {}
+        repeat
+            local bytes = posix.read(fd, posix.now() + 10, 5000)
+            parts[#parts + 1] = bytes
+        until not bytes or bytes == ''
+        posix.close(fd)
+        local found = metrics.parse((table.concat(parts):gsub('^.-\r\n\r\n', '')))
+        assert.equal(300, found:value(REQUESTS))
+        assert.equal(300, found:count('moongate_http_request_duration_seconds_count'))
+    end)
+
+    it('serves on a unix socket, and removes it', function()
+        local path = process.folder() .. '/status'
+        local gateway = process.gateway(process.yaml{ gateway =
+            ('  status: { address: "unix:%s" }'):format(path) })
+        assert.equal(200, assert(client.get(path, '/readyz')).status)
+        gateway:signal('TERM')
+        assert.equal(0, gateway:wait())
+        assert.is_nil(posix.connect(path, posix.now() + 1))
+    end)
+
+    it('names the option when its address is taken', function()
+        local fd, port = posix.listen()
+        local gateway = process.start_gateway(process.yaml{ gateway =
+            ('  status: { address: "127.0.0.1:%d" }'):format(port) })
+        assert.equal(1, gateway:wait())
+        assert.truthy(gateway.err:find(('gateway.status.address: 127.0.0.1:%d is in use'):format(
+            port), 1, true), gateway.err)
+        assert.truthy(gateway.err:find('choose another address, or `off`', 1, true))
+        posix.close(fd)
+    end)
+
+    it('does without the usual address when another has it', function()
+        local first = process.gateway(process.yaml{}) -- or somebody else on this machine
+        local second = process.gateway(process.yaml{ upstream = process.echo().port })
+        assert.truthy(second.err:find('127.0.0.1:8100 is in use', 1, true), second.err)
+        assert.truthy(second.err:find('gateway.status.address', 1, true))
+        assert.equal(200, assert(second:get('/')).status)
+        assert.equal(0, (first:command('status')))
+    end)
+
+    it('can be off', function()
+        local gateway = process.gateway(process.yaml{ gateway = '  status: { address: "off" }' })
+        assert.is_nil(gateway.err:find('8100', 1, true))
+    end)
+end)
