@@ -15,6 +15,22 @@ const char *mg_outcome_word(enum mg_outcome outcome)
     return (unsigned)outcome < MG_OUTCOME_COUNT ? words[outcome] : "internal";
 }
 
+bool mg_outcome_is_denial(enum mg_outcome outcome)
+{
+    switch (outcome) {
+    case MG_OUTCOME_LIMITED:
+    case MG_OUTCOME_BANNED:
+    case MG_OUTCOME_STORE_DENIED:
+    case MG_OUTCOME_BREAKER_OPEN:
+    case MG_OUTCOME_PROBE_TIMEOUT:
+    case MG_OUTCOME_AUTH_DENIED:
+    case MG_OUTCOME_ACCESS_DENIED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum mg_outcome mg_outcome_of(const char *word, unsigned length)
 {
     for (unsigned i = 0; i < MG_OUTCOME_COUNT; i++) {

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /* id, word */
 #define MG_OUTCOME_MAP(X)                                                                          \
     X(OK, "ok")                                                                                    \
@@ -53,5 +55,7 @@ enum mg_outcome {
 
 /* "upstream_refused"; static. */
 const char *mg_outcome_word(enum mg_outcome outcome);
+/* Did a policy say no? */
+bool mg_outcome_is_denial(enum mg_outcome outcome);
 /* The outcome with that word, or MG_OUTCOME_COUNT. */
 enum mg_outcome mg_outcome_of(const char *word, unsigned length);

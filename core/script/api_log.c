@@ -3,10 +3,12 @@
 #include "base/shm_cells.h"
 #include "net/sink.h"
 #include "script/record.h"
+#include "script/record_value.h"
 #include "script/vm.h"
 
 #include "script/export.h"
 #include "script/ffi.h"
+#include "script/ffi_log.h"
 
 #include <stdio.h>
 
@@ -120,12 +122,84 @@ MG_FFI_EXPORT void mg_ffi_log_sink_free(struct mg_sink *sink)
     mg_sink_close(sink);
 }
 
-MG_FFI_EXPORT int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record,
-                                  struct mg_sink *sink, int severity)
+/* --- which requests ------------------------------------------------------------------------- */
+
+/* The trace id of a W3C traceparent, "00-32 hex digits-...", else the request's id. */
+static mg_str trace_id(const struct mg_req *req)
 {
-    const uint32_t worker = req->vm ? req->vm->options.worker : 0;
-    const size_t length =
-        mg_record_write(record, req, worker, record->room, mg_sink_line_bytes(sink));
+    const struct mg_header *field = mg_headers_find(&req->head.headers, MG_STR("traceparent"), 0);
+    if (!field || field->value.len < 55 || field->value.ptr[2] != '-' ||
+        field->value.ptr[35] != '-') {
+        return req->request_id;
+    }
+    return mg_str_slice(field->value, 3, 35);
+}
+
+static double share_of(mg_str id)
+{
+    uint8_t digest[MG_SHA256_BYTES];
+    uint32_t number;
+    mg_hash_sha256(id, digest);
+    memcpy(&number, digest, sizeof number);
+    return (double)number / 4294967296.0; /* 2 to the 32nd */
+}
+
+MG_FFI_EXPORT void mg_ffi_log_about(struct mg_req *req, struct mg_ffi_log_about *out)
+{
+    const char *word = mg_outcome_word(req->outcome);
+    uint64_t us;
+    *out = (struct mg_ffi_log_about){
+        .status = req->status,
+        .denied = mg_outcome_is_denial(req->outcome),
+        .share = share_of(trace_id(req)),
+        .outcome = {.ptr = word, .len = strlen(word)},
+    };
+    if (mg_record_span(req, MG_RECORD_T_TOTAL, &us)) {
+        out->total_ms = (double)us / 1000;
+    }
+}
+
+MG_FFI_EXPORT int mg_ffi_log_is_outcome(const char *word, size_t len)
+{
+    return mg_outcome_of(word, (unsigned)len) != MG_OUTCOME_COUNT;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_filtered(struct mg_vm *vm, int reason)
+{
+    if (vm->options.stats) {
+        mg_stats_add(vm->options.stats,
+                     reason == 0 ? MG_STAT_LOG_FILTERED_WHEN : MG_STAT_LOG_FILTERED_SAMPLE, 1);
+    }
+}
+
+/* --- lines ---------------------------------------------------------------------------------- */
+
+static uint32_t worker_of(const struct mg_req *req)
+{
+    return req->vm ? req->vm->options.worker : 0;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_text(struct mg_req *req, const struct mg_record *record,
+                                   struct mg_ffi_str *out)
+{
+    const size_t length = mg_record_write(record, req, worker_of(req), MG_STR(""), record->room,
+                                          record->options.line_bytes);
+    *out = (struct mg_ffi_str){.ptr = record->room, .len = length - 1};
+}
+
+MG_FFI_EXPORT void mg_ffi_log_clean(struct mg_req *req, const struct mg_record *record,
+                                    const char *text, size_t len, struct mg_ffi_str *out)
+{
+    const mg_str clean = mg_redact_url(&record->redact, &req->arena, mg_str_make(text, len));
+    *out = (struct mg_ffi_str){.ptr = clean.ptr, .len = clean.len};
+}
+
+MG_FFI_EXPORT int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record,
+                                  struct mg_sink *sink, const char *members, size_t len,
+                                  int severity)
+{
+    const size_t length = mg_record_write(record, req, worker_of(req), mg_str_make(members, len),
+                                          record->room, mg_sink_line_bytes(sink));
     mg_sink_put(sink, mg_str_make(record->room, length), (unsigned)severity);
     return (int)length;
 }

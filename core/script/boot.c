@@ -42,6 +42,16 @@ static void push_file(lua_State *L, const char *path)
     lua_remove(L, -2);
 }
 
+static void push_file_beside(lua_State *L, const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    lua_pushlstring(L, path, slash ? (size_t)(slash - path) + 1 : 0);
+    lua_pushstring(L, name);
+    lua_concat(L, 2);
+    push_file(L, lua_tostring(L, -1));
+    lua_remove(L, -2);
+}
+
 /* bundle(name) -> text | nil */
 static int on_bundle(lua_State *L)
 {
@@ -212,6 +222,8 @@ static void push_header(struct mg_vm *vm, lua_State *L)
         return;
     }
     push_file(L, vm->options.ffi_header);
+    push_file_beside(L, vm->options.ffi_header, "ffi_log.h");
+    lua_concat(L, 2);
 }
 
 void mg_boot_push(struct mg_vm *vm, lua_State *L)

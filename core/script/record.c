@@ -98,16 +98,16 @@ static bool take_prefix(mg_str *name, mg_str prefix)
     return true;
 }
 
-static bool holds_url(mg_str header)
-{
-    return mg_str_iequal(header, MG_STR("referer")) || mg_str_iequal(header, MG_STR("location")) ||
-           mg_str_iequal(header, MG_STR("content-location"));
-}
-
 int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
 {
     struct mg_record_item item = {.field = MG_RECORD_REQ_HEADER};
     mg_str header = name;
+    if (mg_str_equal(name, MG_STR("req_headers")) || mg_str_equal(name, MG_STR("resp_headers"))) {
+        *add_item(record) = (struct mg_record_item){
+            .field = name.ptr[2] == 'q' ? MG_RECORD_ALL_REQ_HEADERS : MG_RECORD_ALL_RESP_HEADERS,
+            .key = make_key(record, name)};
+        return record->options.form == MG_RECORD_JSON ? 0 : MG_EINVALID;
+    }
     if (take_prefix(&header, MG_STR("resp.header."))) {
         item.field = MG_RECORD_RESP_HEADER;
     } else if (!take_prefix(&header, MG_STR("req.header."))) {
@@ -121,7 +121,7 @@ int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
     }
     item.text = mg_arena_copy_str(&record->arena, header);
     item.secret = header.len > 0 && mg_redact_is_header(&record->redact, header);
-    item.url = holds_url(header);
+    item.url = mg_record_holds_url(header);
     item.key = make_key(record, item.field >= MG_RECORD_REQ_HEADER ? header : name);
     item.fallback = mg_arena_copy_str(&record->arena, fallback);
     *add_item(record) = item;
@@ -148,6 +148,7 @@ struct line {
     const struct mg_record *record;
     struct mg_req *req;
     uint32_t worker;
+    mg_str members;
 };
 
 static void put_value(struct line *line, const struct mg_record_value *value)
@@ -283,6 +284,27 @@ static void put_header_group(struct line *line, uint32_t at)
     put_headers(line, at);
 }
 
+/* Each name once, in lower case; values redacted. */
+static void put_all_headers(struct line *line, const struct mg_headers *headers)
+{
+    char *begin = line->text.at;
+    for (uint32_t i = 0; i < headers->count; i++) {
+        const mg_str name = headers->items[i].name;
+        if (mg_headers_find(headers, name, 0) != &headers->items[i]) {
+            continue;
+        }
+        char *lower = mg_arena_copy(&line->req->arena, name);
+        for (size_t at = 0; at < name.len; at++) {
+            lower[at] = mg_char_lower(lower[at]);
+        }
+        mg_record_put_char(&line->text, ',');
+        mg_record_put_json(&line->text, mg_str_make(lower, name.len));
+        mg_record_put_char(&line->text, ':');
+        mg_record_put_json(&line->text, mg_record_header(line->record, line->req, headers, name));
+    }
+    close_group(line, begin, "{}");
+}
+
 static void put_json_item(struct line *line, uint32_t at)
 {
     const struct mg_record_item *item = &line->record->items[at];
@@ -309,6 +331,12 @@ static void put_json_item(struct line *line, uint32_t at)
     case MG_RECORD_REQ_HEADER:
     case MG_RECORD_RESP_HEADER:
         put_header_group(line, at);
+        break;
+    case MG_RECORD_ALL_REQ_HEADERS:
+    case MG_RECORD_ALL_RESP_HEADERS:
+        mg_record_put(&line->text, item->key);
+        put_all_headers(line,
+                        item->field == MG_RECORD_ALL_REQ_HEADERS ? &req->head.headers : &req->out);
         break;
     case MG_RECORD_CONSTANT:
         mg_record_put(&line->text, item->key);
@@ -340,6 +368,9 @@ static void put_json(struct line *line)
             left_out = true;
         }
     }
+    text->full = false;
+    mg_record_put(text, line->members);
+    left_out = left_out || text->full;
     text->end += sizeof TRUNCATED + 2;
     if (text->cut || left_out) {
         mg_record_put(text, MG_STR(TRUNCATED));
@@ -449,10 +480,10 @@ static void put_line(struct line *line)
 }
 
 size_t mg_record_write(const struct mg_record *record, struct mg_req *req, uint32_t worker,
-                       char *room, size_t bytes)
+                       mg_str members, char *room, size_t bytes)
 {
     const size_t most = bytes < record->options.line_bytes ? bytes : record->options.line_bytes;
-    struct line line = {.record = record, .req = req, .worker = worker};
+    struct line line = {.record = record, .req = req, .worker = worker, .members = members};
     size_t cap = SIZE_MAX;
     for (;;) { /* the second time around values are cut, to less each time */
         line.text = (struct mg_record_text){.at = room, .end = room + most - 1, .cap = cap};

@@ -8,7 +8,7 @@
  *     err = mg_record_add(record, MG_STR("status"), MG_STR(""));          // a field
  *     err = mg_record_add(record, MG_STR("req.header.x-a"), MG_STR("none")); // one with a default
  *     mg_record_add_literal(record, MG_STR(" "));                         // templates only
- *     size_t length = mg_record_write(record, req, worker, room, bytes);  // with its LF
+ *     size_t length = mg_record_write(record, req, worker, MG_STR(""), room, bytes); // with its LF
  */
 #pragma once
 
@@ -26,6 +26,7 @@ void mg_record_add_literal(struct mg_record *record, mg_str text);
 void mg_record_add_constant(struct mg_record *record, mg_str key, mg_str json);
 /* The line, with its LF, in a room of at least 256 bytes: at most bytes and options.line_bytes
  * long. Where it is longer the longest values are cut, then fields are left out; JSON says so by
- * "truncated":true. Uses the request's arena. */
+ * "truncated":true. members: further ones of JSON, each with a comma before it; left out as a whole
+ * where they do not fit. Uses the request's arena. */
 size_t mg_record_write(const struct mg_record *record, struct mg_req *req, uint32_t worker,
-                       char *room, size_t bytes);
+                       mg_str members, char *room, size_t bytes);

@@ -69,8 +69,10 @@ enum mg_record_field {
 #undef MG_RECORD_ENUM
         MG_RECORD_REQ_HEADER, /* req.header.NAME; in JSON all of them are one object, req_headers */
     MG_RECORD_RESP_HEADER,    /* resp.header.NAME */
-    MG_RECORD_LITERAL,        /* of a template */
-    MG_RECORD_CONSTANT,       /* a custom field whose value is known */
+    MG_RECORD_ALL_REQ_HEADERS, /* req_headers, resp_headers: for expressions */
+    MG_RECORD_ALL_RESP_HEADERS,
+    MG_RECORD_LITERAL,  /* of a template */
+    MG_RECORD_CONSTANT, /* a custom field whose value is known */
 };
 
 struct mg_record_item {

@@ -102,6 +102,21 @@ static mg_str header_value(const struct mg_record *record, const struct mg_recor
                      : mg_redact_query(&record->redact, &req->arena, value);
 }
 
+bool mg_record_holds_url(mg_str header)
+{
+    return mg_str_iequal(header, MG_STR("referer")) || mg_str_iequal(header, MG_STR("location")) ||
+           mg_str_iequal(header, MG_STR("content-location"));
+}
+
+mg_str mg_record_header(const struct mg_record *record, struct mg_req *req,
+                        const struct mg_headers *headers, mg_str name)
+{
+    const struct mg_record_item item = {.text = name,
+                                        .secret = mg_redact_is_header(&record->redact, name),
+                                        .url = mg_record_holds_url(name)};
+    return header_value(record, &item, req, headers);
+}
+
 static mg_str known_header(const struct mg_record *record, const struct mg_record_item *item,
                            struct mg_req *req, enum mg_header_id id)
 {

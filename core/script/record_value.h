@@ -33,5 +33,10 @@ mg_str mg_record_protocol(const struct mg_req *req);
 /* The query without secrets, without '?'. */
 mg_str mg_record_query(const struct mg_record *record, struct mg_req *req);
 mg_str mg_record_path(const struct mg_record *record, struct mg_req *req);
+/* All fields of that name, joined, without secrets. */
+mg_str mg_record_header(const struct mg_record *record, struct mg_req *req,
+                        const struct mg_headers *headers, mg_str name);
+/* Is it a header whose value is a URL? */
+bool mg_record_holds_url(mg_str header);
 /* An address as options.client_ip has it; empty = not shown. */
 mg_str mg_record_ip(const struct mg_record *record, struct mg_req *req, mg_str ip);

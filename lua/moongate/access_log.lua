@@ -14,6 +14,7 @@
 -- times are milliseconds.
 --     log:write()
 local ffi = require 'ffi'
+local cjson = require 'cjson'
 local base = require 'moongate.pdk.base'
 local C = require('moongate.runtime.ffi').C
 local shared = require('moongate.runtime.ffi').shared
@@ -144,8 +145,68 @@ end
 
 --- Writes the line of the running request. In the log phase only; never waits.
 -- @tparam[opt=6] number severity for syslog
-function methods:write(severity)
-    C.mg_ffi_log_line(request(LOG), self.record, self.sink, severity or INFO)
+-- @tparam[opt=''] string members further ones of a JSON line, each with a comma before it
+function methods:write(severity, members)
+    members = members or ''
+    C.mg_ffi_log_line(request(LOG), self.record, self.sink, members, #members, severity or INFO)
+end
+
+local view = ffi.new('struct mg_ffi_str')
+local about = ffi.new('struct mg_ffi_log_about')
+
+local readers = {}
+local reader_meta = { __index = readers }
+
+--- Compiles a record for expressions.
+-- @tparam table settings as for open, without a sink; form json
+-- @treturn table|nil
+-- @treturn string|nil error
+function M.reader(settings)
+    local record = new_record(settings)
+    local ok, err = hide(record, settings)
+    if ok then
+        ok, err = fill(record, settings)
+    end
+    if not ok then
+        return nil, err
+    end
+    return setmetatable({ record = record }, reader_meta)
+end
+
+--- The record of the running request, redacted. In the log phase only.
+-- @treturn table
+function readers:read()
+    C.mg_ffi_log_text(request(LOG), self.record, view)
+    return cjson.decode(ffi.string(view.ptr, view.len))
+end
+
+--- A text without what looks like a secret argument.
+-- @tparam string text
+-- @treturn string
+function readers:clean(text)
+    C.mg_ffi_log_clean(request(LOG), self.record, text, #text, view)
+    return ffi.string(view.ptr, view.len)
+end
+
+--- What decides whether the running request gets a line. In the log phase only.
+-- @treturn cdata struct mg_ffi_log_about, until the next call
+-- @treturn string its outcome
+function M.about()
+    C.mg_ffi_log_about(request(LOG), about)
+    return about, ffi.string(about.outcome.ptr, about.outcome.len)
+end
+
+--- Counts a request that gets no line.
+-- @tparam string reason when or sample
+function M.filtered(reason)
+    C.mg_ffi_log_filtered(shared.vm, reason == 'when' and 0 or 1)
+end
+
+--- Is there an outcome of that name?
+-- @tparam string word
+-- @treturn boolean
+function M.is_outcome(word)
+    return C.mg_ffi_log_is_outcome(word, #word) ~= 0
 end
 
 --- Lines of the sink so far, of all who share it in this worker.

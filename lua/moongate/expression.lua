@@ -65,14 +65,19 @@ end
 
 --- Compiles an expression that was checked.
 -- @tparam string text beginning with `lua:`
--- @tparam table opts { option = its name for messages, names = list of names that it may use }
+-- @tparam table opts { option = its name for messages, names = list of names that it may use,
+--   env = the globals in its reach, instead of the plugin API }
 -- @treturn Expression
 function M.compile(text, opts)
     local chunk, err = text_of.load(text, opts.names)
     if not chunk then
         error(('%s: %s'):format(opts.option, err), 2)
     end
-    return setmetatable({ option = opts.option, fn = chunk() }, Expression)
+    local fn = chunk()
+    if opts.env then
+        setfenv(fn, opts.env)
+    end
+    return setmetatable({ option = opts.option, fn = fn }, Expression)
 end
 
 return M

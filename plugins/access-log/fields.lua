@@ -18,7 +18,7 @@ local COMPOSITE = { t = true, tries = true, limit = true, breaker = true }
 
 local NOT_BUILT = {
     trace_id = 'tracing is not built yet', span_id = 'tracing is not built yet',
-    tls = 'TLS is not built yet', sample = 'sampling is not built yet',
+    tls = 'TLS is not built yet',
     plugin_ms = 'the time of each plugin is not measured yet',
 }
 
@@ -54,6 +54,9 @@ local function check(name, known)
     if NOT_BUILT[name] then
         return nil, ("field '%s' is not supported yet: %s"):format(name, NOT_BUILT[name])
     end
+    if name == 'sample' or name == 'truncated' then
+        return nil, ("'%s' needs no mention: it stands where it applies"):format(name)
+    end
     if name == 'req_headers' or name == 'resp_headers' then
         return nil, ('name the headers: %s.header.NAME'):format(name:match('^%a+'))
     end
@@ -65,7 +68,8 @@ end
 -- @tparam string name
 -- @treturn boolean is it the name of a field of the record?
 function M.is_field(name)
-    return json[name] ~= nil or NOT_BUILT[name] ~= nil
+    return json[name] ~= nil or NOT_BUILT[name] ~= nil or name == 'sample' or name == 'truncated'
+        or name == 'req_headers' or name == 'resp_headers'
 end
 
 --- Can a JSON line show the field?

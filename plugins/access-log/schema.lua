@@ -4,12 +4,6 @@ local fields = require 'moongate.plugins.access-log.fields'
 local sinks = require 'moongate.plugins.access-log.sinks'
 local typedefs = require 'moongate.typedefs'
 
-local LUA = 'it takes no values in Lua yet'
-
-local function is_lua(value)
-    return type(value) == 'string' and value:sub(1, 4) == 'lua:' and LUA
-end
-
 local function check_template(value)
     local parts, err = fields.parse_template(value)
     return parts ~= nil, err
@@ -19,6 +13,15 @@ local function check_constant(value)
     local kind = type(value)
     if kind ~= 'string' and kind ~= 'number' and kind ~= 'boolean' then
         return nil, 'expected text, a number or a boolean'
+    end
+    return true
+end
+
+-- The core knows the words; tools that only read the schema do without.
+local function check_outcome(word)
+    local ok, access_log = pcall(require, 'moongate.access_log')
+    if ok and not access_log.is_outcome(word) then
+        return nil, ("there is no outcome '%s'"):format(word)
     end
     return true
 end
@@ -137,7 +140,7 @@ end
 for _, field in ipairs({
     { custom_fields = { type = 'map', default = {}, custom_validator = check_custom_fields,
         keys = { type = 'string', custom_validator = check_custom_name },
-        values = { type = 'any', custom_validator = check_constant, not_supported_yet = is_lua },
+        values = { type = 'any', lua = true, custom_validator = check_constant },
         description = 'further fields of a JSON line: text, numbers, booleans' } },
     { redact = { type = 'record', required = true, fields = {
         { headers = { type = 'set', default = {}, elements = typedefs.header_name,
@@ -156,9 +159,22 @@ for _, field in ipairs({
         description = 'how much of addresses is shown' } },
     { max_line = { type = 'bytes', default = '16KiB', between = { 1024, 262144 },
         description = 'longest line; the longest values are cut' } },
-    { when = { type = 'any', not_supported_yet = LUA } },
-    { sample = { type = 'any', not_supported_yet = 'sampling is not built yet' } },
-    { always = { type = 'any', not_supported_yet = 'sampling is not built yet' } },
+    { when = { type = 'boolean', lua = true, default = true,
+        examples = { "lua: record.path ~= '/health'" },
+        description = 'which requests get a line; on an error they do' } },
+    { sample = { type = 'number', between = { 0, 1 }, default = 1,
+        description = 'the share of requests that get a line, the same on every host' } },
+    { always = { type = 'record', required = true, fields = {
+        { status_min = { type = 'integer', between = { 100, 1000 }, default = 500,
+            description = 'requests with this status or a higher one' } },
+        { denied = { type = 'boolean', default = true,
+            description = 'requests that a policy has denied' } },
+        { slow = { type = 'duration', between = { 0, 86400000 }, default = '1s',
+            description = 'requests that took as long' } },
+        { outcomes = { type = 'set', default = {},
+            elements = { type = 'string', custom_validator = check_outcome },
+            description = 'requests that ended so' } },
+    }, description = 'what is never sampled away' } },
     { body = { type = 'any', not_supported_yet = 'logging bodies is not built yet' } },
 }) do
     config[#config + 1] = field

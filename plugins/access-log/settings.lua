@@ -2,6 +2,7 @@
 -- From a checked configuration to what moongate.access_log opens: one line form and one target for
 -- each sink.
 local cjson = require 'cjson'
+local custom_fields = require 'moongate.plugins.access-log.custom'
 local fields = require 'moongate.plugins.access-log.fields'
 local sinks = require 'moongate.plugins.access-log.sinks'
 
@@ -26,16 +27,6 @@ local function joined(built_in, given, replace)
     return list
 end
 
-local function set_nested(at, name, value)
-    local first, rest = name:match('^([^.]+)%.(.+)$')
-    if not first then
-        at[name] = value
-        return
-    end
-    at[first] = at[first] or {}
-    set_nested(at[first], rest, value)
-end
-
 -- { ['a.b'] = 1, ['a.c'] = 2 } -> { { key = 'a', json = '{"b":1,"c":2}' } }
 local function constants_of(custom)
     local names, tree = {}, {}
@@ -53,7 +44,7 @@ local function constants_of(custom)
             tree[first] = custom[name]
         else
             tree[first] = tree[first] or {}
-            set_nested(tree[first], rest, custom[name])
+            custom_fields.set(tree[first], rest, custom[name])
         end
     end
     for _, constant in ipairs(list) do
@@ -79,25 +70,44 @@ local function sink_of(conf, sink, form, workers)
     return target
 end
 
+local READER_BYTES = 65536 -- of a record as text
+local READER_FIELDS = { 'peer_ip', 'query', 'req_headers', 'resp_headers' }
+
+-- What is the same in all lines of an entry.
+local function line_of(conf, form)
+    return { form = form, max_line = conf.max_line, client_ip = conf.client_ip,
+        action = conf.redact.action, hash_key = conf.redact.key,
+        headers = joined(HEADERS, conf.redact.headers, conf.redact.replace),
+        names = joined(NAMES, conf.redact.names, conf.redact.replace) }
+end
+
+--- The record that values in Lua see: all fields, all headers.
+-- @tparam table conf checked
+-- @treturn table settings of moongate.access_log.reader
+function M.reader(conf)
+    local reader = line_of(conf, 'json')
+    reader.max_line = READER_BYTES
+    reader.fields = joined(fields.default, READER_FIELDS)
+    return reader
+end
+
 --- What has to be opened for an entry.
 -- @tparam table conf checked
 -- @tparam number workers how many share the host's queue
 -- @treturn table list of settings of moongate.access_log.open
 function M.of(conf, workers)
     local list = {}
+    local constants = not custom_fields.are_computed(conf.custom_fields)
+        and constants_of(conf.custom_fields) or nil
     for i, sink in ipairs(conf.sinks) do
         local form = sink.format or conf.format
         local template = form == 'custom' and (sink.template or conf.template)
-        list[i] = {
-            form = form, max_line = conf.max_line, client_ip = conf.client_ip,
-            action = conf.redact.action, hash_key = conf.redact.key,
-            headers = joined(HEADERS, conf.redact.headers, conf.redact.replace),
-            names = joined(NAMES, conf.redact.names, conf.redact.replace),
-            fields = form == 'json' and (sink.fields or conf.fields or fields.default) or nil,
-            template = template and fields.parse_template(template) or nil,
-            constants = form == 'json' and constants_of(conf.custom_fields) or nil,
-            sink = sink_of(conf, sink, form, workers),
-        }
+        local line = line_of(conf, form)
+        line.fields = form == 'json' and (sink.fields or conf.fields or fields.default) or nil
+        line.template = template and fields.parse_template(template) or nil
+        line.constants = form == 'json' and constants or nil
+        line.sink = sink_of(conf, sink, form, workers)
+        list[i] = line
     end
     return list
 end
