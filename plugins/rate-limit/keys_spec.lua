@@ -374,7 +374,7 @@ describe('the words of a key', function()
 
     setup(function()
         gateway.load('rate-limit') -- its modules are in reach from here on
-        parts = require 'moongate.plugins.rate-limit.parts'
+        parts = require 'moongate.key_parts'
     end)
 
     it('are taken apart', function()

@@ -2,7 +2,7 @@
 -- The limits of an entry as numbers: both forms of the configuration give one list, defaults filled
 -- in. Pure; the schema's checks and the handler use it.
 local expression = require 'moongate.schema.expression'
-local parts = require 'moongate.plugins.rate-limit.parts'
+local parts = require 'moongate.key_parts'
 
 local M = {}
 

@@ -2,7 +2,7 @@
 -- What all entries of rate-limit are together: the shared memory they need, and what a person
 -- should know of them.
 local limits = require 'moongate.plugins.rate-limit.limits'
-local parts = require 'moongate.plugins.rate-limit.parts'
+local parts = require 'moongate.key_parts'
 local store_options = require 'moongate.plugins.rate-limit.store_options'
 local units = require 'moongate.schema.units'
 

@@ -3,7 +3,7 @@ local cjson = require 'cjson'
 local limits = require 'moongate.plugins.rate-limit.limits'
 local memory = require 'moongate.plugins.rate-limit.memory'
 local options = require 'moongate.plugins.rate-limit.options'
-local parts = require 'moongate.plugins.rate-limit.parts'
+local parts = require 'moongate.key_parts'
 local store_options = require 'moongate.plugins.rate-limit.store_options'
 local typedefs = require 'moongate.typedefs'
 

@@ -4,7 +4,7 @@
 --
 --     local missing = key.build(set, req, object, list, prefixes)
 --
--- A part's name is in the identity of the limit (policy.lua), so its value alone goes into the key.
+-- A part's name is in the identity of the limit (plugins/rate-limit/policy.lua), so its value alone goes into the key.
 -- Tags keep a value apart from what stands for a missing one.
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'
@@ -141,7 +141,7 @@ function M.compute(part)
 end
 
 --- Parts as build takes them: expressions are compiled.
--- @tparam table list of parts (parts.lua)
+-- @tparam table list of parts (key_parts.lua)
 -- @treturn table list
 function M.prepare(list)
     local ready = {}
