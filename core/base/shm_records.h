@@ -115,6 +115,7 @@ struct mg_store_record {
     uint64_t consecutive;                        /* failures in a row */
     uint64_t reason;                             /* of the last failure */
     uint64_t opened;                             /* times it opened */
+    uint64_t hosts;                              /* that count limits in it; 0 = not known */
     uint64_t window[MG_STORE_WINDOW];            /* failures of a short time each */
     uint64_t results[MG_STORE_RESULTS] __attribute__((aligned(64))); /* operations, by result */
 };

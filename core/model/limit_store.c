@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/shm.h"
+#include "base/shm_words.h"
 #include "net/loop.h"
 
 #include <stdio.h>
@@ -49,7 +50,7 @@ struct mg_limit_store {
     bool tag_is_prefix, has_met; /* has_met: a sign of life was answered */
     uint64_t timeout_ms;
     int64_t hold_ttl_ms;
-    uint32_t fixed, alive; /* instances */
+    uint32_t fixed; /* instances; 0: those that are alive */
     char host[NAME_CHARS], own[NAME_CHARS];
     uint64_t names;
     struct mg_arena arena; /* of the words of a command */
@@ -103,7 +104,6 @@ struct mg_limit_store *mg_limit_store_new(const struct mg_limit_store_parts *par
     store->timeout_ms = options->timeout_ms;
     store->hold_ttl_ms = options->hold_ttl_ms;
     store->fixed = options->instances;
-    store->alive = 1;
     name_it(store);
     mg_arena_init(&store->arena, ARENA_BYTES);
     mg_deadline_init(&store->beat_at);
@@ -152,7 +152,8 @@ void mg_limit_store_release(struct mg_limit_store *store)
 
 uint32_t mg_limit_store_instances(const struct mg_limit_store *store)
 {
-    return store->fixed > 0 ? store->fixed : store->alive;
+    const uint64_t alive = mg_word_load(mg_redis_hosts(store->redis));
+    return store->fixed > 0 ? store->fixed : alive > 0 ? (uint32_t)alive : 1;
 }
 
 int64_t mg_limit_store_hold_ttl_ms(const struct mg_limit_store *store)
@@ -265,7 +266,7 @@ static void on_beat(struct mg_redis_command *command, enum mg_redis_result resul
     const bool is_number =
         result == MG_REDIS_OK && reply->count > 0 && reply->nodes[0].type == MG_RESP_INTEGER;
     if (is_number && reply->nodes[0].value > 0 && reply->nodes[0].value <= UINT32_MAX) {
-        store->alive = (uint32_t)reply->nodes[0].value;
+        mg_word_store(mg_redis_hosts(store->redis), (uint64_t)reply->nodes[0].value);
         store->has_met = true;
         mg_limit_store_answered(store);
     }
@@ -295,6 +296,12 @@ static void tell_slot(struct mg_limit_store *store, struct mg_limit_slot *slot, 
     const struct mg_limit_words words = {
         .keys = &slot->key, .items = items, .key_count = 1, .count = 5};
     tell(store, &words, NULL);
+}
+
+void mg_limit_store_drop(struct mg_limit_store *store, mg_str key, mg_str name)
+{
+    struct mg_limit_slot slot = {.key = key, .name = name};
+    tell_slot(store, &slot, MG_STR("release"), MG_STR("0"));
 }
 
 static void on_renewal_due(struct mg_deadline *deadline);

@@ -76,6 +76,9 @@ void mg_limit_slot_hold(struct mg_limit_store *store, struct mg_limit_slot *slot
 /* Gives it back, without waiting. */
 void mg_limit_slot_release(struct mg_limit_slot *slot);
 
+/* Gives back what was perhaps held: the request did not wait for the answer. */
+void mg_limit_store_drop(struct mg_limit_store *store, mg_str key, mg_str name);
+
 /* Redis has not been asked, and that was admitted: it is added there once it answers again. full:
  * the limit's rule, share: this host's part, by which what is owed ages. */
 void mg_limit_store_owe(struct mg_limit_store *store, mg_str key, const struct mg_limit_rule *full,

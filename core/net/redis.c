@@ -79,6 +79,11 @@ struct mg_redis *mg_redis_share(struct mg_redis *redis)
     return redis;
 }
 
+uint64_t *mg_redis_hosts(struct mg_redis *redis)
+{
+    return &redis->breaker.record->hosts;
+}
+
 void mg_redis_release(struct mg_redis *redis)
 {
     mg_redis_instance_release(redis);

@@ -52,6 +52,9 @@ struct mg_redis *mg_redis_hold(struct mg_redis_set *set, const struct mg_redis_o
 /* One more reference to it. */
 struct mg_redis *mg_redis_share(struct mg_redis *redis);
 void mg_redis_release(struct mg_redis *redis);
+/* A word of its record, common to all workers (base/shm_words.h): how many hosts count limits in
+ * it; 0 = not known. */
+uint64_t *mg_redis_hosts(struct mg_redis *redis);
 
 /* OK: fn fires once, after this call has returned. Else it does not. The words are copied. A
  * command is at rest before (cleared memory is), and may be sent again once fn has fired. */

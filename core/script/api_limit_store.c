@@ -10,6 +10,10 @@
 
 #include "script/api_limits.h"
 
+#include <stdlib.h>
+
+#define FLIGHT_BYTES 1024
+
 enum { DENIES, ADMITS, DECIDES }; /* without the store */
 
 /* One limit that is asked. */
@@ -20,11 +24,23 @@ struct asked {
     char hash[MG_LIMIT_KEY_CHARS];
 };
 
+/* The command of a call that may hold something. Where the request ends before the reply, it lives
+ * on and gives that back. */
+struct flight {
+    struct mg_redis_command command;
+    struct mg_ffi_limit_call *call; /* NULL: nobody waits any more */
+    struct mg_limit_store *store;
+    struct mg_arena arena;
+    unsigned count;
+    mg_str keys[MG_LIMITS_AT_ONCE], names[MG_LIMITS_AT_ONCE];
+};
+
 struct mg_ffi_limit_call {
     struct mg_ffi_limits *limits;
     struct mg_req *req;
     struct mg_limit_store *store;
     struct mg_redis_command command;
+    struct flight *flight; /* NULL: nothing can be held */
     enum mg_redis_result result;
     struct mg_resp_reply reply;
     struct mg_ticket ticket;
@@ -158,11 +174,42 @@ static void take_ban_along(struct mg_ffi_limit_call *call)
                                                mg_str_from(limits->ban_counter));
 }
 
+static mg_str slot_name(struct mg_arena *arena, const struct mg_ffi_limit_call *call, unsigned i)
+{
+    return mg_arena_format(arena, "%.*s:%lld", MG_STR_ARG(call->request.holder),
+                           (long long)call->asked[i].cost);
+}
+
+/* Nobody waits any more: what the reply will say is held, nobody would give back. */
+static void leave_alone(struct flight *flight)
+{
+    const struct mg_ffi_limit_call *call = flight->call;
+    mg_arena_init(&flight->arena, FLIGHT_BYTES);
+    for (unsigned i = 0; i < call->count; i++) {
+        if (call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
+            flight->keys[flight->count] = mg_arena_copy_str(&flight->arena, call->remotes[i].key);
+            flight->names[flight->count++] = slot_name(&flight->arena, call, i);
+        }
+    }
+    flight->call = NULL;
+}
+
+static void free_flight(struct flight *flight)
+{
+    mg_limit_store_release(flight->store);
+    free(flight);
+}
+
 static void end_wait(void *context)
 {
     struct mg_ffi_limit_call *call = context;
     call->is_waiting = false;
-    mg_redis_cancel(&call->command);
+    if (call->flight) {
+        leave_alone(call->flight);
+        call->flight = NULL;
+    } else {
+        mg_redis_cancel(&call->command);
+    }
 }
 
 /* With the request: it may have ended while the answer was waited for. */
@@ -220,16 +267,61 @@ MG_FFI_EXPORT struct mg_ffi_limit_call *mg_ffi_limits_ask(struct mg_ffi_limits *
     return call;
 }
 
-static void on_reply(struct mg_redis_command *command, enum mg_redis_result result,
-                     struct mg_resp_reply *reply)
+static void take_reply(struct mg_ffi_limit_call *call, enum mg_redis_result result,
+                       struct mg_resp_reply *reply)
 {
-    struct mg_ffi_limit_call *call = MG_CONTAINER(command, struct mg_ffi_limit_call, command);
     call->result = result;
     call->is_waiting = false;
     if (reply) {
         mg_resp_reply_move(&call->reply, reply);
     }
     mg_sched_wake(call->limits->vm, call->ticket, 0); /* may end the request */
+}
+
+static void on_reply(struct mg_redis_command *command, enum mg_redis_result result,
+                     struct mg_resp_reply *reply)
+{
+    take_reply(MG_CONTAINER(command, struct mg_ffi_limit_call, command), result, reply);
+}
+
+static void on_flight(struct mg_redis_command *command, enum mg_redis_result result,
+                      struct mg_resp_reply *reply)
+{
+    struct flight *flight = MG_CONTAINER(command, struct flight, command);
+    struct mg_ffi_limit_call *call = flight->call;
+    for (unsigned i = 0; i < flight->count; i++) {
+        mg_limit_store_drop(flight->store, flight->keys[i], flight->names[i]);
+    }
+    if (!call) {
+        mg_arena_deinit(&flight->arena);
+    } else {
+        call->flight = NULL;
+    }
+    free_flight(flight);
+    if (call) {
+        take_reply(call, result, reply);
+    }
+}
+
+static enum mg_redis_result send_words(struct mg_ffi_limit_call *call,
+                                       const struct mg_limit_words *words)
+{
+    if (!is_held(call)) {
+        call->command.fn = on_reply;
+        return mg_limit_store_send(call->store, &call->command, words);
+    }
+    struct flight *flight = calloc(1, sizeof *flight);
+    mg_require(flight != NULL);
+    flight->command.fn = on_flight;
+    flight->call = call;
+    flight->store = mg_limit_store_hold(call->store);
+    const enum mg_redis_result result = mg_limit_store_send(call->store, &flight->command, words);
+    if (result != MG_REDIS_OK) {
+        free_flight(flight);
+        return result;
+    }
+    call->flight = flight;
+    return MG_REDIS_OK;
 }
 
 MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
@@ -244,8 +336,7 @@ MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
         return err;
     }
     mg_limit_words_take(&call->req->arena, &call->request, &words);
-    call->command.fn = on_reply;
-    call->result = mg_limit_store_send(call->store, &call->command, &words);
+    call->result = send_words(call, &words);
     if (call->result != MG_REDIS_OK) {
         mg_sched_forget(call->limits->vm, call->ticket, call);
         return MG_EAGAIN;
@@ -301,9 +392,7 @@ static void hold_slot(struct mg_ffi_limit_call *call, unsigned i)
 {
     struct mg_arena *arena = &call->req->arena;
     struct mg_limit_slot *slot = mg_arena_alloc(arena, sizeof *slot);
-    const mg_str name = mg_arena_format(arena, "%.*s:%lld", MG_STR_ARG(call->request.holder),
-                                        (long long)call->asked[i].cost);
-    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, name);
+    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, slot_name(arena, call, i));
     mg_arena_defer(arena, (void (*)(void *))mg_limit_slot_release, slot);
 }
 

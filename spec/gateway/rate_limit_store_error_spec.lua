@@ -184,6 +184,39 @@ describe('rate-limit, when its Redis fails,', function()
         end, 'all slots are given back')
     end)
 
+    it('gives back what it would hold for a client that has left before the answer', function()
+        local gateway = start('quota: 1, algorithm: concurrency', 'deny', { timeout = '5s' })
+        fleet:wait(gateway, 'k', 200)
+        fleet.server:signal('STOP')
+        local connection = fleet:connect(gateway)
+        assert(connection:send(limited.get('k')))
+        wait_for(function()
+            return counters(gateway).requests_active == 1
+        end, 'the request')
+        connection:reset()
+        wait_for(function()
+            return counters(gateway).requests_active == 0
+        end, 'its end')
+        fleet.server:signal('CONT')
+        fleet:wait(gateway, 'k', 200)
+    end)
+
+    it('remembers for a new worker how many hosts there were', function()
+        local gateway = start('quota: 8, ' .. LONG, 'local')
+        fleet.server:ask('ZADD', 'mg:rl:hosts', '99999999999999', 'another')
+        local signs = fleet.server:count('commandstats', 'cmdstat_zcard:calls')
+        wait_for(function()
+            return fleet.server:count('commandstats', 'cmdstat_zcard:calls') > signs + 1
+        end, 'signs of life')
+        fleet.server:kill()
+        local pid = gateway:status().workers[1].pid
+        posix.kill(pid, posix.signals.KILL)
+        assert.truthy(gateway:wait_status(function(status)
+            return status.workers[1].state == 'serving' and status.workers[1].pid ~= pid
+        end))
+        assert.same({ [200] = 4, [429] = 6 }, limited.burst(fleet:many(10), limited.get('k')))
+    end)
+
     for _, option in ipairs({ 'local', 'allow', 'deny' }) do
         it('R8: keeps bans that it has met, where the option is ' .. option, function()
             local gateway = start('quota: 1, ban: { after: 0, for: 1h }, ' .. LONG, option)
