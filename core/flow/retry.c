@@ -149,9 +149,26 @@ static uint64_t wished_wait(const struct mg_exchange *x, mg_str retry_after)
                : 0;
 }
 
+/* Some say 408 on a connection that they are tired of holding open, and the request met that on its
+ * way (RFC 9110, 15.5.9): as stale as one that was closed. */
+static bool is_tired(const struct mg_exchange *x, const struct mg_response_head *head)
+{
+    return head->status == 408 && x->upstream.reused && x->upstream.interims == 0 && x->tail_out &&
+           mg_method_is_idempotent(mg_method_of(x->req.up.method)) && is_repeatable(x);
+}
+
 bool mg_retry_answered(struct mg_exchange *x, const struct mg_response_head *head)
 {
     const struct mg_retry *retry = &x->settings->retry;
+    if (is_tired(x, head)) {
+        mg_attempt_log_failure(x, last_target(x), MG_ECLOSED, true);
+        x->fresh = true;
+        x->tried = 0;
+        x->failed_status = 0;
+        mg_upstream_end(&x->upstream, false, 0, 0);
+        wait_for(x, 0);
+        return true;
+    }
     if (head->status < MG_RETRY_STATUS_FIRST) {
         settle(x, MG_RETRY_OK);
         return false;

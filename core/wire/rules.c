@@ -237,7 +237,8 @@ int mg_rules_check_response(struct mg_response_head *head, enum mg_method asked)
         mg_connection_parse(&head->headers, &connection)) {
         return MG_EBAD_RESPONSE;
     }
-    head->keep_alive = !connection.close && (head->minor > 0 || connection.keep_alive);
+    head->keep_alive = !connection.close && (head->minor > 0 || connection.keep_alive) &&
+                       head->status != 408; /* it may have been said of no request of ours */
     if (head->status < 200 || head->status == 204) {
         /* no length and no coding may stand here (RFC 9110, 8.6; RFC 9112, 6.1) */
         const bool framed = head->framing != MG_FRAMING_NONE;

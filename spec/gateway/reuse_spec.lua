@@ -182,6 +182,33 @@ plugins: [{ name: access-log }]
             end)
     end
 
+    -- The upstream gave up waiting for a request just when one was on its way.
+    it('on which the upstream says 408 is as one that it has closed', function()
+        start(upstream.port)
+        local TIRED = 'HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n'
+        for _, request in ipairs({ GET, PUT, POST }) do
+            local connection, peer = warm_up()
+            assert(connection:send(request))
+            peer:read_head()
+            peer:wait_for(request:match('body') or '')
+            peer:say(TIRED)
+            if request == POST then
+                assert.equal(408, assert(connection:response()).status)
+                records:next()
+            else
+                local second = upstream:accept()
+                second:wait_for(request:match('body') or '')
+                second:say(TIRED) -- of a new connection it is an answer
+                assert.equal(408, assert(connection:response()).status)
+                assert.equal(2, #records:next().tries)
+                second:expect_end()
+            end
+            peer:expect_end() -- what it may still say is an answer to nothing
+            connection:close()
+        end
+        assert.is_false(upstream:is_asked(0))
+    end)
+
     it('that ends fails a PUT whose route keeps no body', function()
         start(upstream.port, '    request_buffering: false')
         local connection, peer = warm_up()
