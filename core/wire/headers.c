@@ -332,25 +332,25 @@ void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from)
 /* --- octets --- */
 
 /* tchar of RFC 9110, 5.6.2 */
-static bool is_tchar(char c)
+static const bool tchars[256] = {
+    ['!'] = true,         ['#'] = true,         ['$'] = true,         ['%'] = true, ['&'] = true,
+    ['\''] = true,        ['*'] = true,         ['+'] = true,         ['-'] = true, ['.'] = true,
+    ['^'] = true,         ['_'] = true,         ['`'] = true,         ['|'] = true, ['~'] = true,
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+};
+
+size_t mg_token_length(mg_str text)
 {
-    static const bool marks[128] = {
-        ['!'] = true,  ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true,
-        ['\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,
-        ['^'] = true,  ['_'] = true, ['`'] = true, ['|'] = true, ['~'] = true,
-    };
-    const unsigned char u = (unsigned char)c, lower = u | 0x20;
-    return (lower >= 'a' && lower <= 'z') || (u >= '0' && u <= '9') || (u < 128 && marks[u]);
+    size_t length = 0;
+    while (length < text.len && tchars[(unsigned char)text.ptr[length]]) {
+        length++;
+    }
+    return length;
 }
 
 bool mg_is_token(mg_str name)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        if (!is_tchar(name.ptr[i])) {
-            return false;
-        }
-    }
-    return name.len > 0;
+    return name.len > 0 && mg_token_length(name) == name.len;
 }
 
 bool mg_is_field_value(mg_str value)

@@ -137,7 +137,9 @@ mg_str mg_headers_join(const struct mg_headers *headers, mg_str name);
 /* Copies the fields (not the bytes) of from into an empty table. */
 void mg_headers_copy(struct mg_headers *to, const struct mg_headers *from);
 
-/* A token (RFC 9110, 5.6.2), not empty. */
+/* How many bytes at the start of the text may stand in a token (RFC 9110, 5.6.2). */
+size_t mg_token_length(mg_str text);
+/* A token, not empty. */
 bool mg_is_token(mg_str name);
 /* HTAB, SP, visible ASCII, 0x80-0xFF only (RFC 9110, 5.5). */
 bool mg_is_field_value(mg_str value);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One complete head to slices. Start lines are cut here, strictly (rules M04 to M06 and R01 of
- * docs/threat-model.md); llhttp in strict mode runs over the whole head once more and delivers the
+ * docs/threat-model.md). Fields of the simplest form are cut by wire/http1_plain; where there is
+ * anything else in a head, llhttp in strict mode runs over all of it once more and delivers the
  * fields. It is stopped where the fields end: bodies are not its business. Each slice that it
  * delivers must stand where the grammar says it stands, so a surprise in it ends as a refusal.
  */
 #include "wire/http1.h"
+
+#include "wire/http1_plain.h"
 
 #include <llhttp.h>
 
@@ -100,8 +103,9 @@ static int parse_version(const char *at, size_t len, uint8_t *minor)
     return 0;
 }
 
-/* method SP target SP version CR LF, each blank exactly one SP (RFC 9112, 3). */
-static int cut_request_line(mg_str head, struct mg_request_head *out)
+/* method SP target SP version CR LF, each blank exactly one SP (RFC 9112, 3). *fields: what is
+ * behind it. */
+static int cut_request_line(mg_str head, struct mg_request_head *out, mg_str *fields)
 {
     const ptrdiff_t first = mg_str_find(head, ' ', 0);
     const ptrdiff_t second = first < 0 ? -1 : mg_str_find(head, ' ', (size_t)first + 1);
@@ -125,6 +129,7 @@ static int cut_request_line(mg_str head, struct mg_request_head *out)
     if (out->method_id == MG_METHOD_UNKNOWN) {
         return mg_is_token(out->method) ? MG_EMETHOD : MG_ESYNTAX;
     }
+    *fields = mg_str_slice(rest, 10, rest.len);
     return 0;
 }
 
@@ -216,9 +221,7 @@ static int error_of(llhttp_errno_t found)
     }
 }
 
-/* 0 if the head is well-formed and ends where its bytes end; else MG_ESYNTAX, MG_EFRAMING,
- * MG_ETARGET. */
-static int collect_fields(mg_str head, llhttp_type_t type, struct mg_headers *headers)
+int mg_http1_cut_with_llhttp(enum mg_http1_kind kind, mg_str head, struct mg_headers *headers)
 {
     static const llhttp_settings_t settings = {
         .on_header_field = on_header_field,
@@ -227,7 +230,7 @@ static int collect_fields(mg_str head, llhttp_type_t type, struct mg_headers *he
     };
     struct collect collect = {.headers = headers, .end = head.ptr + head.len};
     llhttp_t parser;
-    llhttp_init(&parser, type, &settings);
+    llhttp_init(&parser, kind == MG_HTTP1_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser.data = &collect;
     const llhttp_errno_t found = llhttp_execute(&parser, head.ptr, head.len);
     if (found != HPE_PAUSED || !collect.complete) {
@@ -238,13 +241,28 @@ static int collect_fields(mg_str head, llhttp_type_t type, struct mg_headers *he
 
 int mg_http1_parse_request(struct mg_arena *arena, mg_str head, struct mg_request_head *out)
 {
+    mg_str fields;
     *out = (struct mg_request_head){.minor = 1};
     mg_headers_init(&out->headers, arena);
-    const int err = cut_request_line(head, out);
+    const int err = cut_request_line(head, out, &fields);
     if (err) {
         return err;
     }
-    return collect_fields(head, HTTP_REQUEST, &out->headers);
+    if (out->method_id != MG_METHOD_OTHER && mg_http1_is_plain_target(out->target) &&
+        mg_http1_cut_plain(fields, &out->headers)) {
+        return 0;
+    }
+    mg_headers_init(&out->headers, arena);
+    return mg_http1_cut_with_llhttp(MG_HTTP1_REQUEST, head, &out->headers);
+}
+
+/* What is behind a status line whose reason phrase is plain text; else nothing. */
+static mg_str fields_of_response(mg_str head)
+{
+    const char *at = head.ptr + 12, *const end = head.ptr + head.len;
+    at = *at == ' ' ? mg_find_control(at, end) : end;
+    const bool found = end - at >= 2 && at[0] == '\r' && at[1] == '\n';
+    return found ? mg_str_make(at + 2, (size_t)(end - at) - 2) : mg_str_make(NULL, 0);
 }
 
 int mg_http1_parse_response(struct mg_arena *arena, mg_str head, struct mg_response_head *out)
@@ -255,5 +273,9 @@ int mg_http1_parse_response(struct mg_arena *arena, mg_str head, struct mg_respo
     if (err) {
         return err;
     }
-    return collect_fields(head, HTTP_RESPONSE, &out->headers) ? MG_EBAD_RESPONSE : 0;
+    if (mg_http1_cut_plain(fields_of_response(head), &out->headers)) {
+        return 0;
+    }
+    mg_headers_init(&out->headers, arena);
+    return mg_http1_cut_with_llhttp(MG_HTTP1_RESPONSE, head, &out->headers) ? MG_EBAD_RESPONSE : 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP/1.1 heads: a raw scanner finds where a head ends and enforces what llhttp hides (hardening
- * rules M02, M03, M04, M07 and the size limits), then llhttp in strict mode cuts the whole head
- * into slices. Meaning (framing, Host, ...) is decided by wire/rules. No I/O.
+ * rules M02, M03, M04, M07 and the size limits), then the whole head is cut into slices: by llhttp
+ * in strict mode, or by wire/http1_plain where the outcome can only be llhttp's. Meaning (framing,
+ * Host, ...) is decided by wire/rules. No I/O.
  *
  *     struct mg_http1_scan scan = {0};
  *     int err = mg_http1_scan(&scan, MG_HTTP1_REQUEST, &limits, bytes, &used);
@@ -113,3 +114,8 @@ MG_NODISCARD int mg_http1_parse_request(struct mg_arena *arena, mg_str head,
 /* MG_EBAD_RESPONSE. */
 MG_NODISCARD int mg_http1_parse_response(struct mg_arena *arena, mg_str head,
                                          struct mg_response_head *out);
+
+/* The fields of a head whose start line was taken, by llhttp alone: what the two functions above
+ * must agree with, for tests. The headers must be empty. MG_ESYNTAX, MG_EFRAMING, MG_ETARGET. */
+MG_NODISCARD int mg_http1_cut_with_llhttp(enum mg_http1_kind kind, mg_str head,
+                                          struct mg_headers *headers);

@@ -6,6 +6,7 @@
  * or both must take it, and then they must agree on where head and message end, on method, target,
  * host, status, version, fields, kind and length of the body, its octets, and persistence.
  *
+ * Covers: core/wire/http1_plain.c
  * Covers: core/wire/http1_scan.c core/wire/http1.c core/wire/rules.c core/wire/chunk.c
  * Covers: core/wire/connection.c core/wire/uri.c core/wire/uri_host.c
  */

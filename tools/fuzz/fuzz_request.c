@@ -8,6 +8,7 @@
  *   - the table of its fields answers and changes as by looking at each field;
  *   - an answer with these fields reaches the client with its status and framing.
  *
+ * Covers: core/wire/http1_plain.c
  * Covers: core/wire/http1_scan.c core/wire/http1.c core/wire/rules.c core/wire/rules_clean.c
  * Covers: core/wire/connection.c core/wire/headers.c
  */

@@ -5,6 +5,7 @@
  * bytes of a connection. Pieces must not matter, and a client must read the status and framing that
  * we decided on.
  *
+ * Covers: core/wire/http1_plain.c
  * Covers: core/wire/http1_scan.c core/wire/http1.c core/wire/rules.c core/wire/connection.c
  */
 #include "support/message.h"

@@ -19,10 +19,30 @@ static void require_well_formed(mg_str head, const struct mg_headers *headers)
     }
 }
 
+/* llhttp takes a head that was taken, with the same slices, and refuses one that it refused. */
+static void require_llhttp_agrees(struct mg_arena *arena, enum mg_http1_kind kind, mg_str head,
+                                  int err, const struct mg_headers *headers)
+{
+    struct mg_headers theirs;
+    mg_headers_init(&theirs, arena);
+    if (err) {
+        mg_require(headers->count == 0 || mg_http1_cut_with_llhttp(kind, head, &theirs) != 0);
+        return;
+    }
+    mg_require(mg_http1_cut_with_llhttp(kind, head, &theirs) == 0);
+    mg_require(theirs.count == headers->count && theirs.known == headers->known);
+    for (uint32_t i = 0; i < theirs.count; i++) {
+        const struct mg_header *a = &headers->items[i], *b = &theirs.items[i];
+        mg_require(a->id == b->id && mg_str_equal(a->name, b->name));
+        mg_require(a->name.ptr == b->name.ptr && mg_str_equal(a->value, b->value));
+    }
+}
+
 int message_read_request(struct mg_arena *arena, mg_str head, struct message_request *request)
 {
     const struct mg_uri_rules strict = {0};
     int err = mg_http1_parse_request(arena, head, &request->head);
+    require_llhttp_agrees(arena, MG_HTTP1_REQUEST, head, err, &request->head.headers);
     if (!err) {
         require_well_formed(head, &request->head.headers);
         err = mg_uri_parse_target(arena, request->head.target, request->head.method_id, &strict,
@@ -85,6 +105,7 @@ int message_read_response(struct mg_arena *arena, mg_str head, enum mg_method as
                           struct mg_response_head *response)
 {
     const int err = mg_http1_parse_response(arena, head, response);
+    require_llhttp_agrees(arena, MG_HTTP1_RESPONSE, head, err, &response->headers);
     return err ? err : mg_rules_check_response(response, asked);
 }
 
