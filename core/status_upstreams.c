@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -22,15 +22,46 @@ static void put(struct mg_buf *out, const char *format, ...)
     (void)!mg_buf_append(out, mg_str_make(line, bytes < sizeof line ? bytes : sizeof line - 1));
 }
 
-/* The next target of that upstream, from *at on. */
-static bool next_target(struct mg_master *master, uint32_t upstream, uint64_t now_ms, uint32_t *at,
-                        struct mg_target_view *view)
+/* The targets of each upstream, in one pass over the table. */
+struct targets {
+    struct mg_master *master;
+    uint64_t now_ms;
+    uint32_t *first; /* by upstream; index + 1, 0 = none */
+    uint32_t *next;  /* by target */
+};
+
+static void gather(struct targets *targets, struct mg_master *master, uint64_t now_ms)
 {
     const uint32_t count = mg_upstream_records(master->shm);
-    while (*at < count) {
-        const struct mg_target_record *record = mg_target_record(master->shm, (*at)++);
-        if (record && record->upstream == upstream &&
-            mg_target_view(master->shm, *at - 1, master->generation, now_ms, view)) {
+    *targets = (struct targets){.master = master,
+                                .now_ms = now_ms,
+                                .first = calloc(count, sizeof *targets->first),
+                                .next = calloc(count, sizeof *targets->next)};
+    mg_require(targets->first != NULL && targets->next != NULL);
+    for (uint32_t i = count; i-- > 0;) {
+        const struct mg_target_record *record = mg_target_record(master->shm, i);
+        const uint32_t upstream = record ? record->upstream : count;
+        if (upstream < count) {
+            targets->next[i] = targets->first[upstream];
+            targets->first[upstream] = i + 1;
+        }
+    }
+}
+
+static void forget(struct targets *targets)
+{
+    free(targets->first);
+    free(targets->next);
+}
+
+/* The next target of an upstream; *at begins as first[upstream]. */
+static bool next_target(const struct targets *targets, uint32_t *at, struct mg_target_view *view)
+{
+    while (*at > 0) {
+        const uint32_t index = *at - 1;
+        *at = targets->next[index];
+        if (mg_target_view(targets->master->shm, index, targets->master->generation,
+                           targets->now_ms, view)) {
             return true;
         }
     }
@@ -95,24 +126,27 @@ static void put_target(const struct mg_target_view *view, struct mg_buf *out)
 void mg_status_upstreams_text(struct mg_master *master, uint64_t now_ms, struct mg_buf *out)
 {
     const char *label = "upstreams";
+    struct targets targets;
+    gather(&targets, master, now_ms);
     for (uint32_t i = 0; i < mg_upstream_records(master->shm); i++) {
         struct mg_upstream_view view;
         struct mg_target_view target;
-        uint32_t at = 0;
+        uint32_t at = targets.first[i];
         if (!mg_upstream_view(master->shm, i, master->generation, now_ms, &view)) {
             continue;
         }
-        const bool has_target = next_target(master, i, now_ms, &at, &target);
+        const bool has_target = next_target(&targets, &at, &target);
         if (!has_target && !has_something_to_tell(&view)) {
             continue;
         }
         put(out, "%-10s %s: ", label, view.name);
         put_counts(&view, out);
         label = "";
-        for (bool more = has_target; more; more = next_target(master, i, now_ms, &at, &target)) {
+        for (bool more = has_target; more; more = next_target(&targets, &at, &target)) {
             put_target(&target, out);
         }
     }
+    forget(&targets);
 }
 
 /* --- JSON --- */
@@ -158,12 +192,14 @@ static void json_counts(const struct mg_upstream_view *view, struct mg_json_out 
 
 void mg_status_upstreams_json(struct mg_master *master, uint64_t now_ms, struct mg_json_out *json)
 {
+    struct targets targets;
+    gather(&targets, master, now_ms);
     mg_json_out_key(json, MG_STR("upstreams"));
     mg_json_out_open(json, '[');
     for (uint32_t i = 0; i < mg_upstream_records(master->shm); i++) {
         struct mg_upstream_view view;
         struct mg_target_view target;
-        uint32_t at = 0;
+        uint32_t at = targets.first[i];
         if (!mg_upstream_view(master->shm, i, master->generation, now_ms, &view)) {
             continue;
         }
@@ -172,11 +208,12 @@ void mg_status_upstreams_json(struct mg_master *master, uint64_t now_ms, struct 
         json_counts(&view, json);
         mg_json_out_key(json, MG_STR("targets"));
         mg_json_out_open(json, '[');
-        while (next_target(master, i, now_ms, &at, &target)) {
+        while (next_target(&targets, &at, &target)) {
             json_target(&target, json);
         }
         mg_json_out_close(json, ']');
         mg_json_out_close(json, '}');
     }
     mg_json_out_close(json, ']');
+    forget(&targets);
 }

@@ -241,23 +241,10 @@ static void take_peer(struct mg_exchange *x, struct mg_peer_group *group, struct
     mg_peer_begin(group, peer);
 }
 
-int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
+static int pick_peer(struct mg_exchange *x, struct mg_peer_group *group, bool woken,
+                     struct mg_origin **origin)
 {
-    struct mg_req *req = &x->req;
-    if (req->up.target_host.len) {
-        return pick_fixed(x, origin);
-    }
-    struct mg_peer_group *group = find_group(x);
-    if (!group) {
-        return MG_ENO_TARGET;
-    }
-    const bool woken = x->wait == MG_WAIT_WOKEN;
-    if (woken) {
-        x->wait = MG_WAIT_NOT;
-        group->woken--;
-    }
-    x->settings = group->settings;
-    int err = find_place(x, group, false, woken);
+    const int err = find_place(x, group, false, woken);
     if (err) {
         return err;
     }
@@ -270,6 +257,28 @@ int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
     take_peer(x, group, peer, &pick);
     *origin = peer->origin;
     return 0;
+}
+
+int mg_target_pick(struct mg_exchange *x, struct mg_origin **origin)
+{
+    if (x->req.up.target_host.len) {
+        return pick_fixed(x, origin);
+    }
+    struct mg_peer_group *group = find_group(x);
+    if (!group) {
+        return MG_ENO_TARGET;
+    }
+    x->settings = group->settings;
+    if (x->wait != MG_WAIT_WOKEN) {
+        return pick_peer(x, group, false, origin);
+    }
+    x->wait = MG_WAIT_NOT;
+    group->woken--;
+    const int err = pick_peer(x, group, true, origin);
+    if (err && err != MG_EAGAIN && group->pending > 0) { /* the place is for the next one */
+        wake_next(group);
+    }
+    return err;
 }
 
 /* --- what became of it

@@ -212,12 +212,12 @@ static struct mg_peer *pick_watched(struct mg_peer_group *group, struct mg_pick 
 {
     struct mg_peer *peer = NULL;
     mg_health_look(group, pick->now_ms);
-    if (group->is_closed) {
-        return NULL;
-    }
     if (group->has_probe) {
         peer = claim_probe(group, pick);
         pick->probe = peer != NULL;
+    }
+    if (!peer && group->is_closed) {
+        return NULL;
     }
     if (!peer && group->is_ramping) {
         skip_by_share(group, pick->hash);

@@ -95,13 +95,12 @@ static void look_at(struct mg_peer_group *group, struct mg_peer *peer, uint64_t 
     group->is_ramping = group->is_ramping || (peer->share > 0 && peer->share < 100);
 }
 
-/* So few are healthy that it makes no sense to spare the others. */
+/* So few are healthy that it makes no sense to spare the others. Probes go on: they end it. */
 static void panic(struct mg_peer_group *group)
 {
-    group->has_probe = group->is_ramping = false;
+    group->is_ramping = false;
     for (uint32_t i = 0; i < group->count; i++) {
         group->peers[i].share = 100;
-        group->peers[i].probe_due = false;
     }
 }
 
@@ -470,7 +469,7 @@ void mg_health_log(struct mg_log *log, const struct mg_peer_group *group,
     const char *target = peer->record->head.name;
     if (change->to == MG_HEALTH_EJECTED) {
         mg_log_write(log, MG_LOG_WARN, "upstream",
-                     "%.*s: target %s is left out for %llu ms: %s, %u in a row",
+                     "%.*s: target %s is left out for %llu ms: %s (time %u in a row)",
                      MG_STR_ARG(upstream), target, (unsigned long long)change->ms,
                      mg_eject_reason_name(change->reason), change->n);
     } else if (change->to == MG_HEALTH_DOWN) {

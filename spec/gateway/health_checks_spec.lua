@@ -2,6 +2,7 @@
 --
 -- Active health checks on the real binary: what is asked, by how many workers, what takes a target
 -- out and what brings it back, without a single request of a client.
+local peers = require 'spec.gateway.support.peers'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local scripted = require 'spec.gateway.support.scripted'
@@ -172,5 +173,34 @@ describe('an active health check', function()
         peer:expect_end()
         first:close()
         second:close()
+    end)
+
+    it('follows an nginx that stops and starts again', function()
+        local missing = peers.missing({ 'nginx' })
+        if missing then
+            pending(missing)
+            return
+        end
+        local folder = process.folder()
+        assert(os.execute(("mkdir -p '%s/www'"):format(folder)) == 0)
+        process.write(folder .. '/www/well', 'well')
+        local nginx = peers.nginx(folder)
+        local gateway = start([[{ active: { http_path: /well,
+    healthy: { interval: 0.1, successes: 1 },
+    unhealthy: { interval: 0.1, tcp_failures: 1, http_failures: 2 } } }]],
+            { process.echo('--size', '1').port, nginx.port }, 2)
+        assert.truthy(gateway:wait_status(function(status)
+            local first, second = unpack(targets_of(status))
+            return first.checks_ok > 2 and second.checks_ok > 2
+        end))
+        nginx:stop()
+        wait_health(gateway, nginx.port, 'unhealthy')
+        peers.nginx(folder, nginx.port)
+        wait_health(gateway, nginx.port, 'healthy')
+        os.remove(folder .. '/www/well') -- 404 from now on
+        wait_health(gateway, nginx.port, 'unhealthy')
+        for _ = 1, 10 do
+            assert.equal(1, #assert(gateway:get('/')).body)
+        end
     end)
 end)

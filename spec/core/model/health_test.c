@@ -297,6 +297,17 @@ static void with_too_few_healthy_ones_all_are_used(void **state)
         fail_times(&world, &world.group->peers[i], 5);
         assert_int_equal(picks_of(&world, &world.group->peers[0], 40), i < 2 ? 0 : 10);
     }
+    world.now_ms += 5001; /* and a probe brings one back all the same */
+    struct mg_pick asked = {.hash = 1};
+    struct mg_peer *peer = pick(&world, &asked);
+    assert_true(asked.probe);
+    result(&world, peer, &asked, MG_TRIED_ANSWERED, 200);
+    assert_int_equal(state_of(&world, peer), MG_HEALTH_RAMP);
+    world.now_ms += 1;
+    while (pick(&world, &asked) && asked.probe) { /* the other two */
+    }
+    assert_int_equal(picks_of(&world, peer, 100) + picks_of(&world, &world.group->peers[3], 100),
+                     100);
     end(&world);
 }
 
@@ -313,6 +324,14 @@ static void below_the_threshold_nothing_is_sent(void **state)
     fail_times(&world, &world.group->peers[1], 5);
     world.now_ms++;
     assert_null(pick_one(&world)); /* 50 % */
+    world.now_ms += 5000;
+    struct mg_pick asked = {.hash = 1};
+    struct mg_peer *peer = pick(&world, &asked); /* but probes are */
+    assert_non_null(peer);
+    assert_true(asked.probe);
+    result(&world, peer, &asked, MG_TRIED_ANSWERED, 200);
+    world.now_ms++;
+    assert_non_null(pick_one(&world));
     end(&world);
 }
 

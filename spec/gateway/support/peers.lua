@@ -65,9 +65,10 @@ http {
 --- nginx with one worker on a free port. It serves folder/www, compressed for who asks, and takes
 -- files by PUT.
 -- @tparam string folder
+-- @tparam[opt] number port
 -- @treturn table its process, with port
-function M.nginx(folder)
-    local port = process.free_port()
+function M.nginx(folder, port)
+    port = port or process.free_port()
     local f = folder
     local config = process.write(folder .. '/nginx.conf', NGINX:format(
         posix.is_root() and 'user root;' or '', f, f, f, f, f, f, f, port, f))
