@@ -141,7 +141,8 @@ bool mg_limit_correct(struct mg_shm *shm, const struct mg_limit *limit,
                       const struct mg_limit_answer *answer, int64_t now_ms, int64_t units);
 /* What a host knows of a key that is counted elsewhere by another rule: limit's rule is its part, a
  * `parts`-th of full, and the key's state there is `state`, with that reset. The key's count here
- * becomes its part of it; false where there is no room for the key. Not for concurrency. */
+ * becomes its part of it, but no less than it is: such news may overtake one another. False where
+ * there is no room for the key. Not for concurrency. */
 bool mg_limit_learn(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
                     uint8_t network, int64_t now_ms, const struct mg_limit_elsewhere *elsewhere);
 /* Ends the key's ban; false: there was none. */

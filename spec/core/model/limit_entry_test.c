@@ -454,6 +454,8 @@ static void a_host_learns_its_part_of_what_all_have_counted(void **state)
         open_limit(bench, mg_limit_part_rule(&rule, 4)); /* 10, 7 of them used */
         const struct mg_cell_key key = mg_limit_key(bench->shm, &bench->limit, MG_STR("k"));
         assert_true(mg_limit_learn(bench->shm, &bench->limit, key, 0, bench->now, &elsewhere));
+        mg_limit_look(&rule, NULL, bench->now, 0, &view);
+        mg_limit_charge(&rule, &view, 4); /* older news, and late */
         assert_true(mg_limit_learn(bench->shm, &bench->limit, key, 0, bench->now, &elsewhere));
         assert_int_equal(admitted_of(bench, 20, "k"), 3);
         bench->now += 3 * HOUR;
