@@ -2,7 +2,7 @@
 /* Circuit breakers in the master: their names, `moongate breaker`. */
 #include "breakers.h"
 
-#include "base/shm_words.h"
+#include "base/shm_keyed.h"
 #include "breakers_show.h"
 #include "cli.h"
 #include "model/breaker.h"
@@ -61,6 +61,7 @@ void mg_breakers_follow(struct mg_master *master, uint64_t now_ms)
     for (uint32_t i = 0; i < room.breakers; i++) {
         if (mg_breaker_view(master->shm, i, time_ms, &view) &&
             !is_named(names, mg_str_from(view.name))) {
+            mg_keyed_drop(master->shm, i);
             mg_breaker_record_drop(master->shm, i);
         }
     }

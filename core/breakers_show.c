@@ -74,6 +74,10 @@ void mg_breakers_show_text(const struct mg_breaker_view *view, int64_t now_ms, s
     if (view->n > 0) {
         put(out, ", opening %u in a row", view->n);
     }
+    if (view->keys > 0) {
+        put(out, ", %u keys (%u of them not closed)", view->keys,
+            view->keys - view->keys_in[MG_BREAKER_CLOSED]);
+    }
     if (view->probes > 0) {
         put(out, ", %u probes under way", view->probes);
     }
@@ -166,6 +170,10 @@ void mg_breakers_show_json(const struct mg_breaker_view *view, struct mg_json_ou
     mg_json_out_number_field(json, "openings_in_a_row", view->n);
     mg_json_out_number_field(json, "epoch", view->epoch);
     mg_json_out_number_field(json, "probes_inflight", view->probes);
+    mg_json_out_number_field(json, "keys", view->keys);
+    mg_json_out_number_field(json, "keys_not_closed",
+                             view->keys - view->keys_in[MG_BREAKER_CLOSED]);
+    mg_json_out_number_field(json, "overflowed", view->overflowed);
     json_counts(&view->window, json);
     json_totals(view, json);
     json_recent(view, json);

@@ -111,8 +111,8 @@ static int make_memory(struct mg_master *master, uint32_t workers)
         mg_say("gateway.shared_memory: %" PRIu64 " bytes are too few for %u workers, %" PRIu64
                " limiter keys, %" PRIu64 " breakers and %u series of a metric: %" PRIu64
                " bytes are needed",
-               plan->shared_memory, workers, plan->limit_cells, plan->breakers, plan->metric_series,
-               needed);
+               plan->shared_memory, workers, plan->limit_cells,
+               plan->breakers + plan->keyed_breakers, plan->metric_series, needed);
         return MG_EXIT_CONFIG;
     }
     const int err = mg_shm_create_with(plan->shared_memory, &wish, &master->shm);

@@ -155,7 +155,8 @@ static bool has_memory(const struct mg_master *master, const struct mg_plan *pla
                         "restart the gateway for that\n");
         return false;
     }
-    if (plan->limit_cells <= room.cells && plan->breakers <= room.breakers) {
+    if (plan->limit_cells <= room.cells && plan->breakers <= room.breakers &&
+        plan->keyed_breakers + plan->keyed_breakers / 4 <= room.keyed) {
         return true;
     }
     const struct mg_shm_wish wish = mg_plan_memory(plan, master->seats.count);

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/shm_cells.h"
+#include "base/shm_keyed.h"
 #include "base/shm_region.h"
 #include "base/shm_sinks.h"
 
@@ -23,12 +24,16 @@
 /* When 4 of 5 cells are in use, about 1.4 % of new keys find both their groups full. */
 #define CELLS_WITH_ROOM(cells) ((cells) + (cells) / 4)
 
+/* So that few keys find both their groups full before their entry has max_keys of them. */
+#define KEYED_WITH_ROOM(keyed) (((keyed) + (keyed) / 4 + 8) / MG_KEYED_GROUP * MG_KEYED_GROUP)
+
 /* With the least of each. */
 static struct mg_shm_wish completed(const struct mg_shm_wish *wish)
 {
     struct mg_shm_wish full = *wish;
     full.breakers = wish->breakers > DEFAULT_BREAKERS ? wish->breakers : DEFAULT_BREAKERS;
     full.series = wish->series > 0 ? wish->series : DEFAULT_SERIES;
+    full.keyed = wish->keyed > 0 ? KEYED_WITH_ROOM(wish->keyed) : 0;
     return full;
 }
 
@@ -168,6 +173,7 @@ void mg_shm_room(const struct mg_shm *shm, struct mg_shm_room *room)
                                  .cells = head->shards * MG_SHARD_CELLS,
                                  .limits = head->limits,
                                  .breakers = head->breakers,
+                                 .keyed = head->keyed,
                                  .series = head->series_each,
                                  .holds = head->holds - 1};
 }
@@ -302,6 +308,7 @@ void mg_shm_tick(struct mg_shm *shm, uint64_t monotonic_ms, int64_t wall_ms)
 {
     tell_time(shm, monotonic_ms, wall_ms);
     mg_cells_sweep(shm, mg_shm_now_ms(shm, monotonic_ms));
+    mg_keyed_sweep(shm, mg_shm_now_ms(shm, monotonic_ms));
 }
 
 /* One word, so nobody sees half of a change. */

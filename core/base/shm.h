@@ -44,6 +44,7 @@ struct mg_shm_room {
     uint32_t cells;  /* keys of limiters that can be counted at a time */
     uint32_t limits; /* limits, whose keys the cells are */
     uint32_t breakers;
+    uint32_t keyed;  /* breakers by key; a fifth is kept free */
     uint32_t series; /* of one metric */
     uint32_t holds;  /* ledger entries of one worker: slots it may hold at a time */
 };

@@ -18,6 +18,7 @@ struct mg_shm_wish {
     uint32_t series;   /* of one metric; 0 = 250 */
     uint64_t cells;    /* of limiters: the sum of max_keys over all limits */
     uint64_t breakers; /* at least; there are never less than 512 */
+    uint64_t keyed;    /* breakers by key: the sum of max_keys over all entries */
 };
 
 #define MG_SLOT_TEXT 64
@@ -79,14 +80,18 @@ struct mg_breaker_record {
     struct mg_cell_key id; /* 0, 0: free */
     char name[MG_BREAKER_NAME];
     int64_t used_ms; /* last opened or asked */
-    uint64_t state __attribute__((aligned(64)));
-    uint64_t results;     /* of probes in this epoch */
-    uint64_t consecutive; /* failures in a row in this epoch */
-    uint64_t window;      /* digest of the window's shape and how often it changed */
-    uint64_t calls;       /* window by count: results so far in this epoch */
-    uint64_t ramp;        /* part of a request that RAMP owes in this epoch */
-    uint64_t unheard;     /* a bit for each of `recent` that no worker has told plugins of */
-    uint64_t shadow;      /* 1: it only watches */
+    /* of records by key (shm_keyed.h) */
+    int64_t forget_ms;   /* after so long CLOSED and unused it is as good as new */
+    uint32_t owner_back; /* so many records before it stands its owner; 0: it has a name */
+    uint32_t keys;       /* of an owner: records by key that are in use */
+    uint64_t state __attribute__((aligned(64))); /* its lowest three bits 0: CLOSED */
+    uint64_t results;                            /* of probes in this epoch */
+    uint64_t consecutive;                        /* failures in a row in this epoch */
+    uint64_t window;  /* digest of the window's shape and how often it changed */
+    uint64_t calls;   /* window by count: results so far in this epoch */
+    uint64_t ramp;    /* part of a request that RAMP owes in this epoch */
+    uint64_t unheard; /* a bit for each of `recent` that no worker has told plugins of */
+    uint64_t shadow;  /* 1: it only watches */
     uint64_t counters[MG_BREAKER_COUNTERS] __attribute__((aligned(64))); /* only grow */
     uint64_t recent[MG_BREAKER_RECENT];                                  /* transitions, by epoch */
     struct mg_cell probes __attribute__((aligned(64)));                  /* state[0]: slots taken */

@@ -63,7 +63,8 @@ static uint64_t lay_out(struct mg_shm_head *head, uint32_t shards)
         place(&at, ((uint64_t)shards + MG_SPARE_SHARDS + 1) * sizeof(struct mg_shard));
     head->at_limits = place(&at, head->limits * sizeof(struct mg_limit_record));
     head->at_stores = place(&at, MG_STORES * sizeof(struct mg_store_record));
-    head->at_breakers = place(&at, head->breakers * sizeof(struct mg_breaker_record));
+    head->at_breakers =
+        place(&at, ((uint64_t)head->breakers + head->keyed) * sizeof(struct mg_breaker_record));
     head->at_upstreams = place(&at, head->upstreams * sizeof(struct mg_upstream_record));
     head->at_targets = place(&at, head->upstreams * sizeof(struct mg_target_record));
     head->at_sinks = place(&at, MG_SINK_RECORDS * sizeof(struct mg_sink_record));
@@ -113,6 +114,7 @@ bool mg_region_plan(struct mg_shm_head *head, uint64_t bytes, const struct mg_sh
     head->bytes = bytes;
     head->workers = workers;
     head->breakers = (uint32_t)wish->breakers;
+    head->keyed = (uint32_t)wish->keyed;
     head->holds = (uint32_t)holds;
     const uint64_t upstreams = bytes / UPSTREAM_SHARE / sizeof(struct mg_target_record);
     head->upstreams = (uint32_t)between(upstreams, MIN_UPSTREAMS, MAX_UPSTREAMS);
@@ -149,8 +151,10 @@ static bool has_these_metrics(const struct mg_shm_head *head, const struct mg_sh
 static bool has_this_layout(const struct mg_shm_head *head, uint64_t bytes)
 {
     struct mg_shm_head plan = {.layout = head->layout};
-    const struct mg_shm_wish wish = {
-        .workers = head->workers, .breakers = head->breakers, .series = head->series_each};
+    const struct mg_shm_wish wish = {.workers = head->workers,
+                                     .breakers = head->breakers,
+                                     .keyed = head->keyed,
+                                     .series = head->series_each};
     return head->bytes == bytes && head->workers >= 1 && head->series_each >= 1 &&
            head->series_each <= MG_SHM_MAX_SERIES && head->metrics_level >= 1 &&
            head->metrics_level <= MG_METRICS_LEVELS &&
@@ -181,7 +185,7 @@ static bool is_cell(const struct mg_shm_head *head, uint64_t offset)
            is_one_of(offset, head->at_limits + offsetof(struct mg_limit_record, overflow),
                      sizeof(struct mg_limit_record), head->limits) ||
            is_one_of(offset, head->at_breakers + offsetof(struct mg_breaker_record, probes),
-                     sizeof(struct mg_breaker_record), head->breakers);
+                     sizeof(struct mg_breaker_record), (uint64_t)head->breakers + head->keyed);
 }
 
 static bool is_hold(const struct mg_shm_head *head, uint64_t offset)
@@ -236,6 +240,15 @@ static bool is_time(int64_t ms)
     return ms > -(INT64_C(1) << 60) && ms < INT64_C(1) << 60;
 }
 
+/* The record of the breakers by key leads to an owner among those with names. */
+static bool is_sound_keyed(const struct mg_breaker_record *record, uint32_t place,
+                           uint32_t breakers)
+{
+    const bool is_used = record->id.hash[0] != 0;
+    return is_time(record->used_ms) && is_time(record->forget_ms) &&
+           (!is_used || (record->owner_back > place && record->owner_back <= breakers + place));
+}
+
 static bool are_sound_records(const struct mg_shm *shm)
 {
     const struct mg_shm_head *head = shm->head;
@@ -244,7 +257,11 @@ static bool are_sound_records(const struct mg_shm *shm)
         sound = is_time(mg_region_limit(shm, i)->used_ms);
     }
     for (uint32_t i = 0; sound && i < head->breakers_used; i++) {
-        sound = is_time(mg_region_breaker(shm, i)->used_ms);
+        const struct mg_breaker_record *record = mg_region_breaker(shm, i);
+        sound = is_time(record->used_ms) && record->owner_back == 0;
+    }
+    for (uint32_t i = 0; sound && i < head->keyed; i++) {
+        sound = is_sound_keyed(mg_region_breaker(shm, head->breakers + i), i, head->breakers);
     }
     for (uint32_t i = 0; sound && i < head->stores_used; i++) {
         sound = is_time(mg_region_store(shm, i)->used_ms);

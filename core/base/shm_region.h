@@ -11,7 +11,7 @@
  *   limits        records of limits
  *   cells         shards x MG_SHARD_CELLS
  *   stores        MG_STORES records of stores
- *   breakers      records of breakers
+ *   breakers      records of breakers: those with names, then those by key
  *   upstreams     records of upstreams: places found by hash
  *   targets       as many records of targets
  *   sinks         MG_SINK_RECORDS records of log sinks, then a part for each and each worker
@@ -86,7 +86,9 @@ struct mg_shm_head {
     /* records from here on were never used */
     uint32_t limits_used, breakers_used, stores_used, sinks_used, metrics_used, series_used;
     uint32_t series_text_used, metric_words_used; /* bytes, words */
-    uint32_t sweep_page;                          /* where the master's next sweep begins */
+    uint32_t keyed;       /* records of breakers by key, behind those with names */
+    uint32_t keyed_sweep; /* where the master's next sweep of them begins */
+    uint32_t sweep_page;  /* where the master's next sweep begins */
     uint64_t generation;
     uint32_t draining;    /* the gateway was told to end */
     uint64_t check_lease; /* who runs the active health checks (shm_upstreams.c) */

@@ -70,7 +70,7 @@ static struct mg_breaker_record *choose_breaker(struct mg_shm *shm, struct mg_ce
             return record;
         }
         const bool is_free = record->id.hash[0] == 0;
-        if (record->probes.state[0] == 0 &&
+        if (record->probes.state[0] == 0 && record->keys == 0 &&
             (is_free || now_ms - record->used_ms > MG_RECORD_UNUSED_MS)) {
             old_one = old_one && !is_free ? old_one : record;
         }
@@ -99,7 +99,9 @@ int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms)
 
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index)
 {
-    if (index >= shm->head->breakers_used) {
+    const struct mg_shm_head *head = shm->head;
+    if (index >= head->breakers ? index - head->breakers >= head->keyed
+                                : index >= head->breakers_used) {
         return NULL;
     }
     struct mg_breaker_record *record = mg_region_breaker(shm, index);

@@ -7,6 +7,7 @@
 #include "model/breaker.h"
 
 #include "base/shm_cells.h"
+#include "base/shm_keyed.h"
 #include "model/breaker_window.h"
 
 #include <string.h>
@@ -14,8 +15,9 @@
 #define BUSY_RETRY_MS 1000 /* HALF_OPEN with all slots taken, and RAMP */
 #define EPOCH_SHIFT 50
 #define RESULT_BITS 25
-#define RAMP_FIRST 10000U  /* the share that RAMP begins with */
-#define CLOCK_STEP_MS 1000 /* a state that began so far ahead is of another time */
+#define RAMP_FIRST 10000U   /* the share that RAMP begins with */
+#define CALLS_IDLE_MS 60000 /* a window by count is forgotten after that */
+#define CLOCK_STEP_MS 1000  /* a state that began so far ahead is of another time */
 
 static const char *const state_names[MG_BREAKER_STATES] = {
     [MG_BREAKER_CLOSED] = "closed",           [MG_BREAKER_OPEN] = "open",
@@ -67,7 +69,8 @@ int mg_breaker_rule_check(const struct mg_breaker_rule *rule)
     const bool probes = within(rule->probes, 1, 1000) && within(rule->probe_results, 1, 1000) &&
                         within(rule->probe_good, 1, MG_BREAKER_ALL);
     const bool counts = within(rule->min_requests, 1, 1000000) && rule->consecutive <= 1000;
-    return window && shares && open && probes && counts ? 0 : MG_EINVALID;
+    const bool keys = rule->max_keys == 0 || within(rule->max_keys, 16, 65536);
+    return window && shares && open && probes && counts && keys ? 0 : MG_EINVALID;
 }
 
 static int open_record(struct mg_breaker *breaker, int64_t now_ms)
@@ -77,7 +80,12 @@ static int open_record(struct mg_breaker *breaker, int64_t now_ms)
         return record;
     }
     breaker->record = (uint32_t)record;
-    mg_word_store(&mg_breaker_record(breaker->shm, breaker->record)->shadow, breaker->rule.shadow);
+    struct mg_breaker_record *opened = mg_breaker_record(breaker->shm, breaker->record);
+    const struct mg_breaker_rule *rule = &breaker->rule;
+    const uint32_t window_ms = rule->by_count ? CALLS_IDLE_MS : rule->window_ms;
+    mg_word_store(&opened->shadow, rule->shadow);
+    mg_word_store((uint64_t *)&opened->forget_ms,
+                  window_ms > rule->open_max_ms ? window_ms : rule->open_max_ms);
     mg_breaker_window_shape(breaker);
     return 0;
 }
@@ -98,10 +106,37 @@ int mg_breaker_open(struct mg_shm *shm, struct mg_breaker *breaker, mg_str name,
 static struct mg_breaker_record *record_of(struct mg_breaker *breaker, int64_t now_ms)
 {
     if (!mg_breaker_record_used(breaker->shm, breaker->record, breaker->id, now_ms) &&
-        open_record(breaker, now_ms) != 0) {
+        (breaker->keyed || open_record(breaker, now_ms) != 0)) {
         return NULL;
     }
     return mg_breaker_record(breaker->shm, breaker->record);
+}
+
+void mg_breaker_of_key(struct mg_breaker *owner, mg_str key, int64_t now_ms,
+                       struct mg_breaker *found)
+{
+    struct mg_breaker_record *record = record_of(owner, now_ms);
+    *found = *owner;
+    if (!record) {
+        return;
+    }
+    const enum mg_breaker_state state = mg_breaker_word_of(mg_word_load(&record->state)).state;
+    if (state == MG_BREAKER_FORCED_OPEN || state == MG_BREAKER_FORCED_CLOSED) {
+        return; /* by hand means all of them */
+    }
+    const struct mg_cell_key id = mg_shm_key_with(owner->shm, owner->id, key);
+    const int index = mg_keyed_open(owner->shm, owner->record, id, owner->rule.max_keys, now_ms);
+    if (index < 0) {
+        mg_breaker_count(record, MG_BREAKER_AT_OVERFLOW, 1);
+        return;
+    }
+    found->id = id;
+    found->record = (uint32_t)index;
+    found->keyed = true;
+    const struct mg_breaker_record *own = mg_breaker_record(owner->shm, found->record);
+    if (own && (uint32_t)(mg_word_load(&own->window) >> 32) != owner->shape) {
+        mg_breaker_window_shape(found);
+    }
 }
 
 /* --- transitions ---------------------------------------------------------------------------- */
@@ -160,8 +195,10 @@ static bool beyond_reason(const struct mg_breaker_rule *rule, int64_t left_ms)
 static enum decision reject(struct mg_breaker *breaker, struct mg_breaker_record *record,
                             struct mg_breaker_pass *pass, int64_t retry_ms)
 {
-    mg_breaker_count(record, breaker->rule.shadow ? (unsigned)MG_BREAKER_AT_SHADOW
-                                                  : MG_BREAKER_AT_REJECTED + pass->state);
+    mg_breaker_count(record,
+                     breaker->rule.shadow ? (unsigned)MG_BREAKER_AT_SHADOW
+                                          : MG_BREAKER_AT_REJECTED + pass->state,
+                     1);
     pass->retry_ms = retry_ms;
     return REFUSED;
 }
@@ -419,15 +456,16 @@ static bool says_something(const struct mg_breaker_pass *pass, const struct mg_b
 static void count_result(struct mg_breaker_record *record, const struct mg_breaker_told *told)
 {
     if (told->result != MG_RESULT_LEFT) {
-        mg_breaker_count(record, is_failure(told->result)
-                                     ? MG_BREAKER_AT_RESULTS + MG_COUNTED_FAILURE
-                                     : MG_BREAKER_AT_RESULTS + MG_COUNTED_SUCCESS);
+        mg_breaker_count(record,
+                         is_failure(told->result) ? MG_BREAKER_AT_RESULTS + MG_COUNTED_FAILURE
+                                                  : MG_BREAKER_AT_RESULTS + MG_COUNTED_SUCCESS,
+                         1);
     }
     if (told->result == MG_RESULT_NETWORK) {
-        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_NETWORK);
+        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_NETWORK, 1);
     }
     if (told->slow) {
-        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_SLOW);
+        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_SLOW, 1);
     }
 }
 
@@ -444,11 +482,11 @@ static void record_result(struct mg_breaker *breaker, struct mg_breaker_record *
     const uint64_t seen = mg_word_load(&record->state);
     const struct mg_breaker_word word = mg_breaker_word_of(seen);
     if (!says_something(pass, told)) {
-        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_IGNORED);
+        mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_IGNORED, 1);
         return;
     }
     if (!is_of_epoch(word, pass)) {
-        mg_breaker_count(record, MG_BREAKER_AT_STALE);
+        mg_breaker_count(record, MG_BREAKER_AT_STALE, 1);
         return;
     }
     count_result(record, told);
@@ -493,7 +531,7 @@ void mg_breaker_slow(struct mg_breaker *breaker, int64_t now_ms, uint32_t random
         return;
     }
     const uint64_t seen = mg_word_load(&record->state);
-    mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_SLOW);
+    mg_breaker_count(record, MG_BREAKER_AT_RESULTS + MG_COUNTED_SLOW, 1);
     pass->counted = false;
     if (is_of_epoch(mg_breaker_word_of(seen), pass)) {
         const struct mg_breaker_counts counts =

@@ -62,6 +62,10 @@ MG_NODISCARD int mg_breaker_rule_check(const struct mg_breaker_rule *rule);
  * else stays. MG_EINVALID, MG_EFULL. */
 MG_NODISCARD int mg_breaker_open(struct mg_shm *shm, struct mg_breaker *breaker, mg_str name,
                                  int64_t now_ms);
+/* The breaker of a key, of one that has keys: to be asked and told in its place. Where max_keys are
+ * in use it is the one itself, and it is when it was switched by hand. */
+void mg_breaker_of_key(struct mg_breaker *owner, mg_str key, int64_t now_ms,
+                       struct mg_breaker *found);
 /* May a request go to the upstream? */
 bool mg_breaker_ask(struct mg_breaker *breaker, uint32_t worker, int64_t now_ms,
                     struct mg_breaker_pass *pass, struct mg_breaker_change *change);

@@ -74,9 +74,12 @@ static uint64_t event_make(const struct mg_breaker_event *event)
            (uint64_t)event->epoch << 10 | time_of(event->time_ms) << 23;
 }
 
-void mg_breaker_count(struct mg_breaker_record *record, unsigned at)
+void mg_breaker_count(struct mg_breaker_record *record, unsigned at, uint64_t n)
 {
-    mg_word_add(&record->counters[at], 1);
+    mg_word_add(&record->counters[at], n);
+    if (record->owner_back != 0) {
+        mg_word_add(&(record - record->owner_back)->counters[at], n);
+    }
 }
 
 static void count_edge(struct mg_breaker_record *record, enum mg_breaker_state to,
@@ -84,7 +87,7 @@ static void count_edge(struct mg_breaker_record *record, enum mg_breaker_state t
 {
     for (unsigned i = 0; i < MG_BREAKER_EDGES; i++) {
         if (mg_breaker_edges[i].to == to && mg_breaker_edges[i].reason == reason) {
-            mg_breaker_count(record, MG_BREAKER_AT_EDGES + i);
+            mg_breaker_count(record, MG_BREAKER_AT_EDGES + i, 1);
         }
     }
 }
@@ -120,7 +123,7 @@ bool mg_breaker_move(struct mg_breaker_record *record, uint64_t seen, struct mg_
                                            .reason = reason,
                                            .epoch = next.epoch,
                                            .time_ms = now_ms};
-    mg_word_add(&record->counters[MG_BREAKER_AT_OPEN_MS], open_since(record, before, now_ms));
+    mg_breaker_count(record, MG_BREAKER_AT_OPEN_MS, open_since(record, before, now_ms));
     mg_word_store(&record->recent[next.epoch % MG_BREAKER_RECENT], event_make(&event));
     count_edge(record, next.state, reason);
     change->happened = true;

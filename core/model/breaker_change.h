@@ -48,8 +48,9 @@ enum {
     MG_BREAKER_AT_REJECTED = MG_BREAKER_AT_RESULTS + MG_COUNTED_KINDS, /* by state */
     MG_BREAKER_AT_SHADOW = MG_BREAKER_AT_REJECTED + MG_BREAKER_STATES,
     MG_BREAKER_AT_STALE,
-    MG_BREAKER_AT_OPEN_MS, /* of openings that are over */
-    MG_BREAKER_AT_EDGES,   /* transitions, by mg_breaker_edge */
+    MG_BREAKER_AT_OPEN_MS,  /* of openings that are over */
+    MG_BREAKER_AT_OVERFLOW, /* requests whose key found no place */
+    MG_BREAKER_AT_EDGES,    /* transitions, by mg_breaker_edge */
 };
 #define MG_BREAKER_EDGES 15
 
@@ -66,7 +67,8 @@ uint64_t mg_breaker_word_make(struct mg_breaker_word parts);
 bool mg_breaker_event_of(const struct mg_breaker_record *record, uint32_t epoch,
                          struct mg_breaker_event *event);
 
-void mg_breaker_count(struct mg_breaker_record *record, unsigned at);
+/* Adds to a record's counter, and to that of its owner when it is one by key. */
+void mg_breaker_count(struct mg_breaker_record *record, unsigned at, uint64_t n);
 /* Milliseconds in OPEN and FORCED_OPEN, the present time included. */
 uint64_t mg_breaker_open_ms(const struct mg_breaker_record *record, int64_t now_ms);
 

@@ -2,6 +2,8 @@
 /* Circuit breakers by hand. */
 #include "model/breaker_hand.h"
 
+#include "base/shm_keyed.h"
+
 static const char *const words[] = {
     [MG_BREAKER_HAND_OPEN] = "force-open",
     [MG_BREAKER_HAND_CLOSED] = "force-closed",
@@ -66,6 +68,9 @@ int mg_breaker_by_hand(struct mg_shm *shm, mg_str name, enum mg_breaker_hand han
         }
         mg_breaker_move(record, seen, next, reason, now_ms, change);
     } while (!change->happened);
+    if (hand == MG_BREAKER_HAND_RESET) {
+        mg_keyed_drop(shm, (uint32_t)index);
+    }
     if (is_forced(next.state)) {
         change->open_ms = for_ms > 0 ? for_ms : -1;
     }

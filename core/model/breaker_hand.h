@@ -17,7 +17,8 @@ enum mg_breaker_hand {
     MG_BREAKER_HAND_OPEN,   /* nothing passes */
     MG_BREAKER_HAND_CLOSED, /* everything passes */
     MG_BREAKER_HAND_AUTO,   /* FORCED_*: CLOSED with an empty window; else nothing changes */
-    MG_BREAKER_HAND_RESET,  /* CLOSED with an empty window, no openings in a row */
+    /* CLOSED with an empty window, no openings in a row; keys are forgotten */
+    MG_BREAKER_HAND_RESET,
 };
 
 /* The action that is called "force-open", "force-closed", "auto" or "reset"; false: none is. */

@@ -33,6 +33,7 @@ struct mg_breaker_rule {
     uint32_t probe_results; /* required, 1 .. 1,000 */
     uint32_t probe_good;    /* success_percent as a share */
     uint32_t ramp_ms;       /* 0 .. 600,000; 0: good probes close it at once */
+    uint32_t max_keys;      /* breakers by key that it may have; 0: it has no keys */
 };
 
 enum mg_breaker_state {
@@ -87,5 +88,6 @@ struct mg_breaker {
     struct mg_shm *shm;
     struct mg_cell_key id;
     uint32_t record, shape;
+    bool keyed; /* made by mg_breaker_of_key */
     char name[MG_BREAKER_NAME];
 };

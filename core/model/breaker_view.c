@@ -3,6 +3,7 @@
 #include "model/breaker_view.h"
 
 #include "base/shm.h"
+#include "base/shm_keyed.h"
 
 #include <string.h>
 
@@ -39,7 +40,16 @@ static void fill_counters(const struct mg_breaker_record *record, struct mg_brea
         view->transitions[i] = mg_word_load(&record->counters[MG_BREAKER_AT_EDGES + i]);
     }
     view->shadow_rejected = mg_word_load(&record->counters[MG_BREAKER_AT_SHADOW]);
+    view->overflowed = mg_word_load(&record->counters[MG_BREAKER_AT_OVERFLOW]);
     view->stale = mg_word_load(&record->counters[MG_BREAKER_AT_STALE]);
+}
+
+static void add_key(void *context, const struct mg_breaker_record *record)
+{
+    struct mg_breaker_view *view = context;
+    view->keys++;
+    view->keys_in[mg_breaker_word_of(mg_word_load(&record->state)).state]++;
+    view->probes += (uint32_t)record->probes.state[0];
 }
 
 static void fill_recent(const struct mg_breaker_record *record, struct mg_breaker_view *view)
@@ -74,6 +84,7 @@ bool mg_breaker_view(struct mg_shm *shm, uint32_t index, int64_t now_ms,
     }
     fill_counters(record, view);
     fill_recent(record, view);
+    mg_keyed_each(shm, index, add_key, view);
     view->since_ms = view->recent_count > 0 ? view->recent[0].time_ms : 0;
     return true;
 }

@@ -38,7 +38,10 @@ struct mg_breaker_view {
     struct mg_breaker_counts window;    /* in this epoch; CLOSED and RAMP */
     uint64_t results[MG_COUNTED_KINDS]; /* by enum mg_breaker_counted */
     uint64_t rejected[MG_BREAKER_STATES], shadow_rejected, stale, open_ms;
-    uint64_t transitions[MG_BREAKER_EDGES];           /* of mg_breaker_edges[i] */
+    uint32_t keys;                          /* breakers by key that it has now, all counted here */
+    uint32_t keys_in[MG_BREAKER_STATES];    /* of them, by state */
+    uint64_t overflowed;                    /* requests whose key found no place */
+    uint64_t transitions[MG_BREAKER_EDGES]; /* of mg_breaker_edges[i] */
     struct mg_breaker_event recent[MG_BREAKER_SHOWN]; /* the last ones, newest first */
     uint32_t recent_count;
 };

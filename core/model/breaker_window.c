@@ -45,7 +45,11 @@ void mg_breaker_window_shape(struct mg_breaker *breaker)
     const struct mg_breaker_rule *rule = &breaker->rule;
     breaker->shape =
         rule->by_count ? BY_COUNT | rule->window_calls : rule->window_ms * 64U + rule->buckets;
-    uint64_t *word = &mg_breaker_record(breaker->shm, breaker->record)->window;
+    struct mg_breaker_record *record = mg_breaker_record(breaker->shm, breaker->record);
+    if (!record) {
+        return; /* freed meanwhile */
+    }
+    uint64_t *word = &record->window;
     uint64_t seen = mg_word_load(word);
     while ((uint32_t)(seen >> 32) != breaker->shape) {
         const uint64_t next = (uint64_t)breaker->shape << 32 | (uint32_t)((uint32_t)seen + 1);

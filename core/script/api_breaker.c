@@ -12,9 +12,9 @@
 #include "model/breaker_hand.h"
 #include "model/req.h"
 #include "net/loop.h"
+#include "script/api_limits.h"
 #include "script/export.h"
 #include "script/vm.h"
-#include "script/ffi.h"
 
 #include <stdlib.h>
 
@@ -102,6 +102,7 @@ static struct mg_breaker_rule rule_of(const struct mg_ffi_breaker_rule *from)
         .probe_results = (uint32_t)from->probe_results,
         .probe_good = MG_BREAKER_SHARE(from->probe_success_percent),
         .ramp_ms = (uint32_t)from->ramp_ms,
+        .max_keys = (uint32_t)from->max_keys,
     };
 }
 
@@ -163,10 +164,18 @@ static void count(const struct mg_ffi_breaker *breaker, enum mg_stat which)
     }
 }
 
-static void answer(struct mg_ffi_breaker *breaker, const struct mg_breaker_pass *pass,
+/* Eight hex digits of the key's hash are shown, never the key. */
+static int shown_key(const struct mg_breaker *breaker)
+{
+    return breaker->keyed ? (int)(uint32_t)(breaker->id.hash[1] | 1) : 0;
+}
+
+static void answer(struct mg_ffi_breaker *breaker, const struct told *told,
                    const struct mg_breaker_change *change)
 {
-    breaker->answer = (struct mg_ffi_breaker_answer){.state = (int)pass->state,
+    const struct mg_breaker_pass *pass = &told->pass;
+    breaker->answer = (struct mg_ffi_breaker_answer){.key = shown_key(&told->breaker),
+                                                     .state = (int)pass->state,
                                                      .probe = pass->probe,
                                                      .changed = change->happened,
                                                      .from = (int)change->from,
@@ -200,15 +209,21 @@ static bool may_retry(const struct mg_req *req)
     return mg_breaker_may_retry(&told->breaker, &told->pass);
 }
 
-MG_FFI_EXPORT int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req)
+MG_FFI_EXPORT int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req,
+                                     const struct mg_ffi_limits *key)
 {
     struct told *told = mg_arena_alloc(&req->arena, sizeof *told);
     *told = (struct told){.shm = breaker->vm->options.shm, .worker = breaker->vm->options.worker};
     struct mg_breaker_change change;
+    if (key) {
+        mg_breaker_of_key(&breaker->breaker, mg_str_make(key->key, key->key_length),
+                          now_ms(breaker), &told->breaker);
+    } else {
+        told->breaker = breaker->breaker;
+    }
     const bool admitted =
-        mg_breaker_ask(&breaker->breaker, told->worker, now_ms(breaker), &told->pass, &change);
+        mg_breaker_ask(&told->breaker, told->worker, now_ms(breaker), &told->pass, &change);
     told->was_admitted = admitted;
-    told->breaker = breaker->breaker;
     req->breaker_pass = told;
     req->may_retry = admitted && !breaker->breaker.rule.shadow ? may_retry : NULL;
     if (told->pass.hold != 0) {
@@ -218,7 +233,7 @@ MG_FFI_EXPORT int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_r
         count(breaker, breaker->breaker.rule.shadow ? MG_STAT_BREAKER_SHADOW_REJECTED
                                                     : MG_STAT_BREAKER_REJECTED);
     }
-    answer(breaker, &told->pass, &change);
+    answer(breaker, told, &change);
     const struct mg_breaker_record *record =
         mg_breaker_record(breaker->breaker.shm, breaker->breaker.record);
     breaker->answer.unheard = record && mg_word_load(&record->unheard) != 0;
@@ -277,12 +292,12 @@ MG_FFI_EXPORT int mg_ffi_breaker_result(struct mg_ffi_breaker *breaker, struct m
     const struct mg_breaker_told what = {.result = (enum mg_breaker_result)result,
                                          .slow = !again && is_slow_to_answer(breaker, req),
                                          .random = draw(breaker)};
-    mg_breaker_result(&breaker->breaker, told->worker, now_ms(breaker), &pass, &what, &change);
+    mg_breaker_result(&told->breaker, told->worker, now_ms(breaker), &pass, &what, &change);
     if (!again) {
         told->pass.counted = pass.counted;
         told->pass.place = pass.place;
     }
-    answer(breaker, &told->pass, &change);
+    answer(breaker, told, &change);
     return 1;
 }
 
@@ -296,8 +311,8 @@ MG_FFI_EXPORT int mg_ffi_breaker_end(struct mg_ffi_breaker *breaker, struct mg_r
         return 0;
     }
     struct mg_breaker_change change;
-    mg_breaker_slow(&breaker->breaker, now_ms(breaker), draw(breaker), &told->pass, &change);
-    answer(breaker, &told->pass, &change);
+    mg_breaker_slow(&told->breaker, now_ms(breaker), draw(breaker), &told->pass, &change);
+    answer(breaker, told, &change);
     return 1;
 }
 

@@ -83,6 +83,7 @@ int mg_bundle_writer_add(struct mg_bundle_writer *writer, mg_str name, mg_str da
     X(shared_memory)                                                                               \
     X(limit_cells)                                                                                 \
     X(breakers)                                                                                    \
+    X(keyed_breakers)                                                                              \
     X(metric_series)                                                                               \
     X(status_given)                                                                                \
     X(watchdog_ms)                                                                                 \

@@ -28,12 +28,12 @@ struct mg_plan_listener {
 
 /* What the master needs to know of a configuration. */
 struct mg_plan {
-    uint32_t workers;               /* 0 = auto */
-    uint64_t shared_memory;         /* bytes wanted */
-    uint64_t limit_cells, breakers; /* needed by the configuration */
-    uint32_t metric_series;         /* of one metric */
-    char status[128];               /* address, empty = none */
-    uint32_t status_given;          /* it was asked for: 1, else 0 */
+    uint32_t workers;                               /* 0 = auto */
+    uint64_t shared_memory;                         /* bytes wanted */
+    uint64_t limit_cells, breakers, keyed_breakers; /* needed by the configuration */
+    uint32_t metric_series;                         /* of one metric */
+    char status[128];                               /* address, empty = none */
+    uint32_t status_given;                          /* it was asked for: 1, else 0 */
     uint64_t watchdog_ms, drain_delay, drain_timeout, init_timeout; /* ms */
     uint32_t dns_timeout, dns_tries, dns_stale, dns_negative;       /* ms, but for tries */
     char user[64];
@@ -50,7 +50,8 @@ static inline struct mg_shm_wish mg_plan_memory(const struct mg_plan *plan, uint
     return (struct mg_shm_wish){.workers = workers,
                                 .series = plan->metric_series,
                                 .cells = plan->limit_cells,
-                                .breakers = plan->breakers};
+                                .breakers = plan->breakers,
+                                .keyed = plan->keyed_breakers};
 }
 
 struct mg_bundle {

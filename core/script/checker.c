@@ -210,6 +210,7 @@ static int read_plan(lua_State *L, struct mg_plan *plan)
         .shared_memory = number_field(L, "shared_memory"),
         .limit_cells = number_field(L, "limit_cells"),
         .breakers = number_field(L, "breakers"),
+        .keyed_breakers = number_field(L, "keyed_breakers"),
         .metric_series = (uint32_t)number_field(L, "metric_series"),
         .status_given = (uint32_t)number_field(L, "status_given"),
         .watchdog_ms = number_field(L, "watchdog_ms"),

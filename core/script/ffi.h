@@ -376,14 +376,14 @@ void mg_ffi_limits_missing(struct mg_ffi_limits *limits);
 
 struct mg_ffi_breaker; /* Lua's to free; the state is common to all workers */
 struct mg_ffi_breaker_rule {
-    int by_count, buckets, window_calls, min_requests, consecutive, probes, probe_results, shadow;
-    int slow_until_end; /* else until the response head */
+    int by_count, buckets, window_calls, min_requests, consecutive, probes, probe_results, shadow,
+        slow_until_end, max_keys;
     double window_ms, failure_percent, network_percent, slow_percent, slow_over_ms, open_base_ms,
         open_factor, open_max_ms, open_jitter_percent, probe_success_percent, ramp_ms;
 };
 /* Of the last call; changed: it brought about a transition; unheard: of ask, see heard. */
 struct mg_ffi_breaker_answer {
-    int state, probe, unheard, changed, from, to, reason, n;
+    int state, probe, unheard, changed, from, to, reason, n, key;
     double retry_ms, open_ms, total, failures, network, slow;
 };
 /* NULL: there is no shared memory, or no room (*error is a negative code). */
@@ -393,8 +393,10 @@ void mg_ffi_breaker_free(struct mg_ffi_breaker *breaker);
 const struct mg_ffi_breaker_answer *mg_ffi_breaker_answer(const struct mg_ffi_breaker *breaker);
 const char *mg_ffi_breaker_state_name(int state);
 const char *mg_ffi_breaker_reason_name(int reason);
-/* May the request go on? 1 or 0. A slot it takes is given back when the request ends. */
-int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req);
+/* May the request go on? 1 or 0. A slot it takes is given back when the request ends. key: NULL, or
+ * the set with the request's key, for the breaker of that key. */
+int mg_ffi_breaker_ask(struct mg_ffi_breaker *breaker, struct mg_req *req,
+                       const struct mg_ffi_limits *key);
 int mg_ffi_breaker_waits(const struct mg_req *req); /* 1: admitted, and without a result */
 /* The result (enum mg_breaker_result) of a request that waits; 1: it counted. A later failure of
  * the same request (its body) counts too, with again = 1. */

@@ -11,6 +11,8 @@
 -- None of these waits.
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'
+local key = require 'moongate.key'
+local key_parts = require 'moongate.key_parts'
 local C = require('moongate.runtime.ffi').C
 local shared = require('moongate.runtime.ffi').shared
 
@@ -50,10 +52,49 @@ function M.open(name, settings)
     }, meta)
 end
 
+--- Keys of requests, for a breaker that has one for each key.
+-- @tparam table words checked, as of rate-limit's option `key`
+-- @treturn table|nil nil: there is no shared memory
+function M.keys(words)
+    local set = C.mg_ffi_limits_new(shared.vm)
+    return set ~= nil and { set = ffi.gc(set, C.mg_ffi_limits_free),
+        parts = key.prepare(key_parts.list(words)) } or nil
+end
+
+-- Values in Lua may wait, and others build their keys meanwhile: so all are computed first.
+local function compute(parts)
+    local values
+    for i = 1, #parts do
+        if parts[i].expression then
+            values = values or {}
+            values[i] = key.compute(parts[i])
+        end
+    end
+    return values
+end
+
+local PREFIXES = { ipv4 = 32, ipv6 = 64 } -- bits of a client's address
+
+-- Requests that lack a part are one key.
+local function build(keys)
+    local values = compute(keys.parts)
+    if values then
+        for i = 1, #keys.parts do
+            keys.parts[i].value = values[i]
+        end
+    end
+    local req, object = base.request(base.REQUEST)
+    key.build(keys.set, req, object, keys.parts, PREFIXES, 'shared')
+end
+
 --- May the running request go to the upstream? A probe's slot is given back when the request ends.
+-- @tparam[opt] table keys of M.keys: the breaker of the request's key is asked. May wait.
 -- @treturn boolean
-function methods:ask()
-    return C.mg_ffi_breaker_ask(self.handle, request()) == 1
+function methods:ask(keys)
+    if keys then
+        build(keys)
+    end
+    return C.mg_ffi_breaker_ask(self.handle, request(), keys and keys.set or nil) == 1
 end
 
 --- Was the running request admitted, and has no result yet?

@@ -4,8 +4,8 @@
 --
 --     local missing = key.build(set, req, object, list, prefixes)
 --
--- A part's name is in the identity of the limit (plugins/rate-limit/policy.lua), so its value alone goes into the key.
--- Tags keep a value apart from what stands for a missing one.
+-- A part's name is in the identity of the limit (plugins/rate-limit/policy.lua), so its value alone
+-- goes into the key. Tags keep a value apart from what stands for a missing one.
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'
 local expression = require 'moongate.expression'

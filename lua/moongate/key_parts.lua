@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The words of the option `key`: which parts of a request a key is made of (README, "Keys").
+-- The words of the option `key`: which parts of a request a key is made of
+-- (plugins/rate-limit/README.md, "Keys").
 local expression = require 'moongate.schema.expression'
 
 local M = {}

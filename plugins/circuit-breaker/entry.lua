@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- One entry of the configuration, made ready: its values in Lua are compiled.
+local breakers = require 'moongate.breaker'
 local expression = require 'moongate.expression'
 
 local M = {}
@@ -9,10 +10,11 @@ local function compiled(text, option, names)
 end
 
 --- @tparam table conf checked
--- @treturn table { conf =, classify =, on_state =, code = } expressions, or nil
+-- @treturn table { conf =, keys =, classify =, on_state =, code = } keys and expressions, or nil
 function M.new(conf)
     return {
         conf = conf,
+        keys = conf.scope == 'key' and breakers.keys(conf.key) or nil,
         classify = compiled(conf.classify, 'classify', { 'status' }),
         on_state = compiled(conf.on_state, 'on_state', { 'name', 'from', 'to', 'reason',
             'counts' }),

@@ -32,7 +32,7 @@ end
 -- state and the open time left.
 local function ask(breaker)
     local conf = breaker.entry.conf
-    local admitted, answer = breaker:ask(), breaker.answer
+    local admitted, answer = breaker:ask(breaker.entry.keys), breaker.answer
     local state, is_probe, unheard = answer.state, answer.probe == 1, answer.unheard == 1
     local left_ms = (state == OPEN or state == FORCED_OPEN) and answer.retry_ms or nil
     transitions.tell(breaker)

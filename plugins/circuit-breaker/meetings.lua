@@ -84,7 +84,8 @@ local function each_meeting(entries, entities, each)
             users[#users + 1] = entry
         end
         for _, entry in ipairs(users) do
-            local name = names.of(entry.config.scope, route, upstreams)
+            local name = entry.config.scope == 'key' and names.of_keys(entry)
+                or names.of(entry.config.scope, route, upstreams)
             if name then
                 each(name, entry, route)
             end
@@ -201,17 +202,18 @@ end
 --- For the plan of shared memory: which breakers the entries need.
 -- @tparam table entries validated
 -- @tparam table entities { routes =, upstreams = }
--- @treturn table { breakers =, breaker_names = }
+-- @treturn table { breakers =, breaker_names =, keyed_breakers = }
 function M.shared_memory(entries, entities)
-    local seen, list = {}, {}
-    each_meeting(entries, entities, function(name)
+    local seen, list, keys = {}, {}, 0
+    each_meeting(entries, entities, function(name, entry)
         if not seen[name] then
             seen[name] = true
             list[#list + 1] = name
+            keys = keys + names.max_keys(entry.config)
         end
     end)
     table.sort(list)
-    return { breakers = #list, breaker_names = list }
+    return { breakers = #list, breaker_names = list, keyed_breakers = keys }
 end
 
 return M

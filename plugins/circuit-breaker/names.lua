@@ -7,6 +7,7 @@ local M = {}
 
 local MAX_BYTES = 95 -- MG_BREAKER_NAME of core/base/shm_records.h, without its end
 local MARK_BYTES = 9
+local MAX_KEYS = 1024 -- where the option is not set
 
 -- A longer name is cut; a digest of the whole keeps it apart from others (Bernstein's hash).
 local function fit(name)
@@ -44,6 +45,30 @@ function M.set_of(upstreams)
         end
     end
     return set
+end
+
+--- Which breaker has the keys of an entry: that of the entity that carries it.
+-- @tparam table entry the plugin's entity
+-- @treturn string
+function M.of_keys(entry)
+    local parts = {}
+    for _, scope in ipairs({ 'route', 'service', 'consumer' }) do
+        local entity = entry[scope]
+        if entity then
+            parts[#parts + 1] = ('%s:%s'):format(scope, entity.name or entity.username or entity.id)
+        end
+    end
+    return fit('key:' .. (parts[1] and table.concat(parts, '+') or 'all'))
+end
+
+--- How many breakers by key an entry may have.
+-- @tparam table config
+-- @treturn number 0: its scope is another
+function M.max_keys(config)
+    if config.scope ~= 'key' then
+        return 0
+    end
+    return type(config.max_keys) == 'number' and config.max_keys or MAX_KEYS
 end
 
 --- Which breaker a route's requests meet.

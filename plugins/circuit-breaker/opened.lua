@@ -27,7 +27,7 @@ local function rule_of(conf)
         probe_success_percent = conf.half_open.success_percent,
         open_base_ms = conf.open.base, open_factor = conf.open.factor,
         open_max_ms = conf.open.max, open_jitter_percent = conf.open.jitter_percent,
-        ramp_ms = conf.ramp,
+        ramp_ms = conf.ramp, max_keys = names.max_keys(conf),
         slow_percent = conf.slow and conf.slow.percent or 0,
         slow_over_ms = conf.slow and conf.slow.over or 0,
         slow_until_end = conf.slow and conf.slow['until'] == 'total' and 1 or 0,
@@ -66,10 +66,20 @@ function Opened:open(conf, name)
     return breaker
 end
 
+local function entity_of(id)
+    for _, entity in ipairs(runtime.generation.config.plugins) do
+        if entity.id == id then
+            return entity
+        end
+    end
+    return nil
+end
+
 -- The same; false where the route has none.
 function Opened:open_of_route(conf, route)
     self.upstreams = self.upstreams or names.set_of(runtime.generation.config.upstreams)
-    local name = names.of(conf.scope, route, self.upstreams)
+    local name = conf.scope == 'key' and names.of_keys(entity_of(conf.__plugin_id))
+        or names.of(conf.scope, route, self.upstreams)
     return name ~= nil and self:open(conf, name)
 end
 

@@ -418,3 +418,101 @@ describe('circuit-breaker:', function()
         end
     end)
 end)
+
+describe('circuit-breaker by key', function()
+    local gw
+
+    local function start(config)
+        config.scope, config.ramp = 'key', '0s'
+        config.open = { base = '5s', jitter_percent = 0 }
+        gw = gateway.start({
+            _format_version = '3.0',
+            services = { {
+                name = 'up', url = 'http://127.0.0.1:9101', retries = 0,
+                routes = { { name = 'all', paths = { '/' }, plugins = {
+                    { name = 'circuit-breaker', config = config } } } },
+            } },
+        })
+        gw.upstream:reply(function(request)
+            return { status = tonumber(request.path:match('%d+')) or 200 }
+        end)
+    end
+
+    after_each(function()
+        if gw then
+            gw:stop()
+            gw = nil
+        end
+    end)
+
+    local function ask(tenant, path)
+        local res = gw:get(path or '/', { headers = { ['X-Tenant'] = tenant } })
+        return res.outcome == 'breaker_open' and 'refused' or res.status
+    end
+
+    local function fail(tenant, count)
+        for _ = 1, count do
+            assert.equal(500, ask(tenant, '/500'))
+        end
+    end
+
+    local function messages(text)
+        local list = {}
+        for _, line in ipairs(gw.logs) do
+            if line.message:find(text, 1, true) then
+                list[#list + 1] = line.message
+            end
+        end
+        return list
+    end
+
+    it('keeps a breaker for each key', function()
+        start({ key = { 'header:x-tenant' }, consecutive_failures = 2 })
+        fail('a', 1)
+        fail('b', 1)
+        assert.equal(200, ask('b'))
+        fail('a', 1)
+        assert.equal('refused', ask('a'))
+        assert.equal(200, ask('b'))
+        assert.equal(200, ask()) -- without the field: one for all such
+        local line = messages('closed -> open')[1]
+        assert.truthy(line:find('^breaker key:route:all#%x%x%x%x%x%x%x%x: closed'), line)
+        gw:advance(5.1)
+        assert.equal(200, ask('a'))
+    end)
+
+    it('names the entry to clients, not the key', function()
+        start({ key = { 'header:x-tenant' }, consecutive_failures = 1 })
+        fail('secret', 1)
+        local res = gw:get('/', { headers = { ['X-Tenant'] = 'secret' } })
+        assert.equal('key:route:all', res.json().breaker)
+    end)
+
+    it('takes a key in Lua', function()
+        start({ key = { "lua: moongate.request.get_path():match('^/(%a+)')" },
+            consecutive_failures = 1 })
+        assert.equal(500, ask(nil, '/a/500'))
+        assert.equal('refused', ask(nil, '/a'))
+        assert.equal(200, ask(nil, '/b'))
+    end)
+
+    it('B4 shares one breaker among the keys that are too many, and reuses idle ones', function()
+        start({ key = { 'header:x-tenant' }, max_keys = 16, consecutive_failures = 2,
+            failure_percent = 0 })
+        for i = 1, 100 do
+            fail('k' .. i, 1)
+            assert.equal(200, ask('k' .. i)) -- not in a row, also in the shared one
+        end
+        fail('more 1', 1)
+        fail('more 2', 1) -- two in a row in the shared one
+        assert.equal('refused', ask('more 3'))
+        assert.equal(200, ask('k1'))
+        assert.equal(1, #messages('breaker key:route:all: closed -> open'))
+        gw:advance(61) -- open.max: all are idle
+        fail('more 1', 1)
+        fail('more 2', 1)
+        assert.equal(200, ask('more 1'))
+        fail('more 2', 1)
+        assert.equal('refused', ask('more 2'))
+    end)
+end)

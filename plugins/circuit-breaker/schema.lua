@@ -1,12 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
+local key_parts = require 'moongate.key_parts'
 local meetings = require 'moongate.plugins.circuit-breaker.meetings'
 local typedefs = require 'moongate.typedefs'
 
-local KEYS = 'breakers by key are not built yet; there are upstream, service and route'
 local DAY = 24 * 3600 * 1000 -- ms
 
 local function later(reason)
     return { type = 'any', not_supported_yet = reason }
+end
+
+local function check_key_part(word)
+    local part, err = key_parts.parse(word)
+    return part ~= nil, err
 end
 
 local function must_be_lua()
@@ -32,6 +37,18 @@ local function check_rules(config)
         or is_set(config, 'consecutive_failures') or is_given(config.slow)) then
         return nil, 'nothing can open this breaker: failure_percent, network_percent and'
             .. ' consecutive_failures are 0, and slow is not set'
+    end
+    return true
+end
+
+local function check_keys(config)
+    if config.scope == 'key' then
+        return is_given(config.key) or nil, "the scope key needs 'key'", 'key'
+    end
+    for _, name in ipairs({ 'key', 'max_keys' }) do
+        if is_given(config[name]) then
+            return nil, ("'%s' is for the scope key only"):format(name), name
+        end
     end
     return true
 end
@@ -124,11 +141,16 @@ local FALLBACK = {
 
 local CONFIG = {
     { scope = { type = 'string', one_of = { 'upstream', 'service', 'route', 'key' },
-        default = 'upstream', not_supported_yet = { key = KEYS },
+        default = 'upstream',
         description = 'whose breaker: of the upstream (or the host and port of a service without'
-            .. ' one), the service, the route' } },
-    { key = later(KEYS) },
-    { max_keys = later(KEYS) },
+            .. ' one), the service, the route; or one for each `key` of this entry' } },
+    { key = { type = 'array', len_min = 1, len_max = 6,
+        elements = { type = 'string', custom_validator = check_key_part,
+            not_supported_yet = key_parts.not_built },
+        description = 'with scope key: the parts of the key, as of rate-limit; requests that lack'
+            .. ' a part are one key' } },
+    { max_keys = { type = 'integer', between = { 16, 65536 },
+        description = 'with scope key: breakers at a time (1024); further keys share one' } },
     { window_type = { type = 'string', one_of = { 'time', 'count' }, default = 'time',
         description = 'which results count: of the last `window`, or the last `window_calls`' } },
     { window = { type = 'duration', between = { 1000, 600000 }, default = '10s',
@@ -180,6 +202,8 @@ return {
             { custom_entity_check = { field_sources = { 'failure_percent', 'network_percent',
                 'consecutive_failures', 'slow' }, run_with_missing_fields = true,
                 fn = check_rules } },
+            { custom_entity_check = { field_sources = { 'scope', 'key', 'max_keys' },
+                run_with_missing_fields = true, fn = check_keys } },
             { custom_entity_check = { field_sources = { 'window_type', 'min_requests',
                 'window_calls' }, fn = check_window } },
         } } },

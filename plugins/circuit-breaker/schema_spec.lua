@@ -27,7 +27,12 @@ describe('circuit-breaker', function()
 
     describe('refuses at load', function()
         local CASES = {
-            { { scope = 'key' }, 'breakers by key are not built yet' },
+            { { scope = 'key' }, "the scope key needs 'key'" },
+            { { key = { 'ip' } }, "'key' is for the scope key only" },
+            { { max_keys = 16 }, "'max_keys' is for the scope key only" },
+            { { scope = 'key', key = { 'claim:sub' } }, 'not supported yet' },
+            { { scope = 'key', key = { 'adress' } }, 'is no part of a key' },
+            { { scope = 'key', key = { 'ip' }, max_keys = 15 }, 'from 16 to 65536' },
             { { scope = 'upsteam' }, 'expected one of' },
             { { slow = { percent = 0 } }, 'from 1 to 100' },
             { { slow = { over = 1 } }, 'duration' },

@@ -2,13 +2,22 @@
 -- What is told of a transition: one line in the error log and one call of on_state for each
 -- transition and host, since C tells one caller in all workers.
 local moongate = moongate
+local bit = require 'bit'
 local breakers = require 'moongate.breaker'
 
 local M = {}
 
+-- The name, and eight digits of the key's hash where it is one by key.
+local function name_of(breaker)
+    local key = breaker.answer.key
+    return key == 0 and breaker.name or ('%s#%s'):format(breaker.name, bit.tohex(key))
+end
+
 -- The numbers of breaker.answer as they are now: on_state may wait, and another request may ask.
-local function read(answer)
+local function read(breaker)
+    local answer = breaker.answer
     return {
+        name = name_of(breaker),
         from = breakers.state_name(answer.from), to = breakers.state_name(answer.to),
         reason = breakers.reason_name(answer.reason), n = answer.n, open_ms = answer.open_ms,
         counts = { total = answer.total, failures = answer.failures, network = answer.network,
@@ -16,9 +25,9 @@ local function read(answer)
     }
 end
 
-local function write(name, change)
+local function write(change)
     local counts = change.counts
-    local parts = { ('breaker %s: %s -> %s (%s)'):format(name, change.from, change.to,
+    local parts = { ('breaker %s: %s -> %s (%s)'):format(change.name, change.from, change.to,
         change.reason) }
     if counts.total > 0 then
         parts[#parts + 1] = ('%d of %d results failed'):format(counts.failures, counts.total)
@@ -40,7 +49,7 @@ end
 local function call(breaker, change)
     local on_state = breaker.entry.on_state
     if on_state then
-        on_state(breaker.name, change.from, change.to, change.reason, change.counts)
+        on_state(change.name, change.from, change.to, change.reason, change.counts)
     end
 end
 
@@ -50,8 +59,8 @@ function M.tell(breaker)
     if breaker.answer.changed == 0 then
         return
     end
-    local change = read(breaker.answer)
-    write(breaker.name, change)
+    local change = read(breaker)
+    write(change)
     call(breaker, change)
 end
 
@@ -59,7 +68,7 @@ end
 -- @tparam table breaker
 function M.hear(breaker)
     while breaker:heard() do
-        call(breaker, read(breaker.answer))
+        call(breaker, read(breaker))
     end
 end
 

@@ -120,10 +120,20 @@ local function count_keys(value)
     return sum
 end
 
---- Shared memory that the plugins ask for. A plugin's schema may say it: shared_memory(entries,
--- snapshot) gives { limit_cells =, breakers =, breaker_names = }; else its `max_keys` are added up.
+local function count_keys_of(entries)
+    local sum = 0
+    for _, entity in ipairs(entries) do
+        sum = sum + count_keys(entity.config)
+    end
+    return sum
+end
+
+-- Shared memory that the plugins ask for. A plugin's schema may say it: shared_memory(entries,
+-- snapshot) gives { limit_cells =, breakers =, breaker_names =, keyed_breakers = }; else its
+-- `max_keys` are added up as limit_cells.
 local function needs(snapshot)
-    local entries, cells, breakers, names = {}, 0, 0, {}
+    local entries = {}
+    local sum = { limit_cells = 0, breakers = 0, keyed_breakers = 0, breaker_names = {} }
     for _, entity in ipairs(snapshot.plugins) do
         if entity.enabled ~= false then
             entries[entity.name] = entries[entity.name] or {}
@@ -132,20 +142,15 @@ local function needs(snapshot)
     end
     for name, list in pairs(entries) do
         local ask = snapshot.handlers[name].schema.shared_memory
-        local wanted = ask and ask(list, snapshot) or {}
-        breakers = breakers + (wanted.breakers or 0)
-        for _, breaker in ipairs(wanted.breaker_names or {}) do
-            names[#names + 1] = breaker
+        local wanted = ask and ask(list, snapshot) or { limit_cells = count_keys_of(list) }
+        for _, key in ipairs({ 'limit_cells', 'breakers', 'keyed_breakers' }) do
+            sum[key] = sum[key] + (wanted[key] or 0)
         end
-        if ask then
-            cells = cells + (wanted.limit_cells or 0)
-        else
-            for _, entity in ipairs(list) do
-                cells = cells + count_keys(entity.config)
-            end
+        for _, breaker in ipairs(wanted.breaker_names or {}) do
+            table.insert(sum.breaker_names, breaker)
         end
     end
-    return cells, breakers, names
+    return sum
 end
 
 -- Empty: none.
@@ -158,7 +163,7 @@ end
 
 local function plan(snapshot)
     local gateway = snapshot.gateway
-    local cells, breakers = needs(snapshot)
+    local wanted = needs(snapshot)
     local listeners = {}
     for i, listener in ipairs(gateway.listeners) do
         listeners[i] = { address = listener.address, backlog = listener.backlog }
@@ -167,7 +172,8 @@ local function plan(snapshot)
     return {
         workers = tonumber(gateway.workers) or 0, shared_memory = gateway.shared_memory,
         user = gateway.user or '',
-        limit_cells = cells, breakers = breakers, metric_series = gateway.metrics.series,
+        limit_cells = wanted.limit_cells, breakers = wanted.breakers,
+        keyed_breakers = wanted.keyed_breakers, metric_series = gateway.metrics.series,
         status = status_address(status), status_given = status ~= nil and 1 or 0,
         watchdog_ms = gateway.plugins.watchdog_ms, init_timeout = gateway.plugins.init_timeout,
         drain_delay = gateway.shutdown.drain_delay, drain_timeout = gateway.shutdown.drain_timeout,
@@ -189,8 +195,9 @@ function M.bundle()
     })
     table.insert(entries, 3, { name = 'summary', data = summary(snapshot) })
     table.insert(entries, 4, { name = 'ffi.h', data = boot.ffi_source })
-    local _, _, breakers = needs(snapshot)
-    table.insert(entries, 5, { name = 'breakers', data = table.concat(breakers, '\n') })
+    table.insert(entries, 5, {
+        name = 'breakers', data = table.concat(needs(snapshot).breaker_names, '\n'),
+    })
     return { entries = entries, plan = plan(snapshot) }
 end
 

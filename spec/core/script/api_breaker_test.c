@@ -68,7 +68,7 @@ static void next_request(struct bench *bench)
 static void open_it(struct bench *bench)
 {
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 1);
+        assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 1);
         assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 2, 0), 1);
         next_request(bench);
     }
@@ -84,7 +84,7 @@ static void an_open_breaker_rejects_and_tells_when_to_come_back(void **state)
 {
     struct bench *bench = *state;
     open_it(bench);
-    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 0);
+    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 0);
     const struct mg_ffi_breaker_answer *answer = mg_ffi_breaker_answer(bench->breaker);
     assert_string_equal(mg_ffi_breaker_state_name(answer->state), "open");
     assert_true(answer->retry_ms >= 4500 && answer->retry_ms <= 5500);
@@ -98,15 +98,15 @@ static void a_probe_without_a_result_gives_its_slot_back_at_the_end(void **state
     struct bench *bench = *state;
     open_it(bench);
     mg_clock_advance(&bench->loop.clock, 6000000);
-    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 1);
+    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 1);
     assert_int_equal(mg_ffi_breaker_answer(bench->breaker)->probe, 1);
     assert_int_equal(mg_holds_count(bench->vm.options.shm, 0), 1);
     void *pass = bench->req->breaker_pass;
-    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 0); /* the only slot */
+    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 0); /* the only slot */
     bench->req->breaker_pass = pass;
     next_request(bench);
     assert_int_equal(mg_holds_count(bench->vm.options.shm, 0), 0);
-    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 1);
+    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 1);
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 0, 0), 1);
     assert_int_equal(mg_holds_count(bench->vm.options.shm, 0), 0);
 }
@@ -115,14 +115,14 @@ static void a_request_has_one_result_and_then_a_failing_body(void **state)
 {
     struct bench *bench = *state;
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 1, 0), 0); /* not asked */
-    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 1);
+    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 1);
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 1, 1), 0); /* not yet */
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 9, 0), 0);
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 1, 0), 1);
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 1, 0), 0);
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 1, 1), 1);
     next_request(bench);
-    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req), 1);
+    assert_int_equal(mg_ffi_breaker_ask(bench->breaker, bench->req, NULL), 1);
     assert_int_equal(mg_ffi_breaker_result(bench->breaker, bench->req, 1, 0), 1);
     assert_int_equal(mg_ffi_breaker_answer(bench->breaker)->changed, 1); /* three in a row */
 }
