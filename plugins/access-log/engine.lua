@@ -66,6 +66,10 @@ function Entry:log()
         members = self.custom:members(record) .. members
     end
     local severity = self.severities and severity_of(self.severities) or nil
+    if severity and severity > self.severities.most then
+        access_log.filtered('when')
+        return
+    end
     for _, log in ipairs(self.logs) do
         log:write(severity, members)
     end

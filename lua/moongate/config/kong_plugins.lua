@@ -12,12 +12,9 @@ local INSTEAD = {
     ['rate-limiting-advanced'] = 'here rate-limit does that, with options of its own',
     ['response-ratelimiting'] = LATER .. '; rate-limit counts requests',
     ['request-size-limiting'] = 'here gateway.limits.request_body does that',
-    ['file-log'] = 'here access-log does that, with options of its own',
+    loggly = LATER .. '; access-log sends syslog messages',
     prometheus = LATER .. '; moongate status has the counters',
 }
-for name in ('http-log tcp-log udp-log syslog loggly'):gmatch('%S+') do
-    INSTEAD[name] = LATER .. '; access-log writes to stdout and files'
-end
 
 for name in ([[acl acme ai-prompt-decorator ai-prompt-guard ai-prompt-template ai-proxy
     ai-request-transformer ai-response-transformer aws-lambda azure-functions basic-auth

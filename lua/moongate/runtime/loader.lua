@@ -57,6 +57,10 @@ local function candidates(module)
         return { file .. '.lua', file .. '/init.lua' }
     end
     local paths = own_paths(module)
+    if name and boot.plugins_path then -- one of our plugins may use the modules of another
+        paths[#paths + 1] = ('%s/%s/%s.lua'):format(boot.plugins_path, name,
+            (rest:gsub('%.', '/')))
+    end
     local rock = name and 'kong.plugins.' .. name .. '.' .. rest or module
     for _, path in ipairs(path_templates(rock)) do
         paths[#paths + 1] = path

@@ -1,0 +1,43 @@
+-- SPDX-License-Identifier: Apache-2.0
+local cjson = require 'cjson'
+local gateway = require 'moongate.test'
+
+describe('tcp-log', function()
+    local function config_of(config)
+        return {
+            _format_version = '3.0',
+            services = { {
+                name = 'up', url = 'http://127.0.0.1:9101', routes = { { name = 'all',
+                    paths = { '/' }, plugins = { { name = 'tcp-log', config = config } } } },
+            } },
+        }
+    end
+
+    it('serves requests while nobody takes its lines', function()
+        local gw = gateway.start(config_of({ host = '127.0.0.1', port = 9, timeout = 100,
+            tls = false }))
+        assert.equal(200, gw:get('/').status)
+        assert.equal(200, gw:get('/').status)
+        gw:stop()
+    end)
+
+
+    describe('refuses at load', function()
+        local CASES = {
+            { {}, 'required' },
+            { { host = 'h', port = 0 }, '65535' },
+            { { host = 'h', port = 1, tls = true }, 'not supported yet' },
+            { { host = 'h', port = 1, tls_sni = 'h' }, 'not supported yet' },
+            { { host = '127.0.0.1', port = 9 }, 'custom_fields' },
+        }
+        CASES[#CASES][1].custom_fields_by_lua = { a = 'return 1' }
+
+        for _, case in ipairs(CASES) do
+            it(case[2] .. ' in ' .. cjson.encode(case[1]), function()
+                local ok, err = pcall(gateway.start, config_of(case[1]))
+                assert.is_false(ok)
+                assert.truthy(tostring(err):find(case[2], 1, true), tostring(err))
+            end)
+        end
+    end)
+end)

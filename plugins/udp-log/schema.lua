@@ -1,0 +1,18 @@
+-- SPDX-License-Identifier: Apache-2.0
+local typedefs = require 'moongate.typedefs'
+
+return {
+    name = 'udp-log',
+    fields = {
+        { protocols = typedefs.protocols_http },
+        { config = { type = 'record', fields = {
+            { host = typedefs.host{ required = true, description = 'name or address' } },
+            { port = { type = 'integer', required = true, between = { 1, 65535 },
+                description = 'where datagrams are taken' } },
+            { timeout = { type = 'number', default = 10000,
+                description = 'accepted: a datagram is not waited for' } },
+            { custom_fields_by_lua = { type = 'any',
+                not_supported_yet = 'access-log takes values in Lua, as custom_fields' } },
+        } } },
+    },
+}

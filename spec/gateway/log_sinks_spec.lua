@@ -1,0 +1,299 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Log sinks over the network, with real workers and a real collector: everything arrives, no secret
+-- does, and a sink that is down costs lines that are counted, and nothing else. At each end:
+-- requests = lines that arrived + lines that are told as lost.
+local client = require 'spec.gateway.support.client'
+local dkjson = require 'dkjson'
+local load = require 'spec.gateway.support.load'
+local peers = require 'spec.gateway.support.peers'
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+local procfs = require 'spec.gateway.support.procfs'
+
+local MIB = 1024 * 1024
+local SECONDS = tonumber(os.getenv('MOONGATE_SINK_SECONDS')) or 4 -- that a sink is dead
+
+describe('log sinks over the network', function()
+    local missing = peers.missing({ 'node', 'wrk' })
+    local echo, collector
+
+    local function start_collector(folder, port)
+        local path = folder .. '/collected'
+        collector = process.start({ 'node', 'spec/gateway/support/collector.mjs', path,
+            tostring(port or 0) })
+        assert(collector:wait_text('\n', nil, 'out'), collector.err)
+        collector.ports = assert(dkjson.decode(collector.out, 1, nil))
+        collector.path = path
+        return collector
+    end
+
+    -- In config, HTTP, TCP, UDP stand for the collector's ports, FOLDER for the gateway's folder.
+    local function yaml_of(config, o)
+        local text = config:gsub('FOLDER', o.folder):gsub('%u+', function(word)
+            return collector.ports[word:lower()]
+        end)
+        return process.yaml({ upstream = echo.port, workers = o.workers or 2, port = o.port,
+            gateway = 'plugins:\n' .. text })
+    end
+
+    local function start(config, o)
+        o = o or {}
+        o.folder = o.folder or process.folder()
+        start_collector(o.folder)
+        o.port = process.free_port()
+        local gateway = process.gateway(yaml_of(config, o), { folder = o.folder })
+        gateway.o = o
+        return gateway
+    end
+
+    local function get(gateway, count, path, headers)
+        local connection = assert(client.connect(gateway.port))
+        for _ = 1, count do
+            assert.equal(200, assert(connection:request('GET', path or '/', headers)).status)
+        end
+        connection:close()
+    end
+
+    -- What was collected by each way: lists of lines, and how many lines are told as lost.
+    local function collected()
+        local ways, lost = {}, 0
+        for line in process.read(collector.path):gmatch('([^\n]*)\n') do
+            local way, text = line:match('^([^\t]*)\t(.*)$')
+            local record = text:sub(1, 1) == '{' and assert(dkjson.decode(text, 1, nil), text)
+            if record and record.event == 'lost' then
+                lost = lost + record.lines
+            else
+                ways[way] = ways[way] or {}
+                table.insert(ways[way], text)
+            end
+        end
+        return ways, lost
+    end
+
+    local function wait_collected(holds)
+        local deadline = posix.now() + process.deadline
+        local ways, lost
+        repeat
+            ways, lost = collected()
+            if holds(ways, lost) then
+                return ways, lost
+            end
+            posix.pause(0.02)
+        until posix.now() > deadline
+        error('what was waited for does not arrive: ' .. dkjson.encode({ lost = lost }))
+    end
+
+    local function counters(gateway)
+        return gateway:status().counters
+    end
+
+    before_each(function()
+        echo = process.echo('--size', '10')
+    end)
+
+    after_each(process.stop_all)
+
+    it('get every line, whatever the form, and no secret (L4)', function()
+        if missing then pending(missing) return end
+        local gateway = start([[
+- name: access-log
+  config:
+    fields: [method, path, query, referer, req.header.authorization, req.header.x-mine,
+             resp.header.set-cookie, user_agent]
+    redact: { headers: [x-mine], names: [otp] }
+    custom_fields: { all: "lua: record.req_headers['authorization']",
+                     query2: "lua: record.query" }
+    sinks:
+    - { type: http, url: "http://127.0.0.1:HTTP/a", queue: { flush: 50ms } }
+    - { type: http, url: "http://127.0.0.1:HTTP/b", gzip: false, encoding: json,
+        queue: { flush: 50ms }, headers: { authorization: other } }
+    - { type: tcp, host: 127.0.0.1, port: TCP, format: combined }
+    - { type: udp, host: localhost, port: UDP, format: custom,
+        template: '{path} {query} {req.header.cookie} {referer} {req.header.x-api-key:-none}' }
+    - { type: syslog, host: 127.0.0.1, port: UDP, facility: local3, tag: spec }
+    - { type: syslog, host: 127.0.0.1, port: TCP, transport: tcp, facility: local3 }
+    - { type: file, path: "FOLDER/a.log" }
+]])
+        local secret = 'S3CRETbyS3CRET'
+        local function ask(i)
+            local path = ('/p%d?token=%s&%%54OKEN=%s&user[password]=%s&otp=%s'):format(i, secret,
+                secret, secret, secret)
+            get(gateway, 1, path, {
+                Authorization = 'Bearer ' .. secret, ['Proxy-Authorization'] = secret,
+                Cookie = 'sid=' .. secret, ['X-Api-Key'] = secret, ['X-Mine'] = secret,
+                Referer = ('http://u:%s@h/x?API_KEY=%s#code=%s'):format(secret, secret, secret),
+            })
+        end
+        for i = 1, 20 do
+            ask(i)
+        end
+        local ways = wait_collected(function(ways)
+            return ways.http and #ways.http >= 20 and ways['http other']
+                and #ways['http other'] >= 20 and ways.udp and #ways.udp >= 40
+                and ways.tcp and #ways.tcp >= 20
+        end)
+        assert.equal(20, #ways.http)
+        assert.equal('***', assert(dkjson.decode(ways.http[1])).all)
+        assert.truthy(table.concat(ways.udp, '\n'):find('<158>1 ', 1, true)) -- 19 * 8 + 6
+        assert.equal(0, gateway:command('reload'))
+        gateway:signal('TERM')
+        assert.equal(0, gateway:wait(), gateway.err)
+        for name, text in pairs({ collected = process.read(collector.path), err = gateway.err,
+            out = gateway.out, file = process.read(gateway.folder .. '/a.log') }) do
+            assert.is_nil(text:find(secret, 1, true), name)
+        end
+        local _, count = process.read(gateway.folder .. '/a.log'):gsub('\n', '')
+        assert.equal(20, count)
+    end)
+
+    it('work by the names and options of Kong', function()
+        if missing then pending(missing) return end
+        local gateway = start([[
+- { name: file-log, config: { path: "FOLDER/a.log", reopen: true } }
+- { name: http-log, config: { http_endpoint: "http://a%3Ab:c@127.0.0.1:HTTP/x?y=1" } }
+- { name: tcp-log, config: { host: 127.0.0.1, port: TCP } }
+- { name: udp-log, config: { host: 127.0.0.1, port: UDP } }
+]])
+        get(gateway, 3, '/kong')
+        local auth = 'http Basic YTpiOmM='
+        local ways = wait_collected(function(ways)
+            return ways[auth] and #ways[auth] == 3 and ways.tcp and #ways.tcp == 3 and ways.udp
+                and #ways.udp == 3
+        end)
+        for _, list in pairs(ways) do
+            assert.equal('/kong', assert(dkjson.decode(list[1])).path)
+        end
+        gateway:stop()
+        local _, count = process.read(gateway.folder .. '/a.log'):gsub('\n', '')
+        assert.equal(3, count)
+    end)
+
+    it('lose a bounded queue\'s oldest lines while they are dead, and tell how many (L1)', function()
+        if missing then pending(missing) return end
+        local gateway = start([[
+- name: access-log
+  config:
+    fields: [path, request_id, ts, status, user_agent]
+    sinks: [{ type: http, url: "http://127.0.0.1:HTTP/", timeout: 200ms }]
+    queue: { bytes: 2MiB, entries: 3000, flush: 50ms }
+    retry: { max: 200ms, for: 10m }
+]])
+        get(gateway, 100)
+        local pids = {}
+        for _, worker in ipairs(gateway:status().workers) do
+            pids[#pids + 1] = worker.pid
+        end
+        local before = procfs.rss_bytes(pids[1]) + procfs.rss_bytes(pids[2])
+        wait_collected(function(ways)
+            return ways.http and #ways.http == 100
+        end)
+        collector:signal('KILL')
+        collector:wait()
+        local running = load.start(gateway.port, { connections = 8 })
+        assert(gateway:wait_status(function(status)
+            return status.counters.log_lines_dropped > 3000
+        end, 60))
+        local until_then = posix.now() + SECONDS
+        local worst = 0
+        while posix.now() < until_then do
+            local now = counters(gateway)
+            assert.is_true(now.log_lines_queued <= 3000 + 600) -- and what is under way
+            worst = math.max(worst, procfs.rss_bytes(pids[1]) + procfs.rss_bytes(pids[2]))
+            posix.pause(0.05)
+        end
+        local result = running:stop()
+        assert.equal(0, result.failed, result.text)
+        assert.is_true(worst - before < 2 * MIB + 16 * MIB, worst - before)
+        start_collector(gateway.folder, collector.ports.http)
+        local total = counters(gateway).requests
+        assert(gateway:wait_status(function(status)
+            return status.counters.log_lines_queued == 0
+        end))
+        get(gateway, 1) -- tells of what was lost last
+        local ways, lost = wait_collected(function(ways, lost)
+            return ways.http and #ways.http + lost >= total + 1
+        end)
+        assert.equal(total + 1, #ways.http + lost)
+        local now = counters(gateway)
+        assert.equal(now.log_lines_written, #ways.http)
+        assert.equal(now.log_lines_dropped, lost)
+    end)
+
+    it('keep their queue over a reload, and drain it when they are gone', function()
+        if missing then pending(missing) return end
+        local config = [[
+- name: access-log
+  config:
+    sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }]
+    queue: { flush: %s }
+    sample: %s
+]]
+        local gateway = start(config:format('1h', '1'))
+        get(gateway, 10)
+        gateway:rewrite(yaml_of(config:format('1h', '0.9999'), gateway.o))
+        assert.equal(0, gateway:command('reload'))
+        get(gateway, 10)
+        assert(gateway:wait_status(function(status)
+            return status.counters.log_lines_queued >= 19 -- one of 20 may be sampled away
+        end))
+        gateway:rewrite(yaml_of(config:format('50ms', '1'), gateway.o))
+        assert.equal(0, gateway:command('reload'))
+        wait_collected(function(ways)
+            return ways.http and #ways.http >= 19
+        end)
+    end)
+
+    it('get what is queued when the gateway ends', function()
+        if missing then pending(missing) return end
+        local gateway = start([[
+- name: access-log
+  config: { sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }], queue: { flush: 1h } }
+]])
+        get(gateway, 50)
+        gateway:signal('TERM')
+        assert.equal(0, gateway:wait(), gateway.err)
+        assert.equal(50, #collected().http)
+    end)
+
+    it('are waited for no longer than 5 s then, and the loss is said', function()
+        if missing then pending(missing) return end
+        local gateway = start([[
+- name: access-log
+  config: { sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }], queue: { flush: 1h } }
+]], { workers = 1 })
+        get(gateway, 50)
+        collector:signal('STOP')
+        local begun = posix.now()
+        gateway:signal('TERM')
+        assert.equal(0, gateway:wait(60), gateway.err)
+        collector:signal('CONT')
+        assert.is_true(posix.now() - begun >= 4.9)
+        assert.truthy(gateway.err:find('50 lines for http://127.0.0.1:%d+/ are lost'), gateway.err)
+    end)
+
+    it('are told of the lines that died with a worker (L6)', function()
+        if missing then pending(missing) return end
+        local gateway = start([[
+- name: access-log
+  config: { sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }], queue: { flush: 1h, batch: 10 } }
+]], { workers = 1 })
+        get(gateway, 7)
+        assert(gateway:wait_status(function(status)
+            return status.counters.log_lines_queued == 7
+        end))
+        local pid = gateway:status().workers[1].pid
+        posix.kill(pid, posix.signals.KILL)
+        assert(gateway:wait_status(function(status)
+            local worker = status.workers[1]
+            return worker.pid ~= pid and worker.state == 'serving'
+                and status.counters.log_lines_worker_died == 7
+        end))
+        get(gateway, 10)
+        local ways, lost = wait_collected(function(ways)
+            return ways.http and #ways.http == 10
+        end)
+        assert.equal(10, #ways.http)
+        assert.equal(7, lost)
+    end)
+end)
