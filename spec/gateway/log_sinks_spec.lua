@@ -169,7 +169,7 @@ describe('log sinks over the network', function()
         assert.equal(3, count)
     end)
 
-    it('lose a bounded queue\'s oldest lines while they are dead, and tell how many (L1)', function()
+    it('lose the oldest lines of a full queue while they are dead, and tell it (L1)', function()
         if missing then pending(missing) return end
         local gateway = start([[
 - name: access-log
@@ -276,7 +276,9 @@ describe('log sinks over the network', function()
         if missing then pending(missing) return end
         local gateway = start([[
 - name: access-log
-  config: { sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }], queue: { flush: 1h, batch: 10 } }
+  config:
+    sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }]
+    queue: { flush: 1h, batch: 10 }
 ]], { workers = 1 })
         get(gateway, 7)
         assert(gateway:wait_status(function(status)
