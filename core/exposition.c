@@ -19,7 +19,7 @@
 
 struct mg_exposition {
     struct mg_shm *shm;
-    int64_t now_ms;
+    uint64_t now_ms;
     bool core_done;
     unsigned records;         /* metrics of records that are out */
     uint32_t metrics, metric; /* how many, and the one being written */
@@ -53,7 +53,7 @@ static void sort_series(struct mg_exposition *e, uint32_t count)
     free(next);
 }
 
-struct mg_exposition *mg_exposition_new(struct mg_shm *shm, int64_t now_ms)
+struct mg_exposition *mg_exposition_new(struct mg_shm *shm, uint64_t now_ms)
 {
     struct mg_exposition *e = calloc(1, sizeof *e);
     mg_require(e != NULL);

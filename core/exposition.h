@@ -15,8 +15,8 @@
 
 struct mg_exposition;
 
-/* now_ms: mg_shm_now_ms. */
-struct mg_exposition *mg_exposition_new(struct mg_shm *shm, int64_t now_ms);
+/* now_ms: monotonic. */
+struct mg_exposition *mg_exposition_new(struct mg_shm *shm, uint64_t now_ms);
 /* Appends the next piece, some 10 to 200 KiB; false: there is none left, nothing was appended. */
 bool mg_exposition_next(struct mg_exposition *exposition, struct mg_buf *out);
 void mg_exposition_free(struct mg_exposition *exposition);

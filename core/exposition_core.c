@@ -93,11 +93,6 @@ static const struct row rows[] = {
      NULL, NULL, MG_STAT_LIMIT_OVERFLOW, NOTHING},
     {"ratelimit_key_missing_total", "parts of keys that a request did not have",
      NULL, NULL, MG_STAT_LIMIT_KEY_MISSING, NOTHING},
-    {"breaker_rejections_total", "requests that circuit-breaker rejected, or would have in shadow",
-     "mode", "enforce", MG_STAT_BREAKER_REJECTED, NOTHING},
-    {"breaker_rejections_total", NULL, "mode", "shadow", MG_STAT_BREAKER_SHADOW_REJECTED, NOTHING},
-    {"breaker_changes_total", "changes of the state of any circuit breaker",
-     NULL, NULL, MG_STAT_BREAKER_TRANSITIONS, NOTHING},
     {"redis_commands_total", "commands to Redis that are over; failed: no reply, or an error",
      "result", "ok", MG_STAT_REDIS_COMMANDS, MG_STAT_REDIS_FAILURES},
     {"redis_commands_total", NULL, "result", "failed", MG_STAT_REDIS_FAILURES, NOTHING},
@@ -110,16 +105,8 @@ static const struct row rows[] = {
     {"log_lines_filtered_total", "requests without a line, by what left them out",
      "reason", "when", MG_STAT_LOG_FILTERED_WHEN, NOTHING},
     {"log_lines_filtered_total", NULL, "reason", "sample", MG_STAT_LOG_FILTERED_SAMPLE, NOTHING},
-    {"log_lines_written_total", "lines of access logs written, by all sinks",
-     NULL, NULL, MG_STAT_LOG_WRITTEN, NOTHING},
-    {"log_lines_lost_total", "lines of access logs lost, by all sinks",
-     NULL, NULL, MG_STAT_LOG_DROPPED, NOTHING},
-    {"log_lines_queued", "lines of access logs not written yet",
-     NULL, NULL, MG_STAT_LOG_QUEUED, NOTHING},
     {"log_written_bytes_total", "bytes of access logs written",
      NULL, NULL, MG_STAT_LOG_BYTES, NOTHING},
-    {"log_lines_worker_died_total", "lines lost with a worker that died",
-     NULL, NULL, MG_STAT_LOG_WORKER_DIED, NOTHING},
     {"config_reloads_total", "reloads, by how they ended",
      "result", "success", MG_STAT_RELOADS, NOTHING},
     {"config_reloads_total", NULL, "result", "failure", MG_STAT_RELOADS_FAILED, NOTHING},
@@ -214,9 +201,28 @@ static void put_build(struct mg_shm *shm, struct mg_buf *out)
                    (double)mg_shm_published_generation(shm));
 }
 
+bool mg_exposition_is_elsewhere(enum mg_stat which)
+{
+    switch (which) {
+    case MG_STAT_POLICY_LUA_ERRORS: /* script/api_expression.c, by plugin and option */
+    case MG_STAT_BREAKER_REJECTED:
+    case MG_STAT_BREAKER_SHADOW_REJECTED:
+    case MG_STAT_BREAKER_TRANSITIONS:
+    case MG_STAT_UPSTREAM_EJECTIONS:
+    case MG_STAT_LOG_WRITTEN:
+    case MG_STAT_LOG_DROPPED:
+    case MG_STAT_LOG_WORKER_DIED:
+    case MG_STAT_LOG_QUEUED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool is_shown(enum mg_stat which)
 {
-    bool shown = mg_str_starts(mg_str_from(mg_stat_word(which)), MG_STR("limit_"));
+    bool shown = mg_exposition_is_elsewhere(which) ||
+                 mg_str_starts(mg_str_from(mg_stat_word(which)), MG_STR("limit_"));
     for (size_t i = 0; i < ROWS && !shown; i++) {
         shown = rows[i].stat == which;
     }

@@ -10,3 +10,5 @@
 
 /* Appends all of it. */
 void mg_exposition_core(struct mg_shm *shm, struct mg_buf *out);
+/* Another metric tells the same with more labels: it is not among these. */
+bool mg_exposition_is_elsewhere(enum mg_stat which);

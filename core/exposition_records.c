@@ -13,7 +13,7 @@
 #include "exposition_text.h"
 #include "model/breaker.h"
 #include "model/breaker_view.h"
-#include "model/peer.h"
+#include "model/health.h"
 #include "model/retry.h"
 #include "net/redis_breaker.h"
 
@@ -22,7 +22,8 @@
 
 struct scrape {
     struct mg_shm *shm;
-    int64_t now_ms;
+    int64_t now_ms; /* wall */
+    uint64_t monotonic_ms;
     const char *name; /* of the metric */
     struct mg_buf *out;
 };
@@ -337,6 +338,47 @@ static void upstream_full(const struct scrape *scrape)
     each_upstream(scrape, put_full);
 }
 
+static void put_ejections(const struct scrape *scrape, const struct mg_upstream_record *record)
+{
+    for (unsigned k = 0; k < MG_EJECT_REASONS; k++) {
+        const uint64_t count = mg_word_load(&record->ejections[k]);
+        if (count > 0) {
+            const struct mg_text_label labels[] = {
+                {"upstream", mg_str_from(record->head.name)},
+                {"reason", mg_str_from(mg_eject_reason_name((enum mg_eject_reason)k))}};
+            put(scrape, labels, 2, count);
+        }
+    }
+}
+
+static void upstream_ejections(const struct scrape *scrape)
+{
+    each_upstream(scrape, put_ejections);
+}
+
+/* Of the targets that the current generation has. */
+static void target_healthy(const struct scrape *scrape)
+{
+    const uint32_t places = mg_upstream_records(scrape->shm);
+    const uint64_t generation = mg_shm_published_generation(scrape->shm);
+    for (uint32_t i = 0; i < places; i++) {
+        const struct mg_target_record *target = mg_target_record(scrape->shm, i);
+        const struct mg_upstream_record *upstream =
+            target ? mg_upstream_record(scrape->shm, target->upstream) : NULL;
+        const bool is_cut =
+            target && (strlen(target->head.name) == MG_UPSTREAM_NAME - 1 ||
+                       (upstream && strlen(upstream->head.name) == MG_UPSTREAM_NAME - 1));
+        if (upstream && !is_cut && target->head.generation >= generation) {
+            uint64_t left_ms;
+            const enum mg_health_state state =
+                mg_health_state(target, scrape->monotonic_ms, &left_ms);
+            const struct mg_text_label labels[] = {{"upstream", mg_str_from(upstream->head.name)},
+                                                   {"target", mg_str_from(target->head.name)}};
+            put(scrape, labels, 2, state == MG_HEALTH_HEALTHY || state == MG_HEALTH_RAMP);
+        }
+    }
+}
+
 /* --- log sinks -------------------------------------------------------------------------------- */
 
 static void sink_values(const struct scrape *scrape,
@@ -459,6 +501,10 @@ static const struct {
      "further tries, and budget: those that were due and had no token", upstream_retries},
     {"moongate_upstream_full_total", "counter", "requests refused because a limit was reached",
      upstream_full},
+    {"moongate_upstream_ejections_total", "counter", "times a target was taken out",
+     upstream_ejections},
+    {"moongate_upstream_target_healthy", "gauge", "1: it is used, with its full share or a part",
+     target_healthy},
     {"moongate_log_lines_total", "counter", "lines written", log_lines},
     {"moongate_log_lines_dropped_total", "counter", "lines lost", log_dropped},
     {"moongate_log_queue_bytes", "gauge", "bytes of lines not written yet", log_queue_bytes},
@@ -468,13 +514,16 @@ static const struct {
      log_flushes},
 };
 
-bool mg_exposition_record(struct mg_shm *shm, int64_t now_ms, unsigned which, struct mg_buf *out)
+bool mg_exposition_record(struct mg_shm *shm, uint64_t now_ms, unsigned which, struct mg_buf *out)
 {
     if (which >= sizeof metrics / sizeof metrics[0]) {
         return false;
     }
-    const struct scrape scrape = {
-        .shm = shm, .now_ms = now_ms, .name = metrics[which].name, .out = out};
+    const struct scrape scrape = {.shm = shm,
+                                  .now_ms = mg_shm_now_ms(shm, now_ms),
+                                  .monotonic_ms = now_ms,
+                                  .name = metrics[which].name,
+                                  .out = out};
     mg_text_family(out, metrics[which].name, metrics[which].type, metrics[which].help);
     metrics[which].write(&scrape);
     return true;

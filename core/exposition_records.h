@@ -9,5 +9,5 @@
 #include "base/shm.h"
 
 /* Appends metric number `which`, counted from 0; false: there are not so many. now_ms:
- * mg_shm_now_ms. */
-bool mg_exposition_record(struct mg_shm *shm, int64_t now_ms, unsigned which, struct mg_buf *out);
+ * monotonic. */
+bool mg_exposition_record(struct mg_shm *shm, uint64_t now_ms, unsigned which, struct mg_buf *out);

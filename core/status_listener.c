@@ -201,8 +201,7 @@ static void answer_metrics(struct mg_client *client, bool with_body, bool chunke
     mg_require(sent != NULL);
     sent->client = client;
     sent->chunked = chunked;
-    sent->exposition =
-        mg_exposition_new(status->shm, mg_shm_now_ms(status->shm, mg_loop_now_ms(loop)));
+    sent->exposition = mg_exposition_new(status->shm, mg_loop_now_ms(loop));
     mg_buf_init(&sent->text, TEXT_BYTES);
     mg_deadline_init(&sent->next);
     client->exchange = (struct mg_exchange *)(void *)sent; /* the user's own, see flow/client.h */

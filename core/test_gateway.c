@@ -10,7 +10,9 @@
 #define _GNU_SOURCE
 #include "base/log.h"
 #include "base/shm.h"
+#include "exposition.h"
 #include "flow/server.h"
+#include "model/meter.h"
 #include "model/req.h"
 #include "net/dns.h"
 #include "net/pool.h"
@@ -55,6 +57,7 @@ struct mg_test {
     struct mg_pool *pool;
     struct mg_sinks *sinks;
     struct mg_redis_set *redis;
+    struct mg_meter *meter;
     struct mg_environment environment;
     char *lua_path, *plugins_path, *ffi_header;
     struct mg_server server;
@@ -199,11 +202,13 @@ static int make_memory(struct mg_test *test)
 
 static int serve(struct mg_test *test)
 {
+    test->meter = mg_meter_new(test->shm, 0);
     const struct mg_server_parts parts = {.loop = &test->loop,
                                           .log = test->log,
                                           .stats = mg_shm_stats(test->shm, 0),
                                           .pool = test->pool,
                                           .shm = test->shm,
+                                          .meter = test->meter,
                                           .connection_limit = CONNECTIONS};
     char message[256];
     mg_server_open(&test->server, &parts);
@@ -338,6 +343,17 @@ static int open_log(struct mg_test *test)
     }
     snprintf(path, sizeof path, "/proc/self/fd/%d", test->log_fd);
     return mg_log_open(&test->log, path, MG_LOG_DEBUG);
+}
+
+MG_FFI_EXPORT void mg_ffi_test_metrics(struct mg_test *test, struct mg_ffi_str *out)
+{
+    struct mg_exposition *exposition = mg_exposition_new(test->shm, mg_loop_now_ms(&test->loop));
+    mg_buf_clear(&test->log_text);
+    while (mg_exposition_next(exposition, &test->log_text)) {
+    }
+    mg_exposition_free(exposition);
+    const mg_str text = mg_buf_view(&test->log_text);
+    *out = (struct mg_ffi_str){.ptr = text.ptr, .len = text.len};
 }
 
 MG_FFI_EXPORT void mg_ffi_test_log(struct mg_test *test, struct mg_ffi_str *out)
@@ -555,6 +571,7 @@ MG_FFI_EXPORT void mg_ffi_test_close(struct mg_test *test)
     if (test->log_fd >= 0) {
         close(test->log_fd);
     }
+    mg_meter_free(test->meter);
     mg_shm_close(test->shm);
     free_names(test->names, test->names_count);
     free_names(test->next_names, test->next_count);

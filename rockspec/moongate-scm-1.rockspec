@@ -78,6 +78,7 @@ build = {
         ['moongate.pdk.log'] = 'lua/moongate/pdk/log.lua',
         ['moongate.pdk.log_inspect'] = 'lua/moongate/pdk/log_inspect.lua',
         ['moongate.pdk.log_serialize'] = 'lua/moongate/pdk/log_serialize.lua',
+        ['moongate.pdk.metrics'] = 'lua/moongate/pdk/metrics.lua',
         ['moongate.pdk.nginx'] = 'lua/moongate/pdk/nginx.lua',
         ['moongate.pdk.node'] = 'lua/moongate/pdk/node.lua',
         ['moongate.pdk.plugin'] = 'lua/moongate/pdk/plugin.lua',

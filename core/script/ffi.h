@@ -52,18 +52,24 @@ int mg_ffi_sched_wake(struct mg_vm *vm, uint32_t task, uint32_t ticket, int stat
 /* Starts a timer: in ms the runtime's function for its id runs in a coroutine of its own. Returns
  * the id, 1 or more; MG_EFULL over 16384 timers; MG_ECANCELLED when retired and ms > 0. */
 int mg_ffi_sched_timer(struct mg_vm *vm, double ms);
-/* 0, or MG_ENOT_FOUND when it has fired. */
-int mg_ffi_sched_timer_stop(struct mg_vm *vm, int id);
+int mg_ffi_sched_timer_stop(struct mg_vm *vm, int id); /* 0; MG_ENOT_FOUND: it has fired */
 /* Loop time: wall clock in seconds with a fraction of ms (ngx.now). */
 double mg_ffi_sched_now(struct mg_vm *vm);
-/* Takes the real time anew (ngx.update_time). */
-void mg_ffi_sched_update_time(struct mg_vm *vm);
+void mg_ffi_sched_update_time(struct mg_vm *vm); /* takes the time anew (ngx.update_time) */
 
 /* The running code was stopped inside a value in Lua (lua/moongate/expression.lua), which had used
  * its part of the CPU limit: the rest of the slice goes on. */
 void mg_ffi_expression_forgive(struct mg_vm *vm);
-/* A value in Lua failed: counts it. */
-void mg_ffi_expression_failed(struct mg_vm *vm);
+void mg_ffi_expression_failed(struct mg_vm *vm, const char *plugin, const char *option);
+/* metrics (script/api_metrics.c); a series below 0 is -1 - that of __overflow__ */
+struct mg_ffi_metric_def {
+    const char *name, *help, *labels; /* names of labels with blanks between */
+    int type, bound_count;            /* enum mg_metric_type */
+    const double *bounds;
+};
+int mg_ffi_metric_open(struct mg_vm *vm, const struct mg_ffi_metric_def *def);
+int mg_ffi_metric_series(struct mg_vm *vm, int metric, const struct mg_ffi_str *values);
+void mg_ffi_metric_count(struct mg_vm *vm, int metric, int series, double value, int set);
 
 /* ---- PDK: request, service.request (script/api*.c) ----------------------------------------- */
 
@@ -527,6 +533,7 @@ int mg_ffi_test_load(struct mg_test *test, const char *file, const char *text, s
 int mg_ffi_test_is_building(const struct mg_test *test);
 double mg_ffi_test_generation(const struct mg_test *test);
 void mg_ffi_test_report(const struct mg_test *test, struct mg_ffi_str *out);
+void mg_ffi_test_metrics(struct mg_test *test, struct mg_ffi_str *out); /* of /metrics */
 /* Lines of the error log since the last call. */
 void mg_ffi_test_log(struct mg_test *test, struct mg_ffi_str *out);
 /* Does what is ready, without waiting; 1: something happened. */

@@ -9,6 +9,7 @@
 --     local ok, value = quota()
 local guard = require 'moongate.runtime.guard'
 local api = require 'moongate.runtime.ffi'
+local runtime = require 'moongate.runtime'
 local text_of = require 'moongate.schema.expression'
 
 local C, shared = api.C, api.shared
@@ -19,7 +20,7 @@ local M = { is = text_of.is }
 local CPU = 1 -- enum mg_unwind
 
 local function failed(self, reason)
-    C.mg_ffi_expression_failed(shared.vm)
+    C.mg_ffi_expression_failed(shared.vm, runtime.plugin() or '', self.option)
     moongate.log.warn('option ', self.option, ': ', reason)
 end
 

@@ -121,6 +121,58 @@ describe('the status listener', function()
         assert.equal(2, found:value('moongate_config_generation'))
     end)
 
+    -- Rows of the tables in docs/metrics.md, by name.
+    local function documented()
+        local rows = {}
+        for line in assert(process.read('docs/metrics.md')):gmatch('[^\n]+') do
+            local name, kind, labels, help =
+                line:match('^| `([%l_]+)` | (%l+) | ?([%l_, ]-) ?| (.-) |$')
+            if name and (kind == 'counter' or kind == 'gauge' or kind == 'histogram') then
+                rows['moongate_' .. name] = { type = kind, labels = labels, help = help }
+            end
+        end
+        return rows
+    end
+
+    it('has what docs/metrics.md says, and nothing else', function()
+        local gateway = start({ plugins = '    plugins: [{ name: rate-limit, config: { window: 60s,'
+            .. ' quota: "lua: nil + 1", fallback_quota: 9 } }, { name: circuit-breaker }]' })
+        assert(client.get(gateway.port, '/'))
+        assert(client.request(gateway.port, 'BAD METHOD', '/'))
+        local found, rows = scrape(gateway), documented()
+        for name, family in pairs(found.families) do
+            local row = assert(rows[name], name .. ' is not in docs/metrics.md')
+            assert.equal(row.type, family.type, name)
+            assert.equal(row.help, family.help, name)
+        end
+        for name in pairs(rows) do
+            assert.truthy(found.families[name], name .. ' of docs/metrics.md is not there')
+        end
+        for _, sample in ipairs(found.samples) do
+            local labels = (' %s,'):format(rows[sample.family.name].labels)
+            for label in pairs(sample.labels) do
+                assert.truthy(label == 'le' or labels:find((' %s,'):format(label), 1, true),
+                    ('%s has a label %s'):format(sample.name, label))
+            end
+        end
+    end)
+
+    -- Prometheus' own checker, where there is one: Debian's package is 96 MB, too much for a test.
+    it('is clean for promtool', function()
+        local tool = os.getenv('PROMTOOL') or 'promtool'
+        if os.execute(tool .. ' --version > /dev/null 2>&1') ~= 0 then
+            pending('promtool is not installed (apt-get install prometheus, or $PROMTOOL)')
+            return
+        end
+        local gateway = start()
+        assert(client.get(gateway.port, '/'))
+        local _, res = scrape(gateway)
+        local path = process.write(process.folder() .. '/metrics', res.body)
+        local check = io.popen(('%s check metrics < %s 2>&1'):format(tool, path))
+        assert.equal('', check:read('*a'))
+        check:close()
+    end)
+
     it('makes no series of what clients invent', function()
         local gateway = start({ workers = 1 })
         local connection = client.connect(gateway.port)

@@ -87,7 +87,7 @@ local INTERNAL = { ['log.is_on'] = true, ['log.write'] = true, ['log.join'] = tr
     ['http.parse'] = true, ['client.forwarded'] = true, ['redis.open'] = true }
 local TABLES = { request = true, response = true, service = true, client = true, log = true,
     ip = true, node = true, nginx = true, plugin = true, table = true, vault = true, http = true,
-    redis = true, router = true, cluster = true, telemetry = true, inspect = true }
+    redis = true, metrics = true, router = true, cluster = true, telemetry = true, inspect = true }
 
 -- All functions of the kit as "request.get_path".
 local function kit_functions(kit, prefix, list)

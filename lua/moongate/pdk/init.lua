@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The plugin development kit: this table becomes the globals `moongate` and `kong`
 -- (docs/plugin-reference.md). One file a noun; a function that needs what is not built
--- yet (databases, metrics, TLS) is absent.
+-- yet (databases, TLS) is absent.
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'
 local runtime = require 'moongate.runtime'
@@ -28,6 +28,7 @@ local M = {
     configuration = require 'moongate.pdk.configuration',
     http = require 'moongate.http',
     redis = require 'moongate.redis',
+    metrics = require 'moongate.pdk.metrics',
 }
 
 M.service.request = require 'moongate.pdk.service_request'

@@ -156,6 +156,31 @@ function Gateway:upstream_request(id)
     return nil
 end
 
+-- ---- metrics ---------------------------------------------------------------------------------
+
+--- The value of a metric: the sum of its series that have these labels. A histogram's count and sum
+-- are found under its name with `_count` and `_sum`.
+-- @tparam string name whole, such as `moongate_plugin_NAME_hits_total`
+-- @tparam[opt] table labels { kind = 'image' }; those left out may have any value
+-- @treturn number|nil nil: there is no such series
+function Gateway:metric(name, labels)
+    self:settle()
+    local sum
+    for line in self.native:metrics():gmatch('[^\n]+') do
+        local found, rest, value = line:match('^([%w_:]+)(.-) (%S+)$')
+        local same = found == name
+        for label, wanted in pairs(same and labels or {}) do
+            local text = tostring(wanted):gsub('[\\"]', '\\%0'):gsub('\n', '\\n')
+            local pair = ('%s="%s"'):format(label, text)
+            same = same and (rest:find('{' .. pair, 1, true) or rest:find(',' .. pair, 1, true))
+        end
+        if same then
+            sum = (sum or 0) + tonumber(value)
+        end
+    end
+    return sum
+end
+
 -- ---- life --------------------------------------------------------------------------------------
 
 -- Sets variables for the time of a call.

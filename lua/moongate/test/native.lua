@@ -107,6 +107,12 @@ function Native:log()
     return text_of(view[0])
 end
 
+--- What /metrics would say.
+function Native:metrics()
+    C.mg_ffi_test_metrics(self.pointer, view)
+    return text_of(view[0])
+end
+
 function Native:turn()
     return C.mg_ffi_test_turn(self.pointer) ~= 0
 end
