@@ -152,15 +152,17 @@ function M.install()
     watch_globals()
 end
 
---- Raises the compiler's bounds: a gateway has more code than a script. Machine code is not counted
--- as Lua memory, so it has a cap of its own.
+--- Raises the compiler's bounds: a gateway has more code than a script, and a chain of plugins is
+-- one trace, whose constants are the functions, tables and names of all of them. Machine code is
+-- not counted as Lua memory, so it has a cap of its own.
 function M.tune()
     jit.attach(function(what)
         if what == 'abort' then
             boot.count_abort()
         end
     end, 'trace')
-    jit.opt.start('maxtrace=4000', 'maxmcode=16384', 'maxrecord=8000', 'maxside=200')
+    jit.opt.start('maxtrace=4000', 'maxmcode=16384', 'maxrecord=8000', 'maxirconst=4000',
+        'maxsnap=1000', 'maxside=200')
 end
 
 return M
