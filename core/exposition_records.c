@@ -6,6 +6,7 @@
  */
 #include "exposition_records.h"
 
+#include "base/shm.h"
 #include "base/shm_limits.h"
 #include "base/shm_sinks.h"
 #include "base/shm_upstreams.h"
@@ -379,6 +380,20 @@ static void target_healthy(const struct scrape *scrape)
     }
 }
 
+/* Records of upstreams are on the monotonic clock. */
+static void put_budget(const struct scrape *scrape, const struct mg_upstream_record *record)
+{
+    const struct mg_text_label label = {"upstream", mg_str_from(record->head.name)};
+    const int64_t monotonic_ms = scrape->now_ms - mg_shm_now_ms(scrape->shm, 0);
+    mg_text_sample(scrape->out, scrape->name, &label, 1,
+                   (double)mg_retry_left(record, (uint64_t)monotonic_ms) / 1000);
+}
+
+static void upstream_budget(const struct scrape *scrape)
+{
+    each_upstream(scrape, put_budget);
+}
+
 /* --- log sinks -------------------------------------------------------------------------------- */
 
 static void sink_values(const struct scrape *scrape,
@@ -499,6 +514,8 @@ static const struct {
      store_breaker_open},
     {"moongate_upstream_retries_total", "counter",
      "further tries, and budget: those that were due and had no token", upstream_retries},
+    {"moongate_upstream_retry_budget", "gauge", "retries that may be made at this moment",
+     upstream_budget},
     {"moongate_upstream_full_total", "counter", "requests refused because a limit was reached",
      upstream_full},
     {"moongate_upstream_ejections_total", "counter", "times a target was taken out",

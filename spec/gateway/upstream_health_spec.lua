@@ -2,6 +2,8 @@
 --
 -- Single targets that fail are left out, for all workers, and come back by themselves; requests
 -- over an upstream's limits wait in a queue. On the real binary.
+local client = require 'spec.gateway.support.client'
+local metrics = require 'spec.gateway.support.metrics'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local scripted = require 'spec.gateway.support.scripted'
@@ -96,6 +98,22 @@ gateway:
             return status.workers[1].restarts == 1 and status.workers[1].state == 'serving'
         end))
         assert.same({ [200] = 40 }, statuses(gateway, 40))
+    end)
+
+    it('that is left out is one in the metrics, too', function()
+        local status_port, dead = process.free_port(), process.free_port()
+        local gateway = process.gateway(yaml((GROUP:gsub('base: 300ms', 'base: 1h, max: 1h')) ..
+            ('  status: { address: "127.0.0.1:%d" }\n'):format(status_port),
+            { FIRST = process.echo().port, SECOND = dead }))
+        statuses(gateway, 20)
+        local found = metrics.parse(assert(client.get(status_port, '/metrics')).body)
+        local group = { upstream = 'group' }
+        assert.equal(1, found:value('moongate_upstream_ejections_total',
+            { upstream = 'group', reason = 'consecutive' }))
+        assert.equal(0, found:value('moongate_upstream_target_healthy',
+            { upstream = 'group', target = '127.0.0.1:' .. dead }))
+        assert.equal(1, found:value('moongate_upstream_target_healthy', group))
+        assert.equal(30, found:value('moongate_upstream_retry_budget', group))
     end)
 
     it('is left out for answers that passive checks count', function()
