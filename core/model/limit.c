@@ -177,9 +177,8 @@ bool mg_limit_learn(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_k
         .key = key, .record = limit->record, .network = network, .own_or_none = true};
     struct mg_cell_place place;
     mg_cells_lock(shm, &ask, 1, now_ms, &place);
-    const int64_t known = place.cell && !place.fresh
-                              ? mg_limit_used(&limit->rule, place.cell->state, now_ms)
-                              : 0;
+    const int64_t known =
+        place.cell && !place.fresh ? mg_limit_used(&limit->rule, place.cell->state, now_ms) : 0;
     if (place.cell && mg_limit_used(&limit->rule, state, now_ms) >= known) {
         write_state(shm, &place, mg_limit_free_at(&limit->rule, state), state);
     }
