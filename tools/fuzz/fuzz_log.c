@@ -186,7 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require_quick_look(&req.arena, without_nul(mg_str_make((const char *)input.at,
                                                            (size_t)(input.end - input.at))));
     fill(&req, &input);
-    const size_t length = mg_record_write(record, &req, 3, line, room);
+    const size_t length = mg_record_write(record, &req, 3, MG_STR(""), line, room);
     require_line(&options, mg_str_make(line, length), room);
     mg_record_free(record);
     mg_arena_deinit(&req.arena);
