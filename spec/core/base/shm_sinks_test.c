@@ -87,7 +87,7 @@ static void a_dead_workers_queue_is_lost_with_it_and_counted_once(void **state)
 static void further_sinks_share_the_last_record(void **state)
 {
     struct mg_shm *shm = *state;
-    char name[16];
+    char name[32];
     for (int i = 0; i < MG_SINK_RECORDS - 1; i++) {
         snprintf(name, sizeof name, "sink-%d", i);
         const uint32_t index = mg_sink_record_open(shm, mg_str_from(name), NOW);
