@@ -344,6 +344,10 @@ function M.script(name, plugin)
     plugin = plugin or runtime.plugin()
     base.check_type(plugin, 'string', 'plugin')
     local folder = require('moongate.runtime.loader').folder(plugin)
+    local own = require('moongate.runtime.boot').plugins_path
+    if not folder and own then -- one of our plugins may use another's, which is not loaded
+        folder = own .. '/' .. plugin
+    end
     local found = require('moongate.runtime.source').find(
         ('moongate.plugins.%s.%s.redis'):format(plugin, name),
         { ('%s/%s.redis.lua'):format(folder or '', name) })

@@ -8,12 +8,11 @@ local LATER = 'one of Kong\'s own plugins, not supported yet'
 
 -- Where something of ours does the same.
 local INSTEAD = {
-    ['rate-limiting'] = 'here rate-limit does that, with options of its own',
     ['rate-limiting-advanced'] = 'here rate-limit does that, with options of its own',
     ['response-ratelimiting'] = LATER .. '; rate-limit counts requests',
     ['request-size-limiting'] = 'here gateway.limits.request_body does that',
     loggly = LATER .. '; access-log sends syslog messages',
-    prometheus = LATER .. '; moongate status has the counters',
+    prometheus = 'here gateway.status.address serves /metrics',
 }
 
 for name in ([[acl acme ai-prompt-decorator ai-prompt-guard ai-prompt-template ai-proxy
