@@ -39,7 +39,8 @@ local function finish(self, ok, ...)
         failed(self, 'it takes too much CPU time')
         return false
     end
-    failed(self, tostring((...)))
+    local err = (...) -- not tostring: it could run code that is not the expression's any more
+    failed(self, type(err) == 'string' and err or ('error object is a %s value'):format(type(err)))
     return false
 end
 

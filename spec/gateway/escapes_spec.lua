@@ -299,3 +299,66 @@ describe('LUA-01 a plugin does not escape by', function()
         assert.same({ worker, 0 }, { status.workers[1].pid, status.workers[1].restarts })
     end)
 end)
+
+-- { name, expression, the quota in force: 5 is the fallback; a number of 400 and more: the status }
+local EXPRESSIONS = {
+    { 'a loop', '(function() while true do end end)()', 5 },
+    { 'a loop that is caught', 'pcall(function() while true do end end) and 9 or 9', 5 },
+    { 'an error', "error('x')", 5 },
+    { 'an error that is nothing', 'error(nil)', 5 },
+    { 'an error that loops when it is printed',
+        'error(setmetatable({}, { __tostring = function() while true do end end }))', 5 },
+    { 'recursion', '(function() local function f() return 1 + f() end return f() end)()', 5 },
+    { 'a text of a gigabyte', "#(('x'):rep(2^30))", 5 },
+    { 'no number', '0/0', 5 },
+    { 'infinity', '1/0', 5 },
+    { 'a number over all quotas', '2^53', 5 },
+    { 'a fraction', '1.5', 5 },
+    { 'a text', "'7'", 5 },
+    { 'nothing', 'nil', 5 },
+    { 'a table that loops when it is looked at',
+        'setmetatable({}, { __index = error, __tostring = error, __lt = error })', 5 },
+    { 'a wait', 'moongate.sleep(0.01) or 9', 9 },
+    { 'giving way', 'coroutine.yield() or 9', 9 },
+    { 'an answer', "moongate.response.exit(418, 'x')", 418 },
+}
+
+describe('LUA-01 a value in Lua does not escape by', function()
+    local gateway
+
+    setup(function()
+        local routes = {}
+        for i, row in ipairs(EXPRESSIONS) do
+            routes[i] = ([[
+  - name: r%d
+    paths: [/%d/]
+    plugins:
+    - name: rate-limit
+      config: { limits: [{ quota: "lua: %s", fallback_quota: 5, window: 1h }], max_keys: 1024 }
+]]):format(i, i, row[2])
+        end
+        gateway = process.gateway(process.yaml{ upstream = process.echo().port, gateway = [[
+  limits: { lua_memory: 64MiB }
+  plugins: { watchdog_ms: 30000, settings: { rate-limit: { quarantine: false } } }
+]], plugins = table.concat(routes) })
+    end)
+
+    teardown(process.stop_all)
+
+    for i, row in ipairs(EXPRESSIONS) do
+        it(row[1], function()
+            local res = assert(gateway:get(('/%d/'):format(i)))
+            if row[3] >= 400 then
+                assert.equal(row[3], res.status)
+            else
+                assert.same({ 200, tostring(row[3]) },
+                    { res.status, res.headers['x-ratelimit-limit'] })
+            end
+        end)
+    end
+
+    it('anything: the worker stays', function()
+        assert.equal(0, gateway:status().workers[1].restarts)
+        assert.equal(200, assert(gateway:get('/others')).status)
+    end)
+end)

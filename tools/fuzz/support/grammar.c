@@ -397,9 +397,11 @@ void grammar_read_request(const struct grammar_limits *limits, const char *bytes
     }
 }
 
-/* RFC 9112, 6.3, steps 1, 2 and 8. R03: a length or coding where there can be no body. */
+/* RFC 9112, 6.3, steps 1, 2 and 8. R03: a length or coding where there can be no body. R05: after a
+ * 408, which may be the answer to no request of ours, there is no other. */
 static bool read_body_of_response(struct grammar_message *message, bool to_head)
 {
+    message->persistent = message->persistent && message->status != 408;
     if (message->status < 200 || message->status == 204) {
         const bool framed = message->body != GRAMMAR_NONE;
         message->body = GRAMMAR_NONE;
