@@ -56,7 +56,7 @@ static struct mg_record_item *add_item(struct mg_record *record)
 static mg_str make_key(struct mg_record *record, mg_str name)
 {
     const size_t room = name.len * MG_ESCAPE_JSON_GROWTH;
-    char *key = mg_arena_alloc(&record->arena, room + 4);
+    char *key = mg_arena_zalloc(&record->arena, room + 4 + MG_RECORD_PADDING);
     size_t taken;
     const size_t length = mg_escape_json(key + 2, room, name, &taken);
     key[0] = ',';
@@ -151,6 +151,11 @@ struct line {
     mg_str members;
 };
 
+static void put_key(struct line *line, mg_str key)
+{
+    mg_record_put_padded(&line->text, key.ptr, key.len);
+}
+
 static void put_value(struct line *line, const struct mg_record_value *value)
 {
     switch (value->kind) {
@@ -184,15 +189,16 @@ static void close_group(struct line *line, char *begin, const char *brackets)
 
 static void put_spans(struct line *line)
 {
-    static const mg_str keys[] = {
-        {",\"head\":", 8},     {",\"plugins\":", 11}, {",\"delay\":", 9},     {",\"queue\":", 9},
-        {",\"connect\":", 11}, {",\"ttfb\":", 8},     {",\"upstream\":", 12}, {",\"total\":", 9},
+    static const char keys[][MG_RECORD_PADDING] = {
+        ",\"head\":",    ",\"plugins\":", ",\"delay\":",    ",\"queue\":",
+        ",\"connect\":", ",\"ttfb\":",    ",\"upstream\":", ",\"total\":",
     };
+    static const uint8_t lengths[] = {8, 11, 9, 9, 11, 8, 12, 9};
     char *begin = line->text.at;
-    for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    for (unsigned i = 0; i < sizeof lengths; i++) {
         uint64_t us;
         if (mg_record_span(line->req, (enum mg_record_field)(MG_RECORD_T_HEAD + i), &us)) {
-            mg_record_put(&line->text, keys[i]);
+            put_key(line, mg_str_make(keys[i], lengths[i]));
             mg_record_put_ms(&line->text, us);
         }
     }
@@ -232,11 +238,9 @@ static void put_tries(struct line *line)
  * */
 static void put_note(struct line *line, mg_str note)
 {
-    bool is_clean = note.len > 1 && note.ptr[0] == '{' && note.ptr[note.len - 1] == '}';
-    for (size_t i = 0; i < note.len && is_clean; i++) {
-        is_clean = (unsigned char)note.ptr[i] >= 0x20;
-    }
-    if (is_clean) {
+    const char *end = note.ptr + note.len;
+    if (note.len > 1 && note.ptr[0] == '{' && end[-1] == '}' &&
+        mg_find_control(note.ptr, end) == end) {
         mg_record_put(&line->text, note);
     } else {
         mg_record_put_json(&line->text, note);
@@ -256,7 +260,7 @@ static void put_headers(struct line *line, uint32_t first)
         const struct mg_record_value value =
             mg_record_value(record, &record->items[i], line->req, line->worker);
         if (value.kind != MG_RECORD_NOTHING) {
-            mg_record_put(&line->text, record->items[i].key);
+            put_key(line, record->items[i].key);
             put_value(line, &value);
         }
     }
@@ -312,18 +316,18 @@ static void put_json_item(struct line *line, uint32_t at)
     struct mg_record_value value;
     switch (item->field) {
     case MG_RECORD_T:
-        mg_record_put(&line->text, item->key);
+        put_key(line, item->key);
         put_spans(line);
         break;
     case MG_RECORD_TRIES:
-        mg_record_put(&line->text, item->key);
+        put_key(line, item->key);
         put_tries(line);
         break;
     case MG_RECORD_LIMIT:
     case MG_RECORD_BREAKER: {
         const mg_str note = item->field == MG_RECORD_LIMIT ? req->note_limit : req->note_breaker;
         if (note.len > 0) {
-            mg_record_put(&line->text, item->key);
+            put_key(line, item->key);
             put_note(line, note);
         }
         break;
@@ -334,18 +338,18 @@ static void put_json_item(struct line *line, uint32_t at)
         break;
     case MG_RECORD_ALL_REQ_HEADERS:
     case MG_RECORD_ALL_RESP_HEADERS:
-        mg_record_put(&line->text, item->key);
+        put_key(line, item->key);
         put_all_headers(line,
                         item->field == MG_RECORD_ALL_REQ_HEADERS ? &req->head.headers : &req->out);
         break;
     case MG_RECORD_CONSTANT:
-        mg_record_put(&line->text, item->key);
+        put_key(line, item->key);
         mg_record_put(&line->text, item->text);
         break;
     default:
         value = mg_record_value(line->record, item, line->req, line->worker);
         if (value.kind != MG_RECORD_NOTHING) {
-            mg_record_put(&line->text, item->key);
+            put_key(line, item->key);
             put_value(line, &value);
         }
         break;

@@ -32,6 +32,10 @@ static char *digits(char *end, uint64_t number)
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number)
 {
     char place[20];
+    if (number < 10) {
+        mg_record_put_char(text, (char)('0' + number));
+        return;
+    }
     const char *first = digits(place + sizeof place, number);
     mg_record_put(text, mg_str_make(first, (size_t)(place + sizeof place - first)));
 }
@@ -41,6 +45,15 @@ void mg_record_put_ms(struct mg_record_text *text, uint64_t us)
     char place[24];
     char *end = place + sizeof place;
     const unsigned thousandths = (unsigned)(us % 1000);
+    if (us < 10000 && text->end - text->at >= 5) { /* most are this short: 1.234 */
+        char *at = text->at;
+        at[0] = (char)('0' + us / 1000);
+        at[1] = '.';
+        at[2] = (char)('0' + thousandths / 100);
+        memcpy(at + 3, pairs + thousandths % 100 * 2, 2);
+        text->at += 5;
+        return;
+    }
     end[-4] = '.';
     end[-3] = (char)('0' + thousandths / 100);
     memcpy(end - 2, pairs + thousandths % 100 * 2, 2);
