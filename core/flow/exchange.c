@@ -6,6 +6,8 @@
  */
 #include "flow/exchange.h"
 
+#include "script/seen.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -383,6 +385,7 @@ static void on_body(struct mg_client *client, mg_str octets, bool last)
     }
     x->req.bytes_in += octets.len;
     x->req.body_bytes_in += octets.len;
+    mg_seen(&x->req, MG_SEEN_REQUEST, octets);
     x->continue_sent = true; /* it did not wait for us */
     if (last) {
         x->body_due = false;

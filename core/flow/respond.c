@@ -9,6 +9,7 @@
  */
 #include "flow/exchange.h"
 
+#include "script/seen.h"
 #include "wire/rules.h"
 
 #include <string.h>
@@ -129,6 +130,7 @@ static void put_octets(struct mg_exchange *x, mg_str octets)
         return;
     }
     x->req.body_bytes_out += octets.len;
+    mg_seen(&x->req, MG_SEEN_RESPONSE, octets);
     if (x->out_framing != MG_FRAMING_CHUNKED) {
         gather(x, octets);
         return;

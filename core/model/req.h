@@ -153,6 +153,12 @@ struct mg_req {
     uint64_t bytes_in, bytes_out, body_bytes_in, body_bytes_out;
     uint32_t try_count;
 
+    /* the first octets of the bodies, as they passed, where the log wants them; in the arena */
+    struct {
+        char *octets;
+        uint32_t len;
+    } seen[2]; /* by enum mg_seen_side of script/seen.h */
+
     /* notes that policies leave for the log: JSON objects in the arena, empty = none */
     mg_str note_limit, note_breaker;
     void *breaker_pass; /* script/api_breaker.c's: what the circuit breaker told the request */

@@ -37,7 +37,14 @@ MG_FFI_EXPORT struct mg_record *mg_ffi_log_record(struct mg_vm *vm,
         .action = (enum mg_redact_action)form->action,
         .hash_key = form->hash_key.len > 0 ? given(form->hash_key) : key_of_start(vm, &room),
         .line_bytes = (size_t)form->line_bytes,
+        .body_bytes = {(uint32_t)form->request_body, (uint32_t)form->response_body},
+        .body_types = given(form->body_types),
     };
+    for (unsigned side = 0; side < 2; side++) { /* the most that any entry wants */
+        if (options.body_bytes[side] > vm->seen_bytes[side]) {
+            vm->seen_bytes[side] = options.body_bytes[side];
+        }
+    }
     return mg_record_new(&options);
 }
 

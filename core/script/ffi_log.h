@@ -11,7 +11,9 @@ struct mg_ffi_log_form {
     int client_ip; /* 0 full, 1 prefix, 2 hash, 3 none */
     int action;    /* with secrets: 0 mask, 1 hash, 2 remove */
     double line_bytes;
-    struct mg_ffi_str hash_key; /* empty = random, the same in all workers */
+    struct mg_ffi_str hash_key;         /* empty = random, the same in all workers */
+    double request_body, response_body; /* bytes that are shown, 0 = none */
+    struct mg_ffi_str body_types;       /* of those, each with a blank behind it */
 };
 struct mg_record *mg_ffi_log_record(struct mg_vm *vm, const struct mg_ffi_log_form *form);
 void mg_ffi_log_record_free(struct mg_record *record);

@@ -22,6 +22,7 @@ struct mg_record *mg_record_new(const struct mg_record_options *options)
     mg_arena_init(&record->arena, ARENA_BYTES);
     record->options = *options;
     record->options.hash_key = (mg_str){0};
+    record->options.body_types = mg_arena_copy_str(&record->arena, options->body_types);
     mg_redact_init(&record->redact, &record->arena, options->action, options->hash_key);
     record->room = malloc(options->line_bytes);
     mg_require(record->room != NULL);

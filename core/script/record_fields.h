@@ -54,6 +54,8 @@ enum mg_record_client_ip {
     X(REFERER, "referer", true)                                                                    \
     X(WORKER, "worker", true)                                                                      \
     X(GENERATION, "generation", true)                                                              \
+    X(REQ_BODY, "req_body", true)                                                                  \
+    X(RESP_BODY, "resp_body", true)                                                                \
     X(T_HEAD, "t.head", true)                                                                      \
     X(T_PLUGINS, "t.plugins", true)                                                                \
     X(T_DELAY, "t.delay", true)                                                                    \
@@ -88,8 +90,10 @@ struct mg_record_options {
     enum mg_record_form form;
     enum mg_record_client_ip client_ip;
     enum mg_redact_action action;
-    mg_str hash_key;   /* for hashes; empty = random */
-    size_t line_bytes; /* longest line with its LF */
+    mg_str hash_key;        /* for hashes; empty = random */
+    size_t line_bytes;      /* longest line with its LF */
+    uint32_t body_bytes[2]; /* of bodies that are shown, by enum mg_seen_side; 0: none */
+    mg_str body_types;      /* of those, each with a blank behind it */
 };
 
 struct mg_record {

@@ -2,6 +2,9 @@
 /* The values of a record's fields. */
 #include "script/record_value.h"
 
+#include "script/redact_body.h"
+#include "script/seen.h"
+
 #include <arpa/inet.h>
 
 /* --- addresses --- */
@@ -131,6 +134,44 @@ static mg_str known_header(const struct mg_record *record, const struct mg_recor
                                    : mg_redact_query(&record->redact, &req->arena, field->value);
 }
 
+/* Is the type, "text/plain; charset=utf-8", one of those that are shown? */
+static bool is_shown_type(mg_str types, mg_str type)
+{
+    size_t length = 0;
+    while (length < type.len && type.ptr[length] != ';' && type.ptr[length] != ' ') {
+        length++;
+    }
+    type = mg_str_slice(type, 0, length);
+    while (types.len > 0) {
+        const size_t end = (size_t)mg_str_find(types, ' ', 0);
+        const mg_str one = mg_str_slice(types, 0, end);
+        const bool any = end > 1 && one.ptr[end - 1] == '*'; /* all of text */
+        if (any ? type.len >= end - 1 &&
+                      mg_str_iequal(mg_str_slice(type, 0, end - 1), mg_str_slice(one, 0, end - 1))
+                : mg_str_iequal(type, one)) {
+            return true;
+        }
+        types = mg_str_slice(types, end + 1, types.len);
+    }
+    return false;
+}
+
+/* Not one that is packed: no secret could be found in it. */
+static mg_str body_of(const struct mg_record *record, struct mg_req *req, enum mg_seen_side side,
+                      const struct mg_headers *headers)
+{
+    const struct mg_header *type = mg_headers_known(headers, MG_HEADER_CONTENT_TYPE);
+    const struct mg_header *coding = mg_headers_find(headers, MG_STR("content-encoding"), 0);
+    const uint32_t most = record->options.body_bytes[side], seen = req->seen[side].len;
+    if (most == 0 || seen == 0 || !type ||
+        !is_shown_type(record->options.body_types, type->value) ||
+        (coding && !mg_str_iequal(coding->value, MG_STR("identity")))) {
+        return (mg_str){0};
+    }
+    return mg_redact_body(&record->redact, &req->arena,
+                          mg_str_make(req->seen[side].octets, seen < most ? seen : most));
+}
+
 static mg_str text_of(const struct mg_record *record, const struct mg_record_item *item,
                       struct mg_req *req)
 {
@@ -171,6 +212,10 @@ static mg_str text_of(const struct mg_record *record, const struct mg_record_ite
         return known_header(record, item, req, MG_HEADER_USER_AGENT);
     case MG_RECORD_REFERER:
         return known_header(record, item, req, MG_HEADER_REFERER);
+    case MG_RECORD_REQ_BODY:
+        return body_of(record, req, MG_SEEN_REQUEST, &req->head.headers);
+    case MG_RECORD_RESP_BODY:
+        return body_of(record, req, MG_SEEN_RESPONSE, &req->out);
     case MG_RECORD_REQ_HEADER:
         return header_value(record, item, req, &req->head.headers);
     case MG_RECORD_RESP_HEADER:

@@ -260,8 +260,9 @@ static void read_char(struct scan *scan)
             begin_name(scan);
         }
         break;
-    case '"': /* around a key of JSON */
+    case '"': /* around a key of JSON, which may stand in a string of JSON */
     case '\'':
+    case '\\':
         break;
     case '/':
         if (scan->in_path) {
@@ -304,6 +305,20 @@ static bool is_listed_part(const struct mg_redact_names *names, mg_str part)
     return is_listed(names, mg_str_make(folded, part.len));
 }
 
+bool mg_redact_is_name(const struct mg_redact *redact, mg_str name)
+{
+    size_t from = 0;
+    for (size_t i = 0; i <= name.len; i++) {
+        if (i == name.len || name.ptr[i] == '[' || name.ptr[i] == ']' || name.ptr[i] == '.') {
+            if (is_listed_part(&redact->names, mg_str_slice(name, from, i))) {
+                return true;
+            }
+            from = i + 1;
+        }
+    }
+    return false;
+}
+
 /* What stands before a part of a name, in the words of read_char. */
 enum edge { NO_EDGE, PART_EDGE, NAME_EDGE, UNCLEAR_EDGE };
 
@@ -331,6 +346,7 @@ static enum edge edge_at(mg_str text, size_t at, size_t path_end)
         return at < path_end ? NAME_EDGE : UNCLEAR_EDGE;
     case '"':
     case '\'':
+    case '\\':
         return UNCLEAR_EDGE;
     default:
         return NO_EDGE;

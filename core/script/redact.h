@@ -48,6 +48,9 @@ void mg_redact_init(struct mg_redact *redact, struct mg_arena *arena, enum mg_re
 /* MG_EINVALID: empty, or longer than MG_REDACT_NAME_BYTES. */
 MG_NODISCARD int mg_redact_add(struct mg_redact *redact, enum mg_redact_kind kind, mg_str name);
 bool mg_redact_is_header(const struct mg_redact *redact, mg_str name);
+/* Is it the name of a secret argument, or does it have a part that is one: user[password]? Decoded,
+ * not folded. */
+bool mg_redact_is_name(const struct mg_redact *redact, mg_str name);
 /* What stands for a secret, in the arena or static; ptr NULL: it is to be left out. */
 mg_str mg_redact_secret(const struct mg_redact *redact, struct mg_arena *arena, mg_str secret);
 /* The text of a URL or of a field's value; text itself when nothing had to go. */

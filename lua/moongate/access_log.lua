@@ -47,6 +47,8 @@ local function new_record(settings)
     form.action = ACTIONS[settings.action]
     form.line_bytes = settings.max_line
     text_of(form.hash_key, settings.hash_key or '')
+    form.request_body, form.response_body = settings.request_body or 0, settings.response_body or 0
+    text_of(form.body_types, settings.body_types or '')
     return ffi.gc(C.mg_ffi_log_record(shared.vm, form), C.mg_ffi_log_record_free)
 end
 

@@ -10,7 +10,7 @@ M.default = {
     'referer', 'worker', 'generation',
 }
 
-local OPTIONAL = { 'peer_ip', 'query' }
+local OPTIONAL = { 'peer_ip', 'query', 'req_body', 'resp_body' }
 local SPANS = { 'head', 'plugins', 'delay', 'queue', 'connect', 'ttfb', 'upstream', 'total' }
 
 -- Objects and lists: JSON only.

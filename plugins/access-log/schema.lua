@@ -26,6 +26,38 @@ local function check_outcome(word)
     return true
 end
 
+-- Of others the scanner could not take out secrets.
+local function check_body_type(value)
+    if value:match('^text/[%w.+*-]+$') or value == 'application/x-www-form-urlencoded'
+        or value:match('^application/[%w.+-]*json$') then
+        return true
+    end
+    return nil, 'secrets can be taken out of texts, JSON and forms only'
+end
+
+local function items(list)
+    return ipairs(list ~= nil and list ~= cjson.null and list or {})
+end
+
+-- A body that is named must be wanted.
+local function check_bodies(config)
+    local body = config.body ~= cjson.null and config.body or {}
+    local wanted = { req_body = body.request, resp_body = body.response }
+    local lists = { config.fields ~= cjson.null and config.fields or {} }
+    for _, sink in items(config.sinks) do
+        lists[#lists + 1] = sink.fields ~= cjson.null and sink.fields or {}
+    end
+    for _, list in ipairs(lists) do
+        for _, name in ipairs(list) do
+            if (name == 'req_body' or name == 'resp_body') and not wanted[name] then
+                return nil, ("field '%s' needs body.%s"):format(name,
+                    name == 'req_body' and 'request' or 'response')
+            end
+        end
+    end
+    return true
+end
+
 local function check_custom_name(name)
     for part in (name .. '.'):gmatch('([^.]*)%.') do
         if not part:match('^[%w_-]+$') then
@@ -123,6 +155,10 @@ local function check_config(config)
     if missing and not is_set(config.template) then
         return nil, 'the format custom needs a template'
     end
+    local ok, err = check_bodies(config)
+    if not ok then
+        return nil, err
+    end
     return check_encodings(config)
 end
 
@@ -175,7 +211,16 @@ for _, field in ipairs({
             elements = { type = 'string', custom_validator = check_outcome },
             description = 'requests that ended so' } },
     }, description = 'what is never sampled away' } },
-    { body = { type = 'any', not_supported_yet = 'logging bodies is not built yet' } },
+    { body = { type = 'record', fields = {
+        { request = { type = 'boolean', default = true, description = 'as `req_body`' } },
+        { response = { type = 'boolean', default = false, description = 'as `resp_body`' } },
+        { max = { type = 'bytes', default = '4KiB', between = { 1, 65536 },
+            description = 'the first bytes of each' } },
+        { types = { type = 'set', len_min = 1, len_max = 32,
+            elements = { type = 'string', custom_validator = check_body_type },
+            default = { 'text/*', 'application/json', 'application/x-www-form-urlencoded' },
+            description = 'content types; only texts, JSON and forms' } },
+    }, description = 'bodies that are shown; nothing is held back for that' } },
 }) do
     config[#config + 1] = field
 end
@@ -187,7 +232,8 @@ return {
         { config = {
             type = 'record', fields = config,
             entity_checks = {
-                { custom_entity_check = { field_sources = { 'format', 'template', 'sinks' },
+                { custom_entity_check = {
+                    field_sources = { 'format', 'template', 'sinks', 'fields', 'body' },
                     run_with_missing_fields = true, fn = check_config } },
             },
         } },

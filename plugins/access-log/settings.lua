@@ -70,12 +70,24 @@ local function sink_of(conf, sink, form, workers)
     return target
 end
 
+local function default_fields(conf)
+    local bodies = {}
+    bodies[#bodies + 1] = conf.body and conf.body.request and 'req_body' or nil
+    bodies[#bodies + 1] = conf.body and conf.body.response and 'resp_body' or nil
+    return joined(fields.default, bodies)
+end
+
 local READER_BYTES = 65536 -- of a record as text
 local READER_FIELDS = { 'peer_ip', 'query', 'req_headers', 'resp_headers' }
 
 -- What is the same in all lines of an entry.
 local function line_of(conf, form)
-    return { form = form, max_line = conf.max_line, client_ip = conf.client_ip,
+    local body = conf.body
+    return {
+        request_body = body and body.request and body.max or 0,
+        response_body = body and body.response and body.max or 0,
+        body_types = body and table.concat(body.types, ' ') .. ' ' or '',
+        form = form, max_line = conf.max_line, client_ip = conf.client_ip,
         action = conf.redact.action, hash_key = conf.redact.key,
         headers = joined(HEADERS, conf.redact.headers, conf.redact.replace),
         names = joined(NAMES, conf.redact.names, conf.redact.replace) }
@@ -87,7 +99,7 @@ end
 function M.reader(conf)
     local reader = line_of(conf, 'json')
     reader.max_line = READER_BYTES
-    reader.fields = joined(fields.default, READER_FIELDS)
+    reader.fields = joined(default_fields(conf), READER_FIELDS)
     return reader
 end
 
@@ -103,7 +115,7 @@ function M.of(conf, workers)
         local form = sink.format or conf.format
         local template = form == 'custom' and (sink.template or conf.template)
         local line = line_of(conf, form)
-        line.fields = form == 'json' and (sink.fields or conf.fields or fields.default) or nil
+        line.fields = form == 'json' and (sink.fields or conf.fields or default_fields(conf)) or nil
         line.template = template and fields.parse_template(template) or nil
         line.constants = form == 'json' and constants or nil
         line.sink = sink_of(conf, sink, form, workers)
