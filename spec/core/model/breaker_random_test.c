@@ -21,6 +21,7 @@ struct heard {
 
 #define RUN_EVENTS 750
 #define OPEN_MAX 40
+#define ENDED_MAX 30
 #define ENDLESS INT64_MAX
 
 /* Everything that is known, in the plainest form. Lists start anew with each transition. */
@@ -90,22 +91,35 @@ static bool in_time(const struct model *model, int64_t time, int64_t now)
     return time * buckets / window > now * buckets / window - buckets;
 }
 
-static enum mg_breaker_reason model_trips(const struct model *model, int64_t now)
+/* What the window holds. */
+static struct mg_breaker_counts model_window(const struct model *model, int64_t now)
 {
     const struct mg_breaker_rule *rule = &model->rule;
-    double total = 0, failed = 0, network = 0, slow = 0;
-    uint64_t row = 0;
+    struct mg_breaker_counts counts = {0};
     for (unsigned i = 0; i < model->heard_count; i++) {
         const struct heard *heard = &model->heard[i];
         const bool by_count = rule->by_count && i + rule->window_calls >= model->heard_count;
-        row = heard->no_row ? row : heard->failed ? row + 1 : 0;
         if (by_count || (!rule->by_count && in_time(model, heard->time, now))) {
-            total++;
-            failed += heard->failed;
-            network += heard->network;
+            counts.total++;
+            counts.failures += heard->failed;
+            counts.network += heard->network;
         }
-        slow +=
+        counts.slow +=
             heard->slow && (by_count || (!rule->by_count && in_time(model, heard->slow_time, now)));
+    }
+    return counts;
+}
+
+static enum mg_breaker_reason model_trips(const struct model *model, int64_t now)
+{
+    const struct mg_breaker_rule *rule = &model->rule;
+    const struct mg_breaker_counts counts = model_window(model, now);
+    const double total = (double)counts.total, failed = (double)counts.failures,
+                 network = (double)counts.network, slow = (double)counts.slow;
+    uint64_t row = 0;
+    for (unsigned i = 0; i < model->heard_count; i++) {
+        const struct heard *heard = &model->heard[i];
+        row = heard->no_row ? row : heard->failed ? row + 1 : 0;
     }
     if (total >= rule->min_requests) {
         if (rule->failure_share && failed / total * 100000.0 >= rule->failure_share - 1e-6) {
@@ -264,6 +278,8 @@ struct run {
     struct model *model;
     struct flight flights[OPEN_MAX];
     unsigned count;
+    struct flight ended[ENDED_MAX]; /* some whose result is recorded: they may prove slow */
+    unsigned ended_count;
     uint32_t failing, slow, hand;
 };
 
@@ -288,7 +304,7 @@ static enum mg_breaker_result random_result(const struct run *run)
                                   : MG_RESULT_FAILURE;
 }
 
-/* A flight ends; some turn out to be slow after that. */
+/* A flight ends. */
 static void one_is_told(struct run *run)
 {
     struct board *board = run->board;
@@ -297,13 +313,21 @@ static void one_is_told(struct run *run)
         .result = random_result(run), .slow = roll(100) < run->slow, .random = roll(UINT32_MAX)};
     mg_breaker_result(&board->breaker, 0, board->now, &flight->pass, &told, &board->change);
     model_result(run->model, flight, board->now, &told, &board->change);
-    if (!told.slow && !board->change.happened && roll(100) < run->slow) {
-        board->now += roll(3) == 0 ? roll(300) : 0;
-        mg_breaker_slow(&board->breaker, board->now, roll(UINT32_MAX), &flight->pass,
-                        &board->change);
-        model_slow(run->model, flight, board->now, &board->change);
+    if (!told.slow) {
+        const bool room = run->ended_count < ENDED_MAX;
+        run->ended[room ? run->ended_count++ : roll(ENDED_MAX)] = *flight;
     }
     *flight = run->flights[--run->count];
+}
+
+/* One of those whose result is recorded turns out to be slow. */
+static void one_is_slow(struct run *run)
+{
+    struct board *board = run->board;
+    struct flight *flight = &run->ended[roll(run->ended_count)];
+    mg_breaker_slow(&board->breaker, board->now, roll(UINT32_MAX), &flight->pass, &board->change);
+    model_slow(run->model, flight, board->now, &board->change);
+    *flight = run->ended[--run->ended_count];
 }
 
 static void one_by_hand(struct run *run)
@@ -329,6 +353,8 @@ static void step(struct run *run)
     board->change = (struct mg_breaker_change){.happened = false};
     if (run->hand > 0 && roll(run->hand) == 0) {
         one_by_hand(run);
+    } else if (run->ended_count > 0 && roll(400) < run->slow) {
+        one_is_slow(run);
     } else if (run->count == 0 || (run->count < OPEN_MAX && roll(2) == 0)) {
         one_asks(run);
     } else {
@@ -342,6 +368,10 @@ static void step(struct run *run)
         assert_int_equal(real.recent[0].from, from);
         assert_int_equal(real.recent[0].to, model->state);
         assert_int_equal(real.recent[0].time_ms, board->now);
+    }
+    if (model->state == MG_BREAKER_CLOSED || model->state == MG_BREAKER_RAMP) {
+        const struct mg_breaker_counts counts = model_window(model, board->now);
+        assert_memory_equal(&real.window, &counts, sizeof counts);
     }
     assert_int_equal(real.state, model->state);
     assert_int_equal(real.n, model->n);
