@@ -22,7 +22,7 @@ end
 local SERVICE = [[
 - name: s%d
   url: http://127.0.0.1:%d
-  connect_timeout: 20000
+  connect_timeout: 300000
   routes: [{ name: r%d, paths: [%s], strip_path: false, plugins: [%s] }]
 ]]
 
@@ -35,7 +35,8 @@ gateway:
   workers: 1
   listeners: [{ address: "127.0.0.1:%d" }]
   redis: { default: { host: 127.0.0.1, port: %d, timeout: 5s, connect_timeout: 5s } }
-  limits: { request_body: 0, header_timeout: 300s, body_timeout: 300s, body_min_rate: 0 }
+  limits: { request_body: 0, header_timeout: 300s, body_timeout: 300s, body_min_rate: 0,
+            send_timeout: 300s, body_total_timeout: 0s }
   plugins: { defaults: { cpu_ms: 2000 } }
   shutdown: { drain_timeout: %s }
 ]]

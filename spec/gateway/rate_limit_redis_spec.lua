@@ -51,7 +51,7 @@ describe('rate-limit with the store redis', function()
     end
 
     for algorithm, numbers in pairs(ALGORITHMS) do
-        it(('R1: admits exactly %d of %d parallel requests to two gateways, by %s'):format(LIMIT,
+        it(('admits exactly %d of %d parallel requests to two gateways, by %s'):format(LIMIT,
             PARALLEL, algorithm), function()
             for _ = 1, 2 do
                 fleet:start(('quota: %d, algorithm: %s, %s'):format(LIMIT, algorithm, numbers))
@@ -89,7 +89,7 @@ describe('rate-limit with the store redis', function()
         end
     end
 
-    it('R1: has never more than the quota in flight at two gateways, by concurrency', function()
+    it('has never more than the quota in flight at two gateways, by concurrency', function()
         local upstream = process.echo().port
         for _ = 1, 2 do
             fleet:start('quota: 20, algorithm: concurrency', { upstream = upstream })
@@ -102,7 +102,7 @@ describe('rate-limit with the store redis', function()
         assert.equal(20, #hold(fleet:many(30), 'k'))
     end)
 
-    it('R4: asks Redis once for each request, whatever the number of limits, and charges all or'
+    it('asks Redis once for each request, whatever the number of limits, and charges all or'
         .. ' none', function()
         local gateway = fleet:start('ban: { after: 1000 }, limits: [{ name: a, quota: 1000, '
             .. LONG .. ' }, { name: b, quota: 10, algorithm: gcra, burst: 10, ' .. LONG
@@ -123,7 +123,7 @@ describe('rate-limit with the store redis', function()
         assert.same({ '1', '10' }, counts) -- of `first` and of `k`
     end)
 
-    it('R16: shows Redis no key of a client, only hashes that all hosts make alike', function()
+    it('shows Redis no key of a client, only hashes that all hosts make alike', function()
         local config = 'limits: [{ name: one, quota: 5, ' .. LONG .. ' }]'
         local secret = ('secret'):rep(40)
         for _ = 1, 2 do
@@ -194,7 +194,7 @@ describe('rate-limit with the store redis', function()
         assert.matches('^%d+ 3 0$', ask('GET', keys('*default*')[1]))
     end)
 
-    it('R8: bans, longer each time, and asks Redis no more while it lasts', function()
+    it('bans, longer each time, and asks Redis no more while it lasts', function()
         local gateway = fleet:start('quota: 1, ' .. LONG
             .. ', ban: { after: 2, within: 1h, for: 1s, factor: 2 }')
         assert.same({ 200, 429, 429, 403, 403 }, fleet:statuses(gateway, 'k', 5))

@@ -218,7 +218,7 @@ describe('rate-limit, when its Redis fails,', function()
     end)
 
     for _, option in ipairs({ 'local', 'allow', 'deny' }) do
-        it('R8: keeps bans that it has met, where the option is ' .. option, function()
+        it('keeps bans that it has met, where the option is ' .. option, function()
             local gateway = start('quota: 1, ban: { after: 0, for: 1h }, ' .. LONG, option)
             fleet:wait(gateway, 'k', 403)
             fleet.server:kill()
@@ -226,7 +226,7 @@ describe('rate-limit, when its Redis fails,', function()
         end)
     end
 
-    it('R8: adds a ban that began meanwhile', function()
+    it('adds a ban that began meanwhile', function()
         local gateway = start('quota: 1, ban: { after: 0, for: 1h }, ' .. LONG, 'local')
         fleet:wait(gateway, 'other', 200)
         stop(gateway)
@@ -254,7 +254,7 @@ describe('rate-limit, when its Redis fails,', function()
         end,
     }
     for reason, cause in pairs(ERRORS) do
-        it('R10: counts the reason ' .. reason, function()
+        it('counts the reason ' .. reason, function()
             local gateway = start('quota: 5, ' .. LONG, 'deny')
             fleet:wait(gateway, 'k', 200)
             local undo = cause(fleet.server)
@@ -265,7 +265,7 @@ describe('rate-limit, when its Redis fails,', function()
         end)
     end
 
-    it('R10: does not mind that Redis has forgotten the script', function()
+    it('does not mind that Redis has forgotten the script', function()
         local gateway = start('quota: 5, ' .. LONG, 'deny', { timeout = '5s' })
         fleet:wait(gateway, 'k', 200)
         fleet.server:ask('SCRIPT', 'FLUSH')
