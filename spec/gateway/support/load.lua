@@ -12,11 +12,15 @@ local Running = {}
 Running.__index = Running
 
 --- @tparam number port of 127.0.0.1
--- @tparam[opt] table o connections (8), close (a connection for each request), path
+-- @tparam[opt] table o connections (8), close (a connection for each request), path, latency (have
+--   wrk print percentiles)
 function M.start(port, o)
     o = o or {}
     local argv = { 'wrk', '-t', '1', '-c', tostring(o.connections or 8), '-d', '600s', '--timeout',
         '30s' }
+    if o.latency then
+        argv[#argv + 1] = '--latency'
+    end
     if o.close then
         argv[#argv + 1] = '-H'
         argv[#argv + 1] = 'Connection: close'

@@ -12,7 +12,9 @@ local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
 
 local MIB = 1024 * 1024
-local SECONDS = tonumber(os.getenv('MOONGATE_SINK_SECONDS')) or 4 -- that a sink is dead
+local LONG = tonumber(os.getenv('MOONGATE_SOAK_LOG_SECONDS'))
+local SECONDS = LONG or 4 -- that a sink is dead
+local SAMPLED = LONG and 100000 or 4000 -- requests
 
 describe('log sinks over the network', function()
     local missing = peers.missing({ 'node', 'wrk' })
@@ -86,6 +88,16 @@ describe('log sinks over the network', function()
 
     local function counters(gateway)
         return gateway:status().counters
+    end
+
+    local function p99_in(text)
+        return text:match('99%%%s+(%S+)')
+    end
+
+    local function p99_of_load(gateway)
+        local running = load.start(gateway.port, { connections = 8, latency = true })
+        posix.pause(SECONDS / 10)
+        return p99_in(running:stop().text)
     end
 
     before_each(function()
@@ -180,17 +192,19 @@ describe('log sinks over the network', function()
     retry: { max: 200ms, for: 10m }
 ]])
         get(gateway, 100)
+        local healthy = LONG and p99_of_load(gateway)
         local pids = {}
         for _, worker in ipairs(gateway:status().workers) do
             pids[#pids + 1] = worker.pid
         end
         local before = procfs.rss_bytes(pids[1]) + procfs.rss_bytes(pids[2])
+        local first = counters(gateway).requests
         wait_collected(function(ways)
-            return ways.http and #ways.http == 100
+            return ways.http and #ways.http == first
         end)
         collector:signal('KILL')
         collector:wait()
-        local running = load.start(gateway.port, { connections = 8 })
+        local running = load.start(gateway.port, { connections = 8, latency = true })
         assert(gateway:wait_status(function(status)
             return status.counters.log_lines_dropped > 3000
         end, 60))
@@ -204,6 +218,11 @@ describe('log sinks over the network', function()
         end
         local result = running:stop()
         assert.equal(0, result.failed, result.text)
+        if LONG then
+            print(('dead for %d s: %d requests, p99 %s, healthy %s; memory grew by %.1f MiB')
+                :format(SECONDS, result.requests, p99_in(result.text), healthy,
+                    (worst - before) / MIB))
+        end
         assert.is_true(worst - before < 2 * MIB + 16 * MIB, worst - before)
         start_collector(gateway.folder, collector.ports.http)
         local total = counters(gateway).requests
@@ -270,6 +289,44 @@ describe('log sinks over the network', function()
         collector:signal('CONT')
         assert.is_true(posix.now() - begun >= 4.9)
         assert.truthy(gateway.err:find('50 lines for http://127.0.0.1:%d+/ are lost'), gateway.err)
+    end)
+
+    it('get a share of the requests, the same on two hosts, and all that fail (L6)', function()
+        if missing then pending(missing) return end
+        local config = [[
+- { name: request-termination, config: { status_code: 500, trigger: x-fail } }
+- name: access-log
+  config: { sinks: [{ type: http, url: "http://127.0.0.1:HTTP/" }], sample: 0.1,
+            fields: [status, path] }
+]]
+        local kept = {}
+        for host = 1, 2 do
+            local gateway = start(config)
+            local connection = assert(client.connect(gateway.port))
+            for i = 1, SAMPLED do
+                local headers = { traceparent = ('00-%032x-%016x-01'):format(i * 1000003, i) }
+                headers['x-fail'] = i % 50 == 0 and '1' or nil
+                assert(connection:request('GET', '/' .. i, headers))
+            end
+            connection:close()
+            gateway:signal('TERM')
+            assert.equal(0, gateway:wait(), gateway.err)
+            local ways, lost = collected()
+            assert.equal(0, lost)
+            local names = {}
+            for _, text in ipairs(ways.http) do
+                local record = assert(dkjson.decode(text))
+                assert.equal(record.status == 500 and 'none' or 0.1, record.sample or 'none')
+                names[#names + 1] = record.path
+            end
+            table.sort(names)
+            kept[host] = names
+        end
+        assert.same(kept[1], kept[2])
+        local failed = SAMPLED / 50
+        local share = (#kept[1] - failed) / (SAMPLED - failed)
+        local most = LONG and 0.005 or 0.02
+        assert.is_true(math.abs(share - 0.1) < most, share)
     end)
 
     it('are told of the lines that died with a worker (L6)', function()
