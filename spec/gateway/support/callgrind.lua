@@ -177,7 +177,7 @@ end
 
 --- Measures one case.
 -- @tparam table case one of M.cases
--- @tparam table o warm_up, window: requests; windows: how many; keep: a folder for callgrind's files
+-- @tparam table o warm_up, window: requests; windows: how many; keep: a folder for the files
 -- @treturn table see above
 function M.measure(case, o)
     local run = start(case)
