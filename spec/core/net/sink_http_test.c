@@ -89,7 +89,7 @@ static void arrays_and_single_lines_are_other_encodings(void **state)
         settings.keepalive_ms = 0;
         begin_http(f, &settings);
         assert_string_equal(strstr(f->said, "\r\n\r\n"), bodies[i]);
-        mg_sink_close(f->sink);
+        sink_rig_let_go(f, f->sink);
         sink_rig_hang_up(f);
     }
 }
@@ -128,6 +128,7 @@ static void busy_receivers_get_it_again_and_others_lose_it(void **state)
         }
         sink_rig_hang_up(f);
         sink_rig_close_sinks(f);
+        sink_rig_let_go(f, NULL);
         f->sinks = mg_sinks_open(&(struct mg_sinks_parts){.loop = &f->loop, .dns = f->dns});
     }
 }
@@ -256,7 +257,7 @@ static void what_is_left_at_the_end_is_counted_as_shutdown(void **state)
     sink_rig_close_sinks(f);
     assert_int_equal(sink->queue.counts.dropped, 3);
     assert_int_equal(sink->own_part.dropped[MG_SINK_SHUTDOWN], 3);
-    mg_sink_close(sink);
+    sink_rig_let_go(f, sink);
 }
 
 static void equal_settings_are_one_sink_and_a_removed_one_drains(void **state)
@@ -271,12 +272,12 @@ static void equal_settings_are_one_sink_and_a_removed_one_drains(void **state)
     settings.headers = MG_STR("X-Key: 2\n");
     sink_rig_open_sink(f, &settings);
     assert_ptr_not_equal(f->sink, first);
-    mg_sink_close(f->sink);
+    sink_rig_let_go(f, f->sink);
     f->sink = first;
     sink_rig_put(f, "one\n");
     sink_rig_put(f, "two\n");
-    mg_sink_close(first);
-    mg_sink_close(first); /* nobody has it any more: its lines go out at once */
+    sink_rig_let_go(f, first);
+    sink_rig_let_go(f, first); /* nobody has it any more: its lines go out at once */
     sink_rig_wait_said(f, request_of_two);
     say(f, "HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n");
     while (!mg_list_empty(&f->sinks->all)) {

@@ -57,10 +57,24 @@ void sink_rig_hang_up(struct sink_rig *f)
     f->len = 0;
 }
 
+void sink_rig_let_go(struct sink_rig *f, struct mg_sink *sink)
+{
+    for (unsigned i = f->held_count; i-- > 0;) {
+        if (!sink || f->held[i] == sink) {
+            mg_sink_close(f->held[i]);
+            f->held[i] = f->held[--f->held_count];
+            if (sink) {
+                return;
+            }
+        }
+    }
+}
+
 int sink_rig_teardown(void **state)
 {
     struct sink_rig *f = *state;
     sink_rig_close_sinks(f);
+    sink_rig_let_go(f, NULL);
     sink_rig_hang_up(f);
     if (f->listening >= 0) {
         close(f->listening);
@@ -108,6 +122,8 @@ void sink_rig_open_sink(struct sink_rig *f, const struct mg_sink_settings *setti
     if (mg_sink_open(f->sinks, settings, &f->sink, message, sizeof message) != 0) {
         fail_msg("%s", message);
     }
+    assert_true(f->held_count < sizeof f->held / sizeof f->held[0]);
+    f->held[f->held_count++] = f->sink;
 }
 
 struct mg_sink_counts sink_rig_counts_of(const struct sink_rig *f)

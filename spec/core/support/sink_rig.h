@@ -10,6 +10,8 @@ struct sink_rig {
     struct mg_dns *dns;
     struct mg_sinks *sinks;
     struct mg_sink *sink;
+    struct mg_sink *held[16]; /* references of the test */
+    unsigned held_count;
     int listening, peer; /* of TCP; peer -1: nobody has come */
     uint16_t port;
     char said[1 << 20]; /* what the peer has read */
@@ -27,7 +29,7 @@ void sink_rig_close_sinks(struct sink_rig *f);
 void sink_rig_hang_up(struct sink_rig *f);
 /* A sink of that kind that talks to 127.0.0.1 and rig->port; batches of 3, flush after 1 s. */
 struct mg_sink_settings sink_rig_settings_of(const struct sink_rig *f, enum mg_sink_kind kind);
-/* Becomes rig->sink. */
+/* Becomes rig->sink; the reference is given back at the end, or before. */
 void sink_rig_open_sink(struct sink_rig *f, const struct mg_sink_settings *settings);
 /* Checks that they add up. */
 struct mg_sink_counts sink_rig_counts_of(const struct sink_rig *f);
@@ -45,3 +47,5 @@ void sink_rig_listen_tcp(struct sink_rig *f);
 bool sink_rig_hears(void *context);
 /* Waits until the peer has read as much, and compares. */
 void sink_rig_wait_said(struct sink_rig *f, const char *text);
+/* Gives a reference back; NULL: all of them. */
+void sink_rig_let_go(struct sink_rig *f, struct mg_sink *sink);
