@@ -231,7 +231,9 @@ static void eject(struct mg_peer_group *group, struct mg_peer *peer, uint64_t se
     }
     if (!was_out && count_out(group) > most) {
         struct mg_health_change undone;
-        move(group, peer, mg_word_load(&peer->record->state), word, &undone);
+        struct word made = next;
+        made.epoch = word.epoch + 1;
+        move(group, peer, word_make(made), word, &undone);
         change->happened = false;
         return;
     }
