@@ -186,6 +186,17 @@ bool mg_limit_learn(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_k
     return place.cell != NULL;
 }
 
+int64_t mg_limit_in_flight(struct mg_shm *shm, const struct mg_limit *limit, struct mg_cell_key key,
+                           int64_t now_ms)
+{
+    const struct mg_cell_ask ask = {.key = key, .record = limit->record, .peek = true};
+    struct mg_cell_place place;
+    mg_cells_lock(shm, &ask, 1, now_ms, &place);
+    const int64_t units = place.cell && !place.fresh ? place.cell->state[0] : 0;
+    mg_cells_unlock(shm, &place, 1);
+    return units > 0 ? units : 0;
+}
+
 /* --- bans ----------------------------------------------------------------------------------- */
 
 int mg_limit_ban_open(struct mg_shm *shm, struct mg_limit_ban *ban, mg_str identity, mg_str name,

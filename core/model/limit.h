@@ -145,6 +145,9 @@ bool mg_limit_correct(struct mg_shm *shm, const struct mg_limit *limit,
  * there is no room for the key. Not for concurrency. */
 bool mg_limit_learn(struct mg_shm *shm, struct mg_limit *limit, struct mg_cell_key key,
                     uint8_t network, int64_t now_ms, const struct mg_limit_elsewhere *elsewhere);
+/* Units of a concurrency limit that are in flight. */
+int64_t mg_limit_in_flight(struct mg_shm *shm, const struct mg_limit *limit, struct mg_cell_key key,
+                           int64_t now_ms);
 /* Ends the key's ban; false: there was none. */
 bool mg_limit_ban_lift(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
                        int64_t now_ms);

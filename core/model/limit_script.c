@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define HEAD 13 /* words before the limits */
-#define EACH 9  /* words of a limit */
+#define EACH 10 /* words of a limit */
 #define REPLY_HEAD 5
 #define REPLY_EACH 9
 #define NUMBER_CHARS 24
@@ -122,6 +122,7 @@ static void put_limit(struct mg_arena *arena, const struct mg_limit_remote *limi
     items[6] = truth(limit->shadow);
     items[7] = number(arena, limit->cost);
     items[8] = former;
+    items[9] = number(arena, limit->unsent);
     words->count += EACH;
 }
 
@@ -142,7 +143,7 @@ void mg_limit_words_take(struct mg_arena *arena, const struct mg_limit_remote_re
                          struct mg_limit_words *words)
 {
     begin(arena, request, MG_STR("take"), words);
-    words->items[2] = truth(request->count_denied);
+    words->items[2] = request->charges_all ? MG_STR("2") : truth(request->count_denied);
     words->items[11] = request->holder;
     words->items[12] = number(arena, request->hold_ttl_ms);
     for (unsigned i = 0; i < request->count; i++) {

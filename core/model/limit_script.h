@@ -23,6 +23,7 @@ struct mg_limit_remote {
     bool shadow;
     int64_t cost;                       /* amend: to be added to the charge; add: to be added */
     int64_t charged_in;                 /* amend: as in struct mg_limit_answer */
+    int64_t unsent;                     /* take: admitted before, and not charged there yet */
     mg_str key;                         /* its name in Redis */
     mg_str former_key;                  /* empty: none */
     const struct mg_limit_rule *former; /* what is counted there */
@@ -32,6 +33,7 @@ struct mg_limit_remote_request {
     const struct mg_limit_remote *limits;
     unsigned count; /* 1 .. MG_LIMITS_AT_ONCE */
     bool count_denied;
+    bool charges_all;              /* they were admitted: whatever is counted */
     const struct mg_ban_rule *ban; /* may be NULL */
     mg_str ban_key;
     mg_str holder; /* names what the request holds; [A-Za-z0-9-] */

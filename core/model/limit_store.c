@@ -156,6 +156,11 @@ uint32_t mg_limit_store_instances(const struct mg_limit_store *store)
     return store->fixed > 0 ? store->fixed : alive > 0 ? (uint32_t)alive : 1;
 }
 
+const struct mg_limit_store_parts *mg_limit_store_parts(const struct mg_limit_store *store)
+{
+    return &store->parts;
+}
+
 int64_t mg_limit_store_hold_ttl_ms(const struct mg_limit_store *store)
 {
     return store->hold_ttl_ms;

@@ -44,6 +44,7 @@ struct mg_limit_store *mg_limit_store_new(const struct mg_limit_store_parts *par
 struct mg_limit_store *mg_limit_store_hold(struct mg_limit_store *store);
 void mg_limit_store_release(struct mg_limit_store *store);
 
+const struct mg_limit_store_parts *mg_limit_store_parts(const struct mg_limit_store *store);
 /* Hosts that share the counters, this one included; 1 before it is known. */
 uint32_t mg_limit_store_instances(const struct mg_limit_store *store);
 int64_t mg_limit_store_hold_ttl_ms(const struct mg_limit_store *store);

@@ -52,6 +52,9 @@ MG_FFI_EXPORT struct mg_ffi_limits *mg_ffi_limits_new(struct mg_vm *vm)
 
 MG_FFI_EXPORT void mg_ffi_limits_free(struct mg_ffi_limits *limits)
 {
+    if (limits && limits->async) {
+        mg_limit_async_release(limits->async);
+    }
     if (limits && limits->store) {
         mg_limit_store_release(limits->store);
     }
@@ -82,9 +85,13 @@ MG_FFI_EXPORT int mg_ffi_limits_add(struct mg_ffi_limits *limits,
                            .max_delay_ms = (int64_t)rule->max_delay_ms},
                   .shadow = rule->shadow != 0,
                   .max_keys = (uint32_t)rule->max_keys}};
-    const int err = mg_limit_open(limits->shm, &entry->limit, mg_str_make(identity, identity_len),
-                                  mg_str_make(name, name_len), mg_limits_now_ms(limits));
+    int err = mg_limit_open(limits->shm, &entry->limit, mg_str_make(identity, identity_len),
+                            mg_str_make(name, name_len), mg_limits_now_ms(limits));
     entry->rule = entry->limit.rule;
+    if (err == 0 && limits->async) {
+        err = mg_limit_async_add(limits->async, &entry->limit, mg_str_make(identity, identity_len),
+                                 mg_limits_now_ms(limits));
+    }
     return err ? err : limits->count++;
 }
 
@@ -218,6 +225,10 @@ MG_FFI_EXPORT void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index, do
             : (struct mg_cell_key){.hash = {0, 0}};
     entry->cost = (int64_t)cost;
     entry->quota = (int64_t)quota;
+    if (limits->async) {
+        mg_limit_async_keys(limits->async, (unsigned)index, key, mg_limits_now_ms(limits),
+                            &entry->async_keys);
+    }
     memcpy(entry->hash, limits->hash, sizeof entry->hash);
     entry->asked = true;
 }

@@ -22,6 +22,7 @@ struct asked {
     struct mg_cell_key key;
     int64_t cost, quota;
     char hash[MG_LIMIT_KEY_CHARS];
+    struct mg_limit_async_keys async_keys;
 };
 
 /* The command of a call that may hold something. Where the request ends before the reply, it lives
@@ -48,76 +49,14 @@ struct mg_ffi_limit_call {
     int64_t ban_ms; /* left of a ban that is known here; 0: none */
     struct mg_cell_key ban_key;
     bool has_ban;
+    bool is_decided; /* by what this host knows */
+    struct mg_limit_verdict verdict;
+    struct mg_limit_answer *answers; /* in mode async */
     unsigned count;
     struct asked *asked;
     struct mg_limit_remote *remotes;
     struct mg_limit_remote_request request;
 };
-
-/* --- making --------------------------------------------------------------------------------- */
-
-MG_FFI_EXPORT struct mg_limit_store *mg_ffi_limit_store_new(
-    struct mg_vm *vm, struct mg_redis *redis, const struct mg_ffi_limit_store_options *options)
-{
-    if (!vm->options.shm || !vm->loop || !vm->options.redis) {
-        return NULL;
-    }
-    const struct mg_limit_store_parts parts = {.set = vm->options.redis,
-                                               .loop = vm->loop,
-                                               .shm = vm->options.shm,
-                                               .stats = vm->options.stats};
-    const struct mg_limit_store_options plain = {
-        .redis = redis,
-        .script = mg_str_make(options->script.ptr, options->script.len),
-        .prefix = mg_str_make(options->prefix.ptr, options->prefix.len),
-        .tag_is_prefix = options->tag_is_prefix != 0,
-        .timeout_ms = (uint64_t)options->timeout_ms,
-        .hold_ttl_ms = (int64_t)options->hold_ttl_ms,
-        .instances = (uint32_t)options->instances};
-    return mg_limit_store_new(&parts, &plain);
-}
-
-MG_FFI_EXPORT void mg_ffi_limit_store_release(struct mg_limit_store *store)
-{
-    mg_limit_store_release(store);
-}
-
-MG_FFI_EXPORT void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_limit_store *store,
-                                       int learns)
-{
-    limits->store = mg_limit_store_hold(store);
-    limits->learns = learns != 0;
-    limits->parts = 1;
-}
-
-/* A name that is too long is hashed. */
-static void copy_counter(char *place, const char *name, size_t len)
-{
-    char hash[MG_LIMIT_KEY_CHARS];
-    mg_str text = mg_str_make(name, len);
-    if (len >= MG_LIMITS_COUNTER_BYTES) {
-        mg_limit_key_text(text, hash);
-        text = mg_str_make(hash, sizeof hash);
-    }
-    memcpy(place, text.ptr, text.len);
-    place[text.len] = '\0';
-}
-
-MG_FFI_EXPORT void mg_ffi_limits_counter(struct mg_ffi_limits *limits, int index, const char *name,
-                                         size_t len)
-{
-    copy_counter(index < 0 ? limits->ban_counter : limits->entries[index].counter, name, len);
-}
-
-MG_FFI_EXPORT void mg_ffi_limits_hash(struct mg_ffi_limits *limits, const char *parts, size_t len)
-{
-    /* the names of the parts, and then their values with lengths */
-    char text[2 * MG_LIMITS_KEY_BYTES];
-    const size_t names = len < MG_LIMITS_KEY_BYTES ? len : MG_LIMITS_KEY_BYTES;
-    memcpy(text, parts, names);
-    memcpy(text + names, limits->key, limits->key_length);
-    mg_limit_key_text(mg_str_make(text, names + limits->key_length), limits->hash);
-}
 
 /* --- a request ------------------------------------------------------------------------------ */
 
@@ -139,8 +78,11 @@ static void take_along(struct mg_ffi_limit_call *call, struct mg_limits_entry *e
 {
     struct mg_limit_remote *remote = &call->remotes[call->count];
     struct asked *asked = &call->asked[call->count++];
-    *asked = (struct asked){
-        .entry = entry, .key = entry->key, .cost = entry->cost, .quota = entry->quota};
+    *asked = (struct asked){.entry = entry,
+                            .key = entry->key,
+                            .cost = entry->cost,
+                            .quota = entry->quota,
+                            .async_keys = entry->async_keys};
     memcpy(asked->hash, entry->hash, sizeof asked->hash);
     *remote = (struct mg_limit_remote){
         .rule = entry->quota >= 0 ? mg_limit_rule_with(&entry->rule, entry->quota) : entry->rule,
@@ -324,9 +266,41 @@ static enum mg_redis_result send_words(struct mg_ffi_limit_call *call,
     return MG_REDIS_OK;
 }
 
+static struct mg_limit_async_ask async_ask(const struct mg_ffi_limit_call *call, unsigned i)
+{
+    const struct asked *asked = &call->asked[i];
+    return (struct mg_limit_async_ask){.limit = (unsigned)(asked->entry - call->limits->entries),
+                                       .keys = asked->async_keys,
+                                       .remote = &call->remotes[i],
+                                       .has_quota = asked->quota >= 0};
+}
+
+static bool decide_by_knowledge(struct mg_ffi_limit_call *call)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    struct mg_limit_async_ask asks[MG_LIMITS_AT_ONCE];
+    for (unsigned i = 0; i < call->count; i++) {
+        asks[i] = async_ask(call, i);
+    }
+    const struct mg_limit_request request = {
+        .worker = limits->vm->options.worker,
+        .now_ms = mg_limits_now_ms(limits),
+        .network = mg_limits_network_of(limits, call->req->client_ip)};
+    call->answers = mg_arena_zalloc(&call->req->arena, MG_LIMITS_AT_ONCE * sizeof *call->answers);
+    call->is_decided = mg_limit_async_take(limits->async, &request, asks, call->count,
+                                           &call->verdict, call->answers);
+    for (unsigned i = 0; !call->is_decided && i < call->count; i++) {
+        call->remotes[i].unsent = mg_limit_async_unsent(limits->async, &asks[i], request.now_ms);
+    }
+    return call->is_decided;
+}
+
 MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
 {
     struct mg_limit_words words;
+    if (call->limits->async && decide_by_knowledge(call)) {
+        return MG_EAGAIN;
+    }
     if (call->ban_ms > 0 && !call->limits->ban.rule.extend) {
         return MG_EAGAIN;
     }
@@ -431,6 +405,14 @@ static void learn(struct mg_ffi_limit_call *call, const struct mg_limit_found *f
                                                      .parts = limits->parts,
                                                      .state = found->states[i],
                                                      .reset_ms = found->answers[i].reset_ms};
+        if (limits->async) {
+            const struct mg_limit_async_ask ask = async_ask(call, i);
+            mg_limit_async_learn(limits->async, &ask, network, now_ms, found->states[i],
+                                 found->answers[i].reset_ms);
+        }
+        if (!limits->learns) {
+            continue;
+        }
         if (holds && found->answers[i].charged) {
             hold_here(call, i);
         } else if (!holds) {
@@ -458,7 +440,7 @@ static void take_found(struct mg_ffi_limit_call *call, const struct mg_limit_fou
     if (call->has_ban && (found->verdict.banned || found->verdict.ban_began)) {
         learn_ban(call, found);
     }
-    if (limits->learns && !found->verdict.banned) {
+    if ((limits->learns || limits->async) && !found->verdict.banned) {
         learn(call, found);
     }
     for (unsigned i = 0; !found->verdict.banned && i < call->count; i++) {
@@ -476,6 +458,10 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_f
     struct mg_limit_found found;
     restore(call, entries);
     limits->decided_in_store = true;
+    if (call->is_decided) {
+        mg_limits_show(limits, call->req, &call->verdict, call->answers, entries, call->count);
+        return &limits->verdict;
+    }
     if (call->ban_ms > 0 && !limits->ban.rule.extend) {
         found.verdict = (struct mg_limit_verdict){.banned = true, .ban_ms = call->ban_ms};
     } else if (call->result != MG_REDIS_OK ||

@@ -2,13 +2,14 @@
 /*
  * The set of limits of one entry of rate-limit, as its leaf functions share it: api_limit.c decides
  * in shared memory, api_limit_store.c in Redis. Keys, costs and answers here are those of the
- * request that is decided right now: one that waits for Redis takes them along.
+ * request that is decided right now: one that waits for Redis takes them along. api_limit_open.c
+ * makes what they need.
  *
  * Includes ffi.h, so it is the last header of those files.
  */
 #pragma once
 
-#include "model/limit_store.h"
+#include "model/limit_async.h"
 #include "model/req.h"
 #include "script/vm.h"
 
@@ -30,6 +31,7 @@ struct mg_limits_entry {
     char hash[MG_LIMIT_KEY_CHARS];
     struct mg_limit_rule rule_of_request;
     mg_str key_in_store; /* memory of the request */
+    struct mg_limit_async_keys async_keys;
 };
 
 struct mg_ffi_limits {
@@ -41,6 +43,7 @@ struct mg_ffi_limits {
     struct mg_cell_key ban_key;
     struct mg_ffi_limit_verdict verdict;
     struct mg_limit_store *store; /* NULL: counted here */
+    struct mg_limit_async *async; /* NULL: each request asks the store */
     bool learns;                  /* a host decides alone where the store fails */
     bool decided_in_store;        /* the last decision */
     uint32_t parts;               /* of which limits' rules are one */

@@ -338,7 +338,10 @@ local function look(l)
             seed(l)
         end
     end
+    local cost = l.cost
+    l.cost = cost + l.unsent
     LOOK[l.algorithm](l)
+    l.cost = cost
     l.too_big = l.cost > (is_bucket(l) and l.burst or l.quota) or l.quota == 0
     l.ok = l.ok and not l.too_big
     if l.ok or l.too_big then

@@ -19,7 +19,9 @@ local DEFAULT_PRIORITY = 910
 function M.needed(entries)
     local cells = 0
     for _, entry in ipairs(entries) do
-        cells = cells + #limits.of(entry.config) * entry.config.max_keys
+        local redis = entry.config.store == 'redis' and entry.config.redis
+        local each = redis and redis.mode == 'async' and 3 or 1 -- with what is known and unsent
+        cells = cells + #limits.of(entry.config) * entry.config.max_keys * each
         if entry.config.ban then
             cells = cells + math.ceil(entry.config.max_keys / 4)
         end

@@ -165,7 +165,8 @@ function Policy:open_store(conf)
         return nil, err
     end
     self.store, self.on_store_error = store, conf.on_store_error
-    C.mg_ffi_limits_store(self.set, store.handle, conf.on_store_error == 'local' and 1 or 0)
+    C.mg_ffi_limits_store(self.set, store.handle, conf.on_store_error == 'local' and 1 or 0,
+        stores.async(conf.redis))
     return true
 end
 

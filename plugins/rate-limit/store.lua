@@ -3,7 +3,7 @@
 -- request, once (take.redis.lua, core/model/limit_store.h).
 --
 --     local own = store.open(conf.redis)
---     C.mg_ffi_limits_store(set, own.handle, 1)
+--     C.mg_ffi_limits_store(set, own.handle, 1, store.async(conf.redis))
 --     local verdict, word = store.take(set, req, conf.on_store_error)
 local ffi = require 'ffi'
 local options = require 'moongate.plugins.rate-limit.store_options'
@@ -62,6 +62,17 @@ function M.open(record)
         opened[key] = store
     end
     return store, err
+end
+
+--- The mode of an entry.
+-- @tparam table record checked option `redis`
+-- @treturn cdata struct mg_ffi_limit_async
+function M.async(record)
+    local async = record.mode == 'async' and options.async(record)
+    return ffi.new('struct mg_ffi_limit_async', {
+        interval_ms = async and async.interval or 0,
+        over_admit_permille = async and async.over_admit_percent * 10 or 0,
+    })
 end
 
 --- Decides on what was asked of a set since its last decision.

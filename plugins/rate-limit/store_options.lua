@@ -47,6 +47,7 @@ local function check_prefix(value)
 end
 
 local NOT_BUILT = 'it is not built yet'
+local INTERVAL, OVER_ADMIT = '100ms', 5 -- percent
 
 --- The fields of the record.
 -- @treturn table list of one-key tables
@@ -67,8 +68,9 @@ function M.fields()
             description = 'which part of a key tells the slot of a cluster: the hash of the'
                 .. " request's key, or the prefix (all in one slot)" } },
         { mode = { type = 'string', default = 'sync', one_of = { 'sync', 'async', 'lease' },
-            not_supported_yet = { async = NOT_BUILT, lease = NOT_BUILT },
-            description = 'sync: each request asks Redis, once' } },
+            not_supported_yet = { lease = NOT_BUILT },
+            description = 'sync: each request asks Redis, once; async: a host decides by what it'
+                .. ' knows and tells Redis afterwards' } },
         { instances = { type = 'any', default = 'auto', custom_validator = check_instances,
             description = 'hosts that share the limits, for the part of each when Redis is gone;'
                 .. ' auto: those that say in Redis that they are alive' } },
@@ -76,7 +78,13 @@ function M.fields()
             description = 'what a concurrency limit holds is renewed every third of this; a dead'
                 .. ' host gives it back after it' } },
         { lease = { type = 'any', not_supported_yet = NOT_BUILT } },
-        { async = { type = 'any', not_supported_yet = NOT_BUILT } },
+        { async = { type = 'record', fields = {
+            { interval = { type = 'duration', default = INTERVAL, between = { 20, 10000 },
+                description = 'Redis is told so often' } },
+            { over_admit_percent = { type = 'number', default = OVER_ADMIT, between = { 0.1, 50 },
+                description = 'of the quota: so much may be admitted too much, by all hosts'
+                    .. ' together; of a small quota less than one for each host' } },
+        } } },
     }) do
         list[#list + 1] = field
     end
@@ -121,7 +129,9 @@ end
 -- @treturn string|nil error
 -- @treturn string|nil field it is about
 function M.check(record)
-    if not is_set(record.connection) then
+    if is_set(record.async) and record.mode ~= 'async' then
+        return nil, "'async' is of the mode async", 'async'
+    elseif not is_set(record.connection) then
         local place = written_out(record)
         if place.topology == 'single' and not (place.host or place.unix or place.url) then
             return nil, "there is no server: set 'connection', 'host', 'unix' or 'url'"
@@ -138,11 +148,22 @@ function M.check(record)
     return true
 end
 
+--- How a host goes before Redis.
+-- @tparam table record checked, of mode async
+-- @treturn table { interval = ms, over_admit_percent = }
+function M.async(record)
+    local async = is_set(record.async) and record.async or {}
+    return {
+        interval = async.interval or units.parse_duration(INTERVAL),
+        over_admit_percent = async.over_admit_percent or OVER_ADMIT,
+    }
+end
+
 --- For a record definition.
 M.checks = {
     { custom_entity_check = {
         field_sources = (function()
-            local names = { 'connection' }
+            local names = { 'connection', 'mode', 'async' }
             for _, field in ipairs(places.fields(TIMEOUT)) do
                 names[#names + 1] = next(field)
             end

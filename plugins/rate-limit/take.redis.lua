@@ -9,14 +9,16 @@
 --   take    decides, and charges all limits or none
 --           KEYS one for each limit, in the order of ARGV; that of the ban, if there is one; those
 --           of limits that stood in the place of some before an edit
---           3 count_denied: 1 = a denied request is charged too, up to the quota
+--           3 count_denied: 1 = a denied request is charged too, up to the quota; 2: it has been
+--           admitted, and is charged whatever is counted
 --           4 has a ban: 1, 0; 5-11 after, within, for, factor in percent, max, forget, extend
 --           12 name for what concurrency limits hold, 13 how long they hold it without news, ms
---           from 14 on nine for each limit: algorithm (0 fixed-window, 1 sliding-window,
+--           from 14 on ten for each limit: algorithm (0 fixed-window, 1 sliding-window,
 --           2 token-bucket, 3 gcra, 4 concurrency, 5 leaky-bucket), quota, window ms, burst,
 --           max_delay ms, where a fixed window begins (0 clock, 1 first request, 2 month, 3 year),
 --           shadow (1, 0), cost, former: empty, or `algorithm quota window burst begin` of the
---           limit before the edit, whose count a key's first use begins with
+--           limit before the edit, whose count a key's first use begins with; units that
+--           the asking host has admitted and not told: they count, and are not charged
 --           RESULT list: verdict (0 denied, 1 admitted, 2 banned before, 3 banned with this
 --           denial), ms left of the ban, bans in a row, delay in ms, values that were repaired;
 --           then, unless banned before, nine for each limit: ok, too_big, remaining, reset ms,
@@ -30,7 +32,7 @@
 --           RESULT 0
 --   release the same without a time (3 is 0). RESULT 0
 --   host    KEYS the hosts', 3 name, 4 ms without news until it is dead. RESULT how many live
-local HEAD, EACH = 13, 9
+local HEAD, EACH = 13, 10
 local COUNT_MAX = 1000002
 
 -- ---- the ban -----------------------------------------------------------------------------------
@@ -115,7 +117,8 @@ local function limits_of(count, formers)
     local limits, life = {}, tonumber(ARGV[13])
     for i = 1, count do
         local at = HEAD + (i - 1) * EACH
-        local l = { key = KEYS[i], former = ARGV[at + EACH], holder = ARGV[12], life = life }
+        local l = { key = KEYS[i], former = ARGV[at + 9], unsent = tonumber(ARGV[at + 10]),
+            holder = ARGV[12], life = life }
         for k = 1, #NAMES do
             l[NAMES[k]] = tonumber(ARGV[at + k])
         end
@@ -129,10 +132,10 @@ local function limits_of(count, formers)
     return limits
 end
 
-local function charge_all(limits, admitted)
+local function charge_all(limits, admitted, whatever)
     if admitted then
         for _, l in ipairs(limits) do
-            if l.ok and l.cost > 0 then
+            if (l.ok or whatever) and l.cost > 0 then
                 charge(l)
             end
         end
@@ -175,12 +178,13 @@ function OPERATIONS.take()
         end
     end
     local limits, admitted = limits_of(count, count + (has_ban and 1 or 0)), true
+    local whatever = tonumber(ARGV[3]) == 2
     for _, l in ipairs(limits) do
         look(l)
-        admitted = admitted and (l.ok or l.shadow == 1)
+        admitted = admitted and (l.ok or l.shadow == 1 or whatever)
     end
     local began = not admitted and ban and note_denial()
-    charge_all(limits, admitted)
+    charge_all(limits, admitted, whatever)
     return result_of(limits, admitted, began)
 end
 

@@ -277,6 +277,70 @@ describe('rate-limit with the store redis', function()
         finish(own)
     end)
 
+    describe('R12: in mode async', function()
+        local HOSTS, PERCENT = 3, 10
+
+        local function start_all(config, more)
+            for _ = 1, HOSTS do
+                fleet:start(config, { workers = 2, error = 'local', redis = ('mode: async, '
+                    .. 'instances: %d, async: { interval: 20ms, over_admit_percent: %d }%s')
+                    :format(HOSTS, PERCENT, more or '') })
+            end
+        end
+
+        -- Units that Redis has counted of the only key.
+        local function count()
+            local key = keys('*:default:*')[1]
+            local state = key and ask('GET', key)
+            return state and state:match('^%d+ (%d+)')
+        end
+
+        for _, quota in ipairs({ 1, 20, 300 }) do
+            it(('admits less than the published bound too much of %d'):format(quota), function()
+                start_all(('quota: %d, algorithm: fixed-window, %s'):format(quota, LONG))
+                local list, admitted = fleet:many(90), 0
+                for _ = 1, 8 do
+                    admitted = admitted + (limited.burst(list, limited.get('k'))[200] or 0)
+                end
+                local most = math.max(1, math.floor(quota * PERCENT / 100 / HOSTS))
+                assert.is_true(admitted >= quota, admitted)
+                assert.is_true(admitted < quota + HOSTS * most, admitted)
+                wait_for(tostring(admitted), function() -- what was admitted arrives
+                    return count()
+                end)
+            end)
+        end
+
+        it('asks Redis for many requests once', function()
+            start_all('quota: 100000, ' .. LONG)
+            fleet:wait(fleet.gateways[1], 'k', 200)
+            ask('CONFIG', 'RESETSTAT')
+            local list = fleet:many(60)
+            for _ = 1, 10 do
+                limited.burst(list, limited.get('k'))
+            end
+            wait_for('601', function()
+                return count()
+            end)
+            assert.is_true(fleet.server:count('commandstats', 'cmdstat_evalsha:calls') < 300)
+        end)
+
+        it('sends again what was not confirmed', function()
+            start_all('quota: 100000, ' .. LONG, ', breaker: { open: 100ms, max: 100ms }')
+            fleet:wait(fleet.gateways[1], 'k', 200)
+            local list = fleet:many(30)
+            wait_for('1', function()
+                return count()
+            end)
+            fleet.server:kill()
+            assert.same({ [200] = 30 }, limited.burst(list, limited.get('k')))
+            fleet.server:start()
+            wait_for('30', function()
+                return count()
+            end)
+        end)
+    end)
+
     it('counts the hosts that are alive', function()
         fleet:start('quota: 4, ' .. LONG)
         fleet:start('quota: 4, ' .. LONG)

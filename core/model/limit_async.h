@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Limits that a host decides by what it knows, telling Redis afterwards (mode async of rate-limit).
+ * A host decides by the last known total and its own units; those that Redis has not confirmed are
+ * at most m for a key and host, so that n hosts admit fewer than n x m units too many:
+ *
+ *     m = max(1, Q x over_admit_permille / 1000 / n)
+ *
+ * Of each limit there are two more in shared memory: `whole` is what is known with the own units,
+ * `unsent` counts what is not confirmed, in the ledger of the worker that has it.
+ *
+ *     struct mg_limit_async *async = mg_limit_async_new(store, &options);
+ *     int err = mg_limit_async_add(async, &limit, identity, now_ms);      // for each limit, in
+ *     order mg_limit_async_keys(async, 0, key, now_ms, &ask.keys);
+ *     if (!mg_limit_async_take(async, &request, &ask, 1, &verdict, &answer)) ...  // ask Redis
+ *     first mg_limit_async_release(async);
+ *
+ * Units are sent every interval, and again where they are not confirmed. It stays until all are.
+ */
+#pragma once
+
+#include "model/limit_store.h"
+
+struct mg_limit_async;
+
+struct mg_limit_async_options {
+    uint64_t interval_ms;
+    int64_t over_admit_permille; /* 1 .. 500 */
+    uint32_t worker;
+};
+
+struct mg_limit_async_keys {
+    struct mg_cell_key whole, former, unsent;
+};
+
+struct mg_limit_async_ask {
+    unsigned limit; /* index */
+    struct mg_limit_async_keys keys;
+    const struct mg_limit_remote *remote; /* rule, cost and name in Redis */
+    bool has_quota;                       /* the rule is not the configured one */
+};
+
+struct mg_limit_async *mg_limit_async_new(struct mg_limit_store *store,
+                                          const struct mg_limit_async_options *options);
+void mg_limit_async_release(struct mg_limit_async *async);
+
+/* limit: open, with its configured rule; not concurrency. As mg_limit_open. */
+MG_NODISCARD int mg_limit_async_add(struct mg_limit_async *async, const struct mg_limit *limit,
+                                    mg_str identity, int64_t now_ms);
+void mg_limit_async_keys(struct mg_limit_async *async, unsigned limit, mg_str key, int64_t now_ms,
+                         struct mg_limit_async_keys *keys);
+
+/* Decides, and charges all limits or none. False: too much is not confirmed, nothing is decided.
+ * Of the request: worker, time and network. */
+bool mg_limit_async_take(struct mg_limit_async *async, const struct mg_limit_request *request,
+                         const struct mg_limit_async_ask *asks, unsigned count,
+                         struct mg_limit_verdict *verdict, struct mg_limit_answer *answers);
+/* What this host has admitted of the key and Redis has not confirmed. */
+int64_t mg_limit_async_unsent(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
+                              int64_t now_ms);
+/* Redis has counted to that state. */
+void mg_limit_async_learn(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
+                          uint8_t network, int64_t now_ms, const int64_t *state, int64_t reset_ms);
