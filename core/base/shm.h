@@ -81,7 +81,7 @@ void mg_slot_begin(struct mg_slot *slot, int32_t pid);
 /* The worker accepts requests, on that generation. */
 void mg_slot_ready(struct mg_slot *slot, uint64_t generation);
 
-/* A loop turn is over. */
+/* A loop turn is over, or a part of one that may have taken long. */
 static inline void mg_slot_beat(struct mg_slot *slot)
 {
     *(volatile uint64_t *)&slot->beat = slot->beat + 1;

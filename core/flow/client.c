@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define RATE_GRACE_MS 5000 /* limits.body_min_rate is asked for after this time */
+#define LONG_TURN_US 5000  /* what waits behind requests in a row waits no longer, where it can */
 
 static uint64_t now_ms(const struct mg_client *client)
 {
@@ -285,10 +286,31 @@ static mg_str feed_body(struct mg_client *client, mg_str bytes)
     return mg_str_slice(bytes, used, bytes.len);
 }
 
+static void on_turn_again(struct mg_deadline *deadline);
+
+/* Of a thousand requests that came at once the next one waits when those before it took long. */
+static bool put_off(struct mg_client *client, mg_str bytes)
+{
+    const struct mg_loop *loop = client->server->parts.loop;
+    if (mg_clock_precise_us(&loop->clock) - loop->clock.now_us < LONG_TURN_US ||
+        mg_buf_append(&client->in, bytes) != 0) {
+        return false;
+    }
+    mg_io_read_stop(client->io);
+    mg_deadline_arm_at(&client->server->parts.loop->deadlines, &client->read_deadline,
+                       on_turn_again, now_ms(client) + 1);
+    return true;
+}
+
 static void feed(struct mg_client *client, mg_str bytes)
 {
+    const uint32_t before = client->requests;
     client->feeding = true;
     while (bytes.len > 0 && client->state != MG_CLIENT_CLOSED) {
+        if (client->state == MG_CLIENT_IDLE && client->requests != before &&
+            put_off(client, bytes)) {
+            break;
+        }
         if (client->state == MG_CLIENT_IDLE || client->state == MG_CLIENT_HEAD) {
             bytes = feed_head(client, bytes);
         } else if (client->state == MG_CLIENT_BODY) {
@@ -531,6 +553,22 @@ static void feed_stash(struct mg_client *client)
     watch_body(client);
 }
 
+/* The next request may come, or has come. */
+static void go_on(struct mg_client *client)
+{
+    mg_io_read_start(client->io);
+    arm(client, &client->read_deadline,
+        client->server->draining ? MG_SERVER_QUIET_MS
+                                 : mg_server_limits(client->server)->keepalive_timeout,
+        on_keepalive_timeout);
+    feed_stash(client);
+}
+
+static void on_turn_again(struct mg_deadline *deadline)
+{
+    go_on(MG_CONTAINER(deadline, struct mg_client, read_deadline));
+}
+
 void mg_client_next(struct mg_client *client)
 {
     client->exchange = NULL;
@@ -540,12 +578,7 @@ void mg_client_next(struct mg_client *client)
     client->state = MG_CLIENT_IDLE;
     mg_stats_add(client->server->parts.stats, MG_STAT_CONNECTIONS_IDLE, 1);
     client->paused = false;
-    mg_io_read_start(client->io);
-    arm(client, &client->read_deadline,
-        client->server->draining ? MG_SERVER_QUIET_MS
-                                 : mg_server_limits(client->server)->keepalive_timeout,
-        on_keepalive_timeout);
-    feed_stash(client);
+    go_on(client);
 }
 
 void mg_client_tunnel(struct mg_client *client)

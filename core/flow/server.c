@@ -91,7 +91,7 @@ static void hurry_idle_clients(struct mg_server *server)
     const uint64_t now = mg_loop_now_ms(server->parts.loop);
     for (struct mg_link *at = server->clients.next; at != &server->clients; at = at->next) {
         struct mg_client *client = MG_CONTAINER(at, struct mg_client, link);
-        if (client->state == MG_CLIENT_IDLE) {
+        if (client->state == MG_CLIENT_IDLE && client->in.len == 0) { /* else put off */
             mg_deadline_arm(quiet, &client->read_deadline, on_quiet, now);
         }
     }

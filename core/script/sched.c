@@ -352,6 +352,7 @@ enum mg_run mg_sched_run(struct mg_task *task, int arguments)
     }
     if (vm->options.slot) {
         mg_slot_idle(vm->options.slot);
+        mg_slot_beat(vm->options.slot); /* a turn of many is not stuck, however long it takes */
     }
     vm->sched.running = NULL;
     task->turn = vm->shared->turn;

@@ -159,3 +159,97 @@ describe('requests in a row', function()
         end)
     end
 end)
+
+-- Each takes 8 ms of CPU in a plugin, which is no limit's affair: together they take more than the
+-- watchdog waits for a worker that does not move.
+describe('requests that take their time', function()
+    local BUSY = [[
+function plugin:access()
+    local from = os.clock()
+    repeat until os.clock() - from > 0.008
+    return moongate.response.exit(200, 'done')
+end
+]]
+    local COUNT, WATCHDOG_MS = 200, 1000
+    local GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+    local gateway, worker
+
+    before_each(function()
+        gateway = process.gateway(process.yaml{ gateway = ([[
+  plugins: { watchdog_ms: %d, settings: { busy: { quarantine: false } } }
+plugins: [{ name: busy }]
+]]):format(WATCHDOG_MS) }, { folder = process.plugins({ busy = BUSY }, process.PLUGIN) })
+        worker = gateway:status().workers[1].pid
+    end)
+
+    after_each(process.stop_all)
+
+    -- All of it lies there when the worker looks.
+    local function send_at_once(connections, text)
+        assert(posix.kill(worker, posix.signals.STOP))
+        assert(procfs.wait_stopped(worker))
+        for _, connection in ipairs(connections) do
+            assert(connection:send(text))
+        end
+    end
+
+    local function go_on()
+        assert(posix.kill(worker, posix.signals.CONT))
+    end
+
+    local function expect_same_worker()
+        local status = gateway:status()
+        assert.same({ worker, 0 }, { status.workers[1].pid, status.workers[1].restarts })
+    end
+
+    it('are no reason to take a worker for stuck, on many connections', function()
+        local connections = {}
+        for i = 1, COUNT do
+            connections[i] = gateway:connect()
+        end
+        send_at_once(connections, GET)
+        go_on()
+        for i = 1, COUNT do
+            assert.equal(200, assert(connections[i]:response()).status)
+            connections[i]:close()
+        end
+        expect_same_worker()
+    end)
+
+    it('wait for those of others when they come in a row, and are all answered', function()
+        local hasty, other = gateway:connect(), gateway:connect()
+        send_at_once({ hasty }, GET:rep(COUNT))
+        assert(other:send(GET))
+        go_on()
+        assert.equal(200, assert(other:response()).status)
+        local seen = hasty.kept .. (posix.read(hasty.fd, posix.now()) or '')
+        local _, ahead = seen:gsub('HTTP/1.1 200', '')
+        assert.is_true(ahead < COUNT / 2, ahead)
+        hasty.kept = seen
+        for _ = 1, COUNT do
+            assert.equal(200, assert(hasty:response()).status)
+        end
+        assert.equal('', hasty.kept)
+        expect_same_worker()
+        hasty:close()
+        other:close()
+    end)
+
+    it('are answered before a drain ends them', function()
+        local hasty = gateway:connect()
+        send_at_once({ hasty }, GET:rep(20))
+        go_on()
+        assert.equal(200, assert(hasty:response()).status)
+        gateway:signal('TERM')
+        for i = 2, 20 do
+            local res = assert(hasty:response())
+            assert.equal(200, res.status)
+            if res.headers.connection == 'close' then
+                break -- what is behind it may be sent again elsewhere
+            end
+            assert.is_true(i < 20)
+        end
+        hasty:close()
+        assert.equal(0, gateway:wait())
+    end)
+end)
