@@ -339,9 +339,47 @@ static const bool tchars[256] = {
     ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 };
 
-size_t mg_token_length(mg_str text)
+#ifdef __SSE2__
+
+/* Bit i is set when byte i is a letter, a digit or '-'. */
+static unsigned word_bits(const char *at)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    const __m128i from_a =
+        _mm_sub_epi8(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+    const __m128i from_0 = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
+    const __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(from_a, _mm_set1_epi8('z' - 'a')), from_a);
+    const __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(from_0, _mm_set1_epi8(9)), from_0);
+    const __m128i dash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-'));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(dash, _mm_or_si128(letter, digit)));
+}
+
+/* Names are made of these; the others are looked at one by one. */
+static size_t word_length(mg_str text)
 {
     size_t length = 0;
+    for (; text.len - length >= 16; length += 16) {
+        const unsigned others = ~word_bits(text.ptr + length) & 0xffff;
+        if (others) {
+            return length + (size_t)__builtin_ctz(others);
+        }
+    }
+    return length;
+}
+
+#else
+
+static size_t word_length(mg_str text)
+{
+    (void)text;
+    return 0;
+}
+
+#endif
+
+size_t mg_token_length(mg_str text)
+{
+    size_t length = word_length(text);
     while (length < text.len && tchars[(unsigned char)text.ptr[length]]) {
         length++;
     }
@@ -435,7 +473,8 @@ size_t mg_count_controls(const char *at, const char *end)
     const bool long_enough = end - at >= 16;
     while (end - at >= 16) {
         __m128i sums = _mm_setzero_si128(); /* of each place of 16; a byte holds 255 */
-        for (int i = 0; i < 255 && end - at >= 16; i++, at += 16) {
+        const ptrdiff_t blocks = (end - at) / 16 < 255 ? (end - at) / 16 : 255;
+        for (const char *stop = at + blocks * 16; at < stop; at += 16) {
             sums = _mm_sub_epi8(sums, control_mask(load_16(at)));
         }
         const __m128i halves = _mm_sad_epu8(sums, _mm_setzero_si128());

@@ -49,27 +49,27 @@ static int parse_ip6(struct mg_arena *arena, mg_str inside, mg_str *name)
 }
 
 /* Kinds of bytes, as bits so that those of a whole name add up. */
-enum { FINE = 0, UPPER = 1, DOT = 2, OTHER = 4 };
+enum { OTHER = 0, FINE = 1, UPPER = 2, DOT = 4 };
 
-static unsigned kind_of(char c)
-{
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '~') {
-        return FINE;
-    }
-    return c == '.' ? DOT : c >= 'A' && c <= 'Z' ? UPPER : OTHER;
-}
+static const uint8_t kinds_of[256] = {
+    ['a' ... 'z'] = FINE, ['0' ... '9'] = FINE,  ['-'] = FINE, ['_'] = FINE,
+    ['~'] = FINE,         ['A' ... 'Z'] = UPPER, ['.'] = DOT,
+};
 
 /* Unreserved characters, no empty label. *mixed: there are upper-case letters. */
 static bool is_good_name(mg_str name, bool *mixed)
 {
     unsigned kinds = 0, before = DOT;
     for (size_t i = 0; i < name.len; i++) {
-        const unsigned kind = kind_of(name.ptr[i]);
-        kinds |= kind | (kind & before & DOT) << 1; /* two dots are as bad as OTHER */
+        const unsigned kind = kinds_of[(unsigned char)name.ptr[i]];
+        if (kind == OTHER || (kind & before & DOT)) {
+            return false;
+        }
+        kinds |= kind;
         before = kind;
     }
     *mixed = kinds & UPPER;
-    return name.len > 0 && name.len <= MAX_HOST && before != DOT && !(kinds & OTHER);
+    return name.len > 0 && name.len <= MAX_HOST && before != DOT;
 }
 
 static int parse_name(struct mg_arena *arena, mg_str text, mg_str *name)

@@ -92,6 +92,14 @@ static char *put_sound(char *to, const struct mg_headers *headers, uint64_t skip
     return to;
 }
 
+/* Looked for in what was written, where more bytes follow a short name, so that 16 can be read at
+ * once. */
+static bool begins_with_name(const char *line, const char *end, const struct mg_header *field)
+{
+    return field->name.len > 0 &&
+           mg_token_length(mg_str_make(line, (size_t)(end - line))) == field->name.len;
+}
+
 /* Writes all fields, then looks at the whole: with two control bytes for each there is none in a
  * name or value. Otherwise, be it a tab, they are written again with care. The name of a known
  * field was compared with ours, so only the others are read here. */
@@ -106,8 +114,9 @@ static char *put_table(char *start, const struct mg_headers *headers, uint64_t s
     for (uint32_t i = 0; i < headers->count; i++) {
         const struct mg_header *field = &headers->items[i];
         if (!(skipped >> field->id & 1)) {
+            const char *line = to;
             to = put_field(to, field->name, field->value);
-            tokens = tokens && (field->id != MG_HEADER_OTHER || mg_is_token(field->name));
+            tokens = tokens && (field->id != MG_HEADER_OTHER || begins_with_name(line, to, field));
             fields++;
         }
     }
