@@ -21,7 +21,7 @@
 
 enum state { DIALLING, SECURING, LOGIN, UP, CLOSED };
 
-enum purpose { AUTH, SELECT, ROLE, LOAD, PING, ASKING, COMMAND };
+enum purpose { AUTH, SELECT, ROLE, KNOCK, LOAD, PING, ASKING, COMMAND };
 
 struct place {
     enum purpose purpose;
@@ -286,7 +286,7 @@ static bool is_master(const struct mg_resp_reply *reply)
 static bool is_login_error(enum purpose purpose, const struct mg_resp_reply *reply, mg_str text)
 {
     return reply->nodes[0].type == MG_RESP_ERROR && purpose != LOAD &&
-           !((purpose == PING || purpose == ROLE) && mg_str_starts(text, MG_STR("NOPERM")));
+           !(purpose >= ROLE && mg_str_starts(text, MG_STR("NOPERM")));
 }
 
 static void take_login(struct mg_redis_connection *connection, enum purpose purpose,
@@ -369,6 +369,19 @@ static void put_database(struct mg_redis_connection *connection)
         (const mg_str[]){MG_STR("SELECT"), mg_str_make(number, (size_t)length)});
 }
 
+/* Who is not logged in may send no long words: "unauthenticated bulk length", and the end. So that
+ * a password is missing has to be said before the scripts come. */
+static void put_scripts(struct mg_redis_connection *connection)
+{
+    const struct mg_link *all = &connection->options->scripts->all;
+    put(connection, KNOCK, 1, (const mg_str[]){MG_STR("PING")});
+    for (const struct mg_link *at = all->next; at != all; at = at->next) {
+        const struct mg_redis_script *script = MG_CONTAINER(at, struct mg_redis_script, link);
+        put(connection, LOAD, 3,
+            (const mg_str[]){MG_STR("SCRIPT"), MG_STR("LOAD"), script->source});
+    }
+}
+
 /* Everything in one write; the reply to PING is the last one. */
 static void log_in(struct mg_redis_connection *connection)
 {
@@ -386,11 +399,8 @@ static void log_in(struct mg_redis_connection *connection)
     if (options->must_be_master) {
         put(connection, ROLE, 1, (const mg_str[]){MG_STR("ROLE")});
     }
-    const struct mg_link *all = options->scripts ? &options->scripts->all : NULL;
-    for (const struct mg_link *at = all ? all->next : NULL; at != all; at = at->next) {
-        const struct mg_redis_script *script = MG_CONTAINER(at, struct mg_redis_script, link);
-        put(connection, LOAD, 3,
-            (const mg_str[]){MG_STR("SCRIPT"), MG_STR("LOAD"), script->source});
+    if (options->scripts && !mg_list_empty(&options->scripts->all)) {
+        put_scripts(connection);
     }
     put(connection, PING, 1, (const mg_str[]){MG_STR("PING")});
     mg_loop_flush_later(options->loop, &connection->flush);

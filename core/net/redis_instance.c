@@ -108,8 +108,8 @@ static void on_node_up(void *context, struct mg_redis_node *node)
 
 static void complain(struct mg_redis *redis, enum mg_redis_result result, mg_str text)
 {
-    if (!redis->has_complained) {
-        redis->has_complained = true;
+    if (!(redis->complained_of & 1U << result)) {
+        redis->complained_of |= 1U << result;
         char quoted[256];
         mg_log_write(redis->parts->log, MG_LOG_WARN, "redis",
                      "no connection to \"%.*s\" reason=%s error=%s",
@@ -273,7 +273,8 @@ static void go_open(struct mg_redis *redis)
 /* It is closed again, by us or another worker. */
 static void go_on(struct mg_redis *redis)
 {
-    redis->is_open = redis->probing = redis->has_complained = false;
+    redis->is_open = redis->probing = false;
+    redis->complained_of = 0;
     mg_deadline_cancel(&redis->probe);
 }
 
@@ -421,7 +422,7 @@ void mg_redis_instance_ready(struct mg_redis *redis)
             }
         }
     }
-    redis->has_complained = false;
+    redis->complained_of = 0;
     mg_redis_instance_reroute(redis);
 }
 

@@ -177,6 +177,29 @@ static void scripts_are_loaded_and_called_by_digest(void **state)
     redis_client_close(&client);
 }
 
+/* Redis ends connections that send long words before they log in. */
+static void a_missing_password_is_named_in_spite_of_long_scripts(void **state)
+{
+    static char source[20000];
+    struct redis_client client, good;
+    (void)state;
+    memset(source, ' ', sizeof source - 1);
+    memcpy(source, "return 1", 8);
+    redis_client_open(&client);
+    struct mg_redis_script *script =
+        mg_redis_script_hold(mg_redis_scripts(client.set), mg_str_from(source));
+    redis_server_ask(&server, "CONFIG", "SET", "requirepass", "right", NULL);
+    redis_client_hold(&client, server.address);
+    assert_string_equal(redis_client_say(&client, "PING", NULL), "auth");
+    redis_client_open(&good);
+    good.options.password = MG_STR("right");
+    redis_client_hold(&good, server.address);
+    assert_string_equal(redis_client_say(&good, "CONFIG", "SET", "requirepass", "", NULL), "OK");
+    redis_client_close(&good);
+    mg_redis_script_release(script);
+    redis_client_close(&client);
+}
+
 static void what_waits_is_bounded(void **state)
 {
     struct redis_client client;
@@ -277,6 +300,7 @@ int main(void)
         cmocka_unit_test(logs_in_and_selects),
         cmocka_unit_test(a_wrong_password_is_named),
         cmocka_unit_test(scripts_are_loaded_and_called_by_digest),
+        cmocka_unit_test(a_missing_password_is_named_in_spite_of_long_scripts),
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(a_cancelled_command_answers_nobody),
         cmocka_unit_test(equal_options_are_one_instance),
