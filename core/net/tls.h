@@ -38,7 +38,7 @@ MG_NODISCARD int mg_tls_context_new(struct mg_tls_context **out,
 void mg_tls_context_free(struct mg_tls_context *context);
 
 /* name: of the peer, verified; a host name is sent too, an IP address is not. It lives on without
- * the context. About 20 KB while nothing is under way. */
+ * the context. About 30 KB while nothing is under way. */
 struct mg_tls *mg_tls_client(struct mg_tls_context *context, mg_str name);
 void mg_tls_free(struct mg_tls *tls);
 

@@ -54,7 +54,7 @@ local M = {}
 
 local AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 local SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 1, 2, 2048, 524288
-local SOL_SOCKET, SO_ERROR, SO_RCVBUF, SO_LINGER = 1, 4, 8, 13
+local SOL_SOCKET, SO_REUSEADDR, SO_ERROR, SO_RCVBUF, SO_LINGER = 1, 2, 4, 8, 13
 local MSG_NOSIGNAL = 16384
 local O_CLOEXEC = 524288
 local POLLIN, POLLOUT = 1, 4
@@ -441,23 +441,19 @@ function M.shutdown_write(fd)
     C.shutdown(fd, 1)
 end
 
---- Closes with a reset in place of an end.
-function M.reset(fd)
-    C.setsockopt(fd, SOL_SOCKET, SO_LINGER, ffi.new('int[2]', 1, 0), 8)
-    C.close(fd)
-end
-
---- Listens on a free port of 127.0.0.1.
+--- Listens on a free port of 127.0.0.1, or on that one.
 -- @tparam[opt] number receive_buffer of accepted connections, bytes
 -- @tparam[opt] number backlog connections that wait to be accepted
+-- @tparam[opt] number port
 -- @treturn number descriptor
 -- @treturn number port
-function M.listen(receive_buffer, backlog)
+function M.listen(receive_buffer, backlog, port)
     local fd = new_socket(AF_INET)
+    C.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ffi.new('int[1]', 1), 4)
     if receive_buffer then
         C.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, ffi.new('int[1]', receive_buffer), 4)
     end
-    local address, length = local_address(0)
+    local address, length = local_address(port or 0)
     assert(C.bind(fd, address, length) == 0 and C.listen(fd, backlog or 128) == 0,
         text_of_errno())
     C.getsockname(fd, address, ffi.new('unsigned[1]', length))

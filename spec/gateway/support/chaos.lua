@@ -1,0 +1,255 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- A gateway under load whose Redis is made to fail: what its plugins answer meanwhile, which
+-- reasons are counted, how long requests wait, and when all is well again.
+--
+--     local rig = chaos.rig(places, server)               -- /ask, /deny, /allow, /local
+--     rig:run{ start = function() server:kill() end, stop = function() server:start() end,
+--              reasons = { 'refused' } }
+--
+-- The suite runs it in short and looks at counts alone; script/chaos sets MOONGATE_CHAOS_SECONDS,
+-- the time each fault lasts, and times count too.
+local client = require 'spec.gateway.support.client'
+local open_load = require 'spec.gateway.support.open_load'
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+
+local M = {}
+
+--- Seconds of a fault; nil in the suite.
+M.seconds = tonumber(os.getenv('MOONGATE_CHAOS_SECONDS') or '')
+M.rate = tonumber(os.getenv('MOONGATE_CHAOS_RATE') or '') or 200
+
+local PATHS = { '/ask', '/deny', '/allow', '/local' }
+local SHORT_HOLD = 0.25  -- s, in the suite: some 50 requests
+local IN_A_ROW = 20      -- own answers: every worker is well again
+local FIRST_ADDED_MS, ADDED_MS = 25, 1 -- to the 99th percentile: for a second, and then
+local RECOVERY = 2.5     -- s
+M.KEYS = 10
+
+-- Answers what Redis gave for this request's id, or the class of the failure.
+local HANDLER = [[
+local plugin = { PRIORITY = 1000, VERSION = '0.1.0' }
+local store, script
+
+function plugin:configure()
+    store = moongate.redis.instance('main')
+    script = moongate.redis.script('keep')
+end
+
+function plugin:access()
+    local id = moongate.request.get_header('X-Run')
+    local value, _, class = store:run(script, { 'c:' .. tonumber(id) %% %d }, { id })
+    moongate.response.exit(200, value or class)
+end
+
+return plugin
+]]
+local SCHEMA = "return { name = 'ask', fields = { { config = { type = 'record', fields = {} } } } }"
+local SCRIPT = [[
+-- KEYS: 1 a text. ARGV: 1 its new value. Returns it.
+redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1])
+return ARGV[1]
+]]
+
+local LIMITED = [[
+  - name: %s
+    paths: [/%s]
+    plugins:
+    - name: rate-limit
+      config: { key: [ip], quota: 1000000000, algorithm: fixed-window,
+        window: 1d, store: redis, on_store_error: %s,
+        redis: { connection: main, timeout: %s, connect_timeout: %s } }
+    - { name: request-termination, config: { status_code: 200 } }
+]]
+
+-- In the suite the machine may be busy, and a recovery may take no second.
+local TIMES = M.seconds and { timeout = '20ms', connect = '100ms', breaker = '{}' }
+    or { timeout = '200ms', connect = '200ms', breaker = '{ open: 100ms, max: 200ms }' }
+
+local function yaml(place, port)
+    local parts = { ([[
+_format_version: "3.0"
+services:
+- name: none
+  url: http://127.0.0.1:9
+  routes:
+  - { name: ask, paths: [/ask], plugins: [{ name: ask }] }
+]]) }
+    for _, policy in ipairs({ 'deny', 'allow', 'local' }) do
+        parts[#parts + 1] = LIMITED:format(policy, policy, policy, TIMES.timeout, TIMES.connect)
+    end
+    parts[#parts + 1] = ([[
+gateway:
+  workers: 2
+  listeners: [{ address: "127.0.0.1:%d" }]
+  redis: { main: { %s, timeout: %s, connect_timeout: %s, breaker: %s } }
+]]):format(port, place, TIMES.timeout, TIMES.connect, TIMES.breaker)
+    return table.concat(parts)
+end
+
+local Rig = {}
+Rig.__index = Rig
+
+--- Starts a gateway.
+-- @tparam string place where the Redis is: fields of an entry of gateway.redis
+function M.rig(place)
+    local folder, port = process.folder(), process.free_port()
+    assert(os.execute(("mkdir -p '%s/plugins/ask'"):format(folder)) == 0)
+    process.write(folder .. '/plugins/ask/handler.lua', (HANDLER:format(M.KEYS)))
+    process.write(folder .. '/plugins/ask/schema.lua', SCHEMA)
+    process.write(folder .. '/plugins/ask/keep.redis.lua', SCRIPT)
+    local gateway = process.gateway(yaml(place, port), { folder = folder })
+    return setmetatable({ gateway = gateway, ids = 1e9 }, Rig)
+end
+
+-- How often a command ended in that way.
+function Rig:result(reason)
+    return self.gateway:status().stores[1].results[reason] or 0
+end
+
+function Rig:is_well()
+    self.ids = self.ids + 1
+    local id = ('%d'):format(self.ids)
+    local res = assert(client.get(self.gateway.port, '/ask', { ['X-Run'] = id }))
+    return res.body == id
+end
+
+--- Waits until every worker has its Redis.
+function Rig:wait_well()
+    local deadline, in_a_row = posix.now() + process.deadline, 0
+    repeat
+        local well = self:is_well()
+        in_a_row = well and in_a_row + 1 or 0
+        if not well then
+            posix.pause(0.01)
+        end
+        assert(posix.now() < deadline, 'the gateway never finds its Redis again')
+    until in_a_row == IN_A_ROW
+end
+
+-- Until one of the reasons was counted.
+function Rig:wait_counted(reasons, before)
+    local deadline = posix.now() + process.deadline
+    repeat
+        local sum = 0
+        for i, reason in ipairs(reasons) do
+            sum = sum + self:result(reason) - before[i]
+        end
+        if sum > 0 then
+            return
+        end
+        posix.pause(0.02)
+    until posix.now() > deadline
+    local list = {}
+    for reason, count in pairs(self.gateway:status().stores[1].results) do
+        list[#list + 1] = ('%s %d'):format(reason, count)
+    end
+    error(('not counted: %s; counted: %s'):format(table.concat(reasons, ', '),
+        table.concat(list, ', ')), 0)
+end
+
+local STATUSES = {
+    ['/ask'] = { [200] = true }, ['/allow'] = { [200] = true }, ['/local'] = { [200] = true },
+    ['/deny'] = { [200] = true, [503] = true },
+}
+
+-- What each path may answer, whatever fails.
+local function check_answers(records, fault)
+    local allowed = { own = true, open = true, timeout = true, refused = true }
+    for _, reason in ipairs(fault.reasons) do
+        allowed[reason] = true
+    end
+    for _, record in ipairs(records) do
+        if not STATUSES[record.path][record.status]
+            or record.path == '/ask' and not allowed[record.word] then
+            error(('%s answered %d %s after %.1f ms'):format(record.path, record.status,
+                record.word, record.ms), 0)
+        end
+    end
+end
+
+-- The declared policy, in counts: while it fails, deny denies and the others serve.
+local function check_policy(records, fault)
+    local asked = open_load.count(open_load.between(records, 0, math.huge, '/ask'), 'word')
+    local denied = open_load.count(open_load.between(records, 0, math.huge, '/deny'), 'status')
+    if fault.is_harmless then
+        assert(not denied[503], 'a request was denied')
+        for word in pairs(asked) do
+            assert(word == 'own', word)
+        end
+    elseif not fault.spares_limits then
+        assert((denied[503] or 0) > 0, 'no request was denied')
+    end
+end
+
+-- When the first of so many good answers in a row was asked for, after that time.
+local function well_again(records, from)
+    local at, in_a_row
+    for _, record in ipairs(open_load.between(records, from, math.huge, '/ask')) do
+        local is_good = record.word == 'own'
+        at = is_good and (at or record.at) or nil
+        in_a_row = is_good and (in_a_row or 0) + 1 or 0
+        if in_a_row == IN_A_ROW then
+            return at
+        end
+    end
+    return math.huge
+end
+
+-- In long: what a fault adds, against the load before it.
+local function check_times(records, times, fault)
+    local base = open_load.p99(open_load.between(records, times.began, times.fault))
+    local first = open_load.p99(open_load.between(records, times.fault, times.fault + 1)) - base
+    local later = open_load.p99(open_load.between(records, times.fault + 1, times.over)) - base
+    local recovery = well_again(records, times.well_at) - times.well_at
+    print(('%-38s p99 %.2f ms, first second +%.2f, then +%.2f ms, recovery %.2f s, %d requests')
+        :format(fault.name, base, first, later, recovery, #records))
+    if not fault.is_slow then
+        assert(first < FIRST_ADDED_MS, ('the first second: %.2f ms more'):format(first))
+        assert(later < ADDED_MS, ('then: %.2f ms more'):format(later))
+    end
+    assert(recovery <= (fault.recovery or RECOVERY), ('well again after %.2f s'):format(recovery))
+end
+
+--- Load, the fault, and its end.
+-- @tparam table fault name, start and stop (functions), reasons (each may be counted, one must be),
+-- log (a text that comes), is_harmless (nobody notices), spares_limits (rate-limit does not
+-- notice), is_slow (it is no outage: requests may wait), recovery (s, other than 2.5)
+-- @treturn table records
+function Rig:run(fault)
+    self:wait_well()
+    local before = {}
+    for i, reason in ipairs(fault.reasons) do
+        before[i] = self:result(reason)
+    end
+    local running = open_load.start(self.gateway.port, { rate = M.rate, paths = PATHS })
+    local times = { began = posix.now() + 0.2 }
+    posix.pause(M.seconds and math.max(5, M.seconds / 2) or SHORT_HOLD)
+    times.fault = posix.now()
+    fault.start()
+    local ok, err = true, nil
+    if not fault.is_harmless then
+        ok, err = pcall(self.wait_counted, self, fault.reasons, before)
+    end
+    if ok and fault.log then
+        ok, err = self.gateway:wait_text(fault.log), 'not in the log: ' .. fault.log
+    end
+    posix.pause(ok and M.seconds or SHORT_HOLD)
+    times.over = posix.now()
+    fault.stop()
+    assert(ok, err)
+    times.well_at = posix.now()
+    self:wait_well()
+    posix.pause(M.seconds and 3 or SHORT_HOLD)
+    local records = running:stop()
+    check_answers(records, fault)
+    check_policy(records, fault)
+    if M.seconds then
+        check_times(records, times, fault)
+    end
+    return records, times
+end
+
+return M
