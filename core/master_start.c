@@ -6,6 +6,7 @@
 #include "breakers.h"
 #include "cli.h"
 #include "reload.h"
+#include "vitals.h"
 
 #include <inttypes.h>
 #include <pwd.h>
@@ -186,6 +187,7 @@ int mg_master_start(struct mg_master *master)
     mg_seats_init(&master->seats, workers, master->log, master->shm);
     master->generation = 1;
     mg_shm_publish_generation(master->shm, master->generation);
+    mg_vitals_reloaded(master->shm, false, (int64_t)time(NULL) * 1000);
     mg_breakers_follow(master, master->started_ms);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "breakers.h"
 #include "cli.h"
 #include "difference.h"
+#include "vitals.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -101,6 +102,7 @@ static void end_run(struct mg_master *master, int code, uint64_t now_ms)
         remember_error(reload);
     }
     mg_stats_add(stats, reload->last_failed ? MG_STAT_RELOADS_FAILED : MG_STAT_RELOADS, 1);
+    mg_vitals_reloaded(master->shm, reload->last_failed, reload->last_wall_ms);
     mg_control_reply_awaiting(master->control, reload->run, code, mg_buf_view(&reload->report));
     if (reload->again) {
         reload->again = false;

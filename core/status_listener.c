@@ -8,6 +8,7 @@
 #include "exposition.h"
 #include "flow/client.h"
 #include "flow/server.h"
+#include "vitals.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct mg_status_listener {
     struct mg_server server;
     struct mg_stats stats; /* these connections are none of the gateway's */
     struct mg_shm *shm;
+    struct mg_vitals vitals;
 };
 
 /* What a client is being sent, while it cannot be sent at once. In client->exchange. */
@@ -298,12 +300,16 @@ struct mg_status_listener *mg_status_listener_open(const struct mg_status_listen
         mg_status_listener_free(status);
         return NULL;
     }
+    const struct mg_vitals_parts vitals = {
+        .loop = parts->loop, .shm = parts->shm, .worker = parts->worker, .current = parts->current};
+    mg_vitals_open(&status->vitals, &vitals);
     return status;
 }
 
 void mg_status_listener_close(struct mg_status_listener *status)
 {
     if (status) {
+        mg_vitals_close(&status->vitals);
         mg_server_close(&status->server);
     }
 }

@@ -8,6 +8,8 @@
  * GET and HEAD only, few connections at a time, short deadlines, one request a connection. The text
  * of /metrics is sent piece by piece between the turns of the loop.
  *
+ * As long as it is open the worker tells its vitals (vitals.h): there is somebody to read them.
+ *
  *     struct mg_status_listener *status = mg_status_listener_open(&parts);
  *     mg_status_listener_close(status);              // NULL is fine; then the loop is closed
  *     mg_status_listener_free(status);               // after that
@@ -18,13 +20,16 @@
 #include "base/shm.h"
 #include "net/loop.h"
 
+struct mg_generation;
 struct mg_status_listener;
 
 struct mg_status_listener_parts { /* borrowed; outlive the listener */
     struct mg_loop *loop;
     struct mg_log *log;
     struct mg_shm *shm;
-    int fd; /* listening; taken */
+    uint32_t worker;
+    struct mg_generation *const *current; /* for vitals.h */
+    int fd;                               /* listening; taken */
     bool is_unix;
 };
 

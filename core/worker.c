@@ -135,6 +135,8 @@ static void open_status(struct worker *worker)
     const struct mg_status_listener_parts parts = {.loop = &worker->loop,
                                                    .log = worker->parts->log,
                                                    .shm = worker->parts->shm,
+                                                   .worker = worker->parts->index,
+                                                   .current = &worker->current,
                                                    .fd = worker->parts->status_fd,
                                                    .is_unix = worker->parts->status_is_unix};
     if (parts.fd >= 0) {

@@ -163,6 +163,11 @@ bool mg_generation_is_exhausted(const struct mg_generation *generation)
     return generation->vm->exhausted;
 }
 
+size_t mg_generation_lua_bytes(const struct mg_generation *generation)
+{
+    return generation->vm->alloc.used_bytes;
+}
+
 /* --- in the pool's thread -------------------------------------------------------------------- */
 
 static void keep_line(void *context, enum mg_log_level level, const char *component, mg_str text)

@@ -77,5 +77,7 @@ void mg_generation_retire(struct mg_generation *generation);
 void mg_generation_quarantine(struct mg_generation *generation, mg_str plugin);
 /* Its Lua memory stays over 90 % of limits.lua_memory: the worker is to be drained and replaced. */
 bool mg_generation_is_exhausted(const struct mg_generation *generation);
+/* Memory of its Lua state, in use now. */
+size_t mg_generation_lua_bytes(const struct mg_generation *generation);
 /* It is the current one: its compiler goes on and it owns the profiler. */
 void mg_generation_activate(struct mg_generation *generation, struct mg_generation *previous);

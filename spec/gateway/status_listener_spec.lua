@@ -119,6 +119,20 @@ describe('the status listener', function()
         assert.equal(1, found:value('moongate_config_reloads_total', { result = 'success' }))
         assert.equal(1, found:value('moongate_worker_restarts_total'))
         assert.equal(2, found:value('moongate_config_generation'))
+        assert.equal(1, found:value('moongate_config_last_reload_successful'))
+        local loaded_at = found:value('moongate_config_last_reload_success_timestamp_seconds')
+        assert.is_true(math.abs(os.time() - loaded_at) < 60)
+        for worker = 0, 1 do
+            local labels = { worker = tostring(worker) }
+            assert.is_true(found:value('moongate_worker_resident_memory_bytes', labels) > 1e6)
+            assert.is_true(found:value('moongate_worker_lua_memory_bytes', labels) > 1e5)
+            assert.is_true(found:value('moongate_worker_cpu_seconds_total', labels) > 0)
+            assert.is_true(found:value('moongate_worker_open_fds', labels) > 5)
+            assert.is_true(found:value('moongate_event_loop_lag_seconds_count', labels) > 0)
+        end
+        gateway:rewrite('nonsense')
+        gateway:command('reload')
+        assert.equal(0, scrape(gateway):value('moongate_config_last_reload_successful'))
     end)
 
     -- Rows of the tables in docs/metrics.md, by name.
