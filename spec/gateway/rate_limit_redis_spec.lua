@@ -5,6 +5,7 @@
 local limited = require 'spec.gateway.support.limited'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local redis = require 'spec.gateway.support.redis'
 
 local RUNS = os.getenv('MOONGATE_LONG') and 100 or 1
 local PARALLEL, LIMIT = 1000, 100
@@ -275,6 +276,31 @@ describe('rate-limit with the store redis', function()
             return ask('ZCARD', key)
         end)
         finish(own)
+    end)
+
+    it('counts on a cluster, each key of a client in one slot', function()
+        local cluster = redis.cluster({ replicas = 0 })
+        local place = ('topology: cluster, nodes: ["127.0.0.1:%d"]'):format(
+            cluster.servers[1].port)
+        local gateway = fleet:start('ban: { after: 100 }, limits: [{ name: a, quota: 9, ' .. LONG
+            .. ' }, { name: b, quota: 5, algorithm: gcra, burst: 5, ' .. LONG
+            .. ' }, { name: c, quota: 100, algorithm: concurrency }]', { place = place })
+        local other = fleet:start('limits: [{ name: a, quota: 900, key: [path], ' .. LONG
+            .. ' }, { name: b, quota: 5, ' .. LONG .. ' }]',
+            { place = place, redis = 'tag: prefix, prefix: other' })
+        for _, each in ipairs({ gateway, other }) do
+            fleet:wait(each, 'first', 200)
+            fleet.gateways = { each }
+            local list = fleet:many(20)
+            for run = 1, 6 do
+                assert.same({ [200] = 5, [429] = 15 }, limited.burst(list, limited.get(run)))
+            end
+        end
+        local used = 0
+        for _, server in ipairs(cluster.servers) do
+            used = used + (#server:ask('KEYS', 'mg:rl:{*:a:*') > 0 and 1 or 0)
+        end
+        assert.is_true(used > 1) -- seven keys in three shares: not all in one but once in 700
     end)
 
     describe('R12: in mode async', function()
