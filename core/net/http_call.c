@@ -9,6 +9,7 @@
  */
 #include "net/http_call.h"
 
+#include "net/tls_stream.h"
 #include "wire/rules.h"
 #include "wire/write.h"
 
@@ -283,10 +284,26 @@ static int send_request(struct mg_http_call *call, struct mg_io *io)
     return err;
 }
 
+static void on_secure(void *context, int status, const char *text)
+{
+    struct mg_http_call *call = context;
+    (void)text;
+    status = status ? status : send_request(call, call->io);
+    if (status) {
+        finish(call, status);
+    }
+}
+
 static void on_dial(struct mg_dial *done, int status, struct mg_io *io)
 {
     struct mg_http_call *call = MG_CONTAINER(done, struct mg_http_call, dial);
     call->state = MG_HTTP_HEAD;
+    if (status == 0 && call->ask.tls) {
+        call->io = io;
+        mg_tls_stream_start(io, mg_tls_client(call->ask.tls, call->ask.server_name), on_secure,
+                            call);
+        return;
+    }
     if (status == 0) {
         status = send_request(call, io);
     }
@@ -334,6 +351,7 @@ static void copy_ask(struct mg_http_call *call, const struct mg_http_ask *ask)
     call->ask.path = mg_arena_copy_str(&call->arena, ask->path);
     call->ask.host_field = mg_arena_copy_str(&call->arena, ask->host_field);
     call->ask.body = mg_arena_copy_str(&call->arena, ask->body);
+    call->ask.server_name = mg_arena_copy_str(&call->arena, ask->server_name);
 }
 
 static int write_head(struct mg_http_call *call)

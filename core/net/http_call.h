@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request of the gateway itself to another service (for a plugin, or a batch of log lines), and
- * its whole answer in memory. Plain HTTP/1.1 over a connection pool. A call is used once.
+ * its whole answer in memory. HTTP/1.1 over a connection pool, plain or by TLS. A call is used
+ * once.
  *
  *     struct mg_http_call *call = mg_http_call_new(loop, pool, limits);
  *     mg_headers_add(&call->fields, name, value);              // bytes in call->arena
@@ -14,6 +15,7 @@
 #include "base/buf.h"
 #include "net/loop.h"
 #include "net/pool.h"
+#include "net/tls.h"
 #include "wire/chunk.h"
 #include "wire/http1.h"
 
@@ -33,13 +35,15 @@ struct mg_http_ask {
     mg_str body;
     uint64_t timeout_ms;         /* for everything, 0 = none */
     uint64_t connect_timeout_ms; /* of it, for a new connection; 0 = timeout_ms */
+    struct mg_tls_context *tls; /* NULL: plain; else all connections of the pool to it are of TLS */
+    mg_str server_name;         /* whose certificate is expected, with tls */
     bool repeatable;       /* may come twice: takes an idle connection whatever the method is */
     uint64_t keepalive_ms; /* how long the connection may idle afterwards, 0 = close it */
 };
 
 /* After an error head.status tells whether a good head had come: it is 200 or more then.
- * status: 0, or MG_ETIMEOUT, MG_ECLOSED, MG_EDNS, MG_EBAD_RESPONSE, MG_ERESPONSE_TOO_LARGE, a libuv
- * code. */
+ * status: 0, or MG_ETIMEOUT, MG_ECLOSED, MG_EDNS, MG_ETLS, MG_EBAD_RESPONSE,
+ * MG_ERESPONSE_TOO_LARGE, a libuv code. */
 typedef void mg_http_done_fn(void *context, int status);
 
 enum mg_http_state { MG_HTTP_IDLE, MG_HTTP_DIALLING, MG_HTTP_HEAD, MG_HTTP_BODY, MG_HTTP_DONE };

@@ -212,10 +212,6 @@ struct mg_sinks *mg_sinks_open(const struct mg_sinks_parts *parts)
     sinks->parts = *parts;
     mg_link_init(&sinks->all);
     mg_link_init(&sinks->dials);
-    if (parts->dns) {
-        const int err = mg_pool_open(&sinks->pool, parts->loop, parts->dns);
-        mg_require(err == 0);
-    }
     signal(SIGXFSZ, SIG_IGN);
     return sinks;
 }
@@ -292,9 +288,6 @@ void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
         sink->queue.busy = false;
         drop_rest(sink);
         end_sink(sink);
-    }
-    if (sinks->pool) {
-        mg_pool_close(sinks->pool);
     }
     free(sinks);
 }

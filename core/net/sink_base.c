@@ -2,7 +2,31 @@
 /* Common to all sinks: waits, counters, messages. */
 #include "net/sink_base.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+int mg_sink_tls_new(const struct mg_sink *sink, struct mg_tls_context **out, char *message,
+                    size_t message_bytes)
+{
+    const struct mg_sink_settings *settings = &sink->settings;
+    const struct mg_tls_options options = {.no_verify = settings->no_verify,
+                                           .ca = settings->ca,
+                                           .cert = settings->cert,
+                                           .key = settings->key};
+    char why[160] = "";
+    *out = NULL;
+    const int err = settings->tls ? mg_tls_context_new(out, &options, why, sizeof why) : 0;
+    if (err) {
+        snprintf(message, message_bytes, "the log sink %s: tls: %s", sink->name.ptr, why);
+    }
+    return err;
+}
+
+mg_str mg_sink_server_name(const struct mg_sink *sink)
+{
+    const struct mg_sink_settings *settings = &sink->settings;
+    return settings->server_name.len > 0 ? settings->server_name : settings->host;
+}
 
 int64_t mg_sink_wall_ms(const struct mg_sink *sink)
 {

@@ -17,6 +17,7 @@
 #include "net/pool.h"
 #include "net/sink_queue.h"
 #include "net/sink_settings.h"
+#include "net/tls.h"
 
 struct mg_sink;
 struct mg_shm;
@@ -47,7 +48,6 @@ struct mg_sinks_parts {
 
 struct mg_sinks {
     struct mg_sinks_parts parts;
-    struct mg_pool *pool; /* connections of HTTP sinks; NULL without dns */
     struct mg_link dials; /* of TCP sinks */
     struct mg_link all;   /* struct mg_sink */
     bool closing;
@@ -84,6 +84,12 @@ static inline struct mg_loop *mg_sink_loop(const struct mg_sink *sink)
 {
     return sink->sinks->parts.loop;
 }
+
+/* The TLS of its connections: NULL where it has none. MG_EINVALID with a sentence. */
+MG_NODISCARD int mg_sink_tls_new(const struct mg_sink *sink, struct mg_tls_context **out,
+                                 char *message, size_t message_bytes);
+/* Whose certificate is expected. */
+mg_str mg_sink_server_name(const struct mg_sink *sink);
 
 int64_t mg_sink_wall_ms(const struct mg_sink *sink);
 /* Real microseconds, also where the loop's clock is virtual. */

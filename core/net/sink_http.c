@@ -25,6 +25,8 @@
 
 struct http_sink {
     struct mg_sink sink;
+    struct mg_pool *pool; /* its own: a connection is as safe as this sink wants it */
+    struct mg_tls_context *tls;
     struct mg_http_call *call; /* under way, or NULL */
     size_t piece;              /* bytes of the queue's batch in it */
     struct mg_buf body, packed;
@@ -40,8 +42,14 @@ static struct http_sink *http_of(const struct mg_sink *sink)
 static int open_http(struct mg_sink *sink, char *message, size_t message_bytes)
 {
     struct http_sink *http = http_of(sink);
-    (void)message;
-    (void)message_bytes;
+    const int err = mg_sink_tls_new(sink, &http->tls, message, message_bytes);
+    if (err) {
+        return err;
+    }
+    if (sink->sinks->parts.dns) {
+        const int opened = mg_pool_open(&http->pool, mg_sink_loop(sink), sink->sinks->parts.dns);
+        mg_require(opened == 0);
+    }
     mg_buf_init(&http->body, SIZE_MAX);
     mg_buf_init(&http->packed, SIZE_MAX);
     mg_deadline_init(&http->wait);
@@ -62,6 +70,10 @@ static void close_http(struct mg_sink *sink)
     struct http_sink *http = http_of(sink);
     mg_deadline_cancel(&http->wait);
     drop_call(http);
+    if (http->pool) {
+        mg_pool_close(http->pool);
+    }
+    mg_tls_context_free(http->tls);
 }
 
 /* --- answers -------------------------------------------------------------------------------- */
@@ -212,8 +224,10 @@ static int start_call(struct http_sink *http, mg_str body, bool packed)
                                     .timeout_ms = settings->connect_ms + settings->timeout_ms,
                                     .connect_timeout_ms = settings->connect_ms,
                                     .repeatable = true,
+                                    .tls = http->tls,
+                                    .server_name = mg_sink_server_name(sink),
                                     .keepalive_ms = settings->keepalive_ms};
-    http->call = mg_http_call_new(mg_sink_loop(sink), sink->sinks->pool, &limits);
+    http->call = mg_http_call_new(mg_sink_loop(sink), http->pool, &limits);
     add_fields(http, packed);
     return mg_http_call_start(http->call, &ask, on_done, http);
 }

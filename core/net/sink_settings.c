@@ -6,13 +6,15 @@
 
 #include <stdlib.h>
 
-#define TEXTS 9
+#define TEXTS 13
 
 static void collect(struct mg_sink_settings *settings, mg_str *texts[TEXTS])
 {
-    mg_str *all[TEXTS] = {&settings->path,    &settings->name,       &settings->host,
-                          &settings->tag,     &settings->method,     &settings->target,
-                          &settings->headers, &settings->host_field, &settings->content_type};
+    mg_str *all[TEXTS] = {&settings->path,        &settings->name,       &settings->host,
+                          &settings->tag,         &settings->method,     &settings->target,
+                          &settings->headers,     &settings->host_field, &settings->content_type,
+                          &settings->server_name, &settings->ca,         &settings->cert,
+                          &settings->key};
     memcpy(texts, all, sizeof all);
 }
 
@@ -62,6 +64,7 @@ bool mg_sink_settings_equal(const struct mg_sink_settings *a, const struct mg_si
                        a->first_ms == b->first_ms && a->max_ms == b->max_ms &&
                        a->for_ms == b->for_ms && a->keepalive_ms == b->keepalive_ms;
     const bool form = a->syslog == b->syslog && a->facility == b->facility &&
-                      a->encoding == b->encoding && a->gzip == b->gzip;
+                      a->encoding == b->encoding && a->gzip == b->gzip && a->tls == b->tls &&
+                      a->no_verify == b->no_verify;
     return where && queue && times && form && equal_texts(a, b);
 }

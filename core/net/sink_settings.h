@@ -38,12 +38,16 @@ struct mg_sink_settings {
     mg_str host;
     uint16_t port;
     uint64_t connect_ms;
-    uint64_t timeout_ms;   /* of a request; of TCP: how long nothing may be taken */
-    uint64_t first_ms;     /* until a failure is tried again; doubles ... */
-    uint64_t max_ms;       /* ... up to this */
-    uint64_t for_ms;       /* then what failed is dropped */
-    uint32_t batch;        /* lines of a request, or dropped together */
-    uint64_t flush_ms;     /* HTTP: how long a line waits for others */
+    uint64_t timeout_ms; /* of a request; of TCP: how long nothing may be taken */
+    uint64_t first_ms;   /* until a failure is tried again; doubles ... */
+    uint64_t max_ms;     /* ... up to this */
+    uint64_t for_ms;     /* then what failed is dropped */
+    uint32_t batch;      /* lines of a request, or dropped together */
+    uint64_t flush_ms;   /* HTTP: how long a line waits for others */
+    bool tls;            /* of TCP and HTTP ... */
+    bool no_verify;
+    mg_str server_name;    /* ... whose certificate has this name; empty: host */
+    mg_str ca, cert, key;  /* PEM, see net/tls.h */
     bool syslog;           /* RFC 5424 in front of each line; octet-counted over TCP (RFC 6587) */
     uint32_t facility;     /* its number */
     mg_str tag;            /* APP-NAME */

@@ -10,6 +10,7 @@
 #include "net/sink_tcp.h"
 
 #include "net/sink_syslog.h"
+#include "net/tls_stream.h"
 
 #include <stdio.h>
 
@@ -19,7 +20,8 @@
 struct tcp_sink {
     struct mg_sink sink;
     struct mg_dial dial;
-    bool dialling;
+    bool dialling, securing;
+    struct mg_tls_context *tls;
     struct mg_io *io;
     struct mg_buf out; /* lead and lines as they go on the wire */
     size_t lead_out;   /* bytes of the lead in out */
@@ -36,8 +38,10 @@ static struct tcp_sink *tcp_of(const struct mg_sink *sink)
 static int open_tcp(struct mg_sink *sink, char *message, size_t message_bytes)
 {
     struct tcp_sink *tcp = tcp_of(sink);
-    (void)message;
-    (void)message_bytes;
+    const int err = mg_sink_tls_new(sink, &tcp->tls, message, message_bytes);
+    if (err) {
+        return err;
+    }
     if (sink->settings.syslog && sink->line_bytes > MG_SYSLOG_HEAD_BYTES * 2) {
         sink->line_bytes -= MG_SYSLOG_HEAD_BYTES;
     }
@@ -57,12 +61,14 @@ static void hang_up(struct tcp_sink *tcp)
         mg_io_close(tcp->io);
         tcp->io = NULL;
     }
+    tcp->securing = false;
 }
 
 static void close_tcp(struct mg_sink *sink)
 {
     hang_up(tcp_of(sink));
     mg_buf_deinit(&tcp_of(sink)->out);
+    mg_tls_context_free(tcp_of(sink)->tls);
 }
 
 /* --- frames --------------------------------------------------------------------------------- */
@@ -145,10 +151,19 @@ static void failed(struct tcp_sink *tcp, int err)
     mg_sink_failed(&tcp->sink, err, 0);
 }
 
+/* What the kernel has of what is being sent; by TLS it is not known which bytes these are. */
+static void note_taken(struct tcp_sink *tcp)
+{
+    const size_t queued = mg_io_queued(tcp->io);
+    tcp->taken = queued == 0 ? tcp->out.len : tcp->tls ? 0 : tcp->out.len - queued;
+}
+
 static void on_stall(struct mg_deadline *deadline)
 {
     struct tcp_sink *tcp = MG_CONTAINER(deadline, struct tcp_sink, stall);
-    tcp->taken = tcp->out.len - mg_io_queued(tcp->io);
+    if (!tcp->securing) {
+        note_taken(tcp);
+    }
     failed(tcp, MG_ETIMEOUT);
 }
 
@@ -176,10 +191,13 @@ static void send_piece(struct tcp_sink *tcp)
     }
     const mg_str bytes = mg_buf_view(&tcp->out);
     const int err = mg_io_write(tcp->io, &bytes, 1);
-    tcp->taken = err ? 0 : tcp->out.len - mg_io_queued(tcp->io);
     if (err) {
+        tcp->taken = 0;
         failed(tcp, err);
-    } else if (tcp->taken == tcp->out.len) {
+        return;
+    }
+    note_taken(tcp);
+    if (tcp->taken == tcp->out.len) {
         done(tcp);
     } else {
         mg_deadline_arm_at(&loop->deadlines, &tcp->stall, on_stall,
@@ -221,6 +239,17 @@ static const struct mg_io_handler io_handler = {
     .on_drain = on_drain,
 };
 
+static void on_secure(void *context, int status, const char *text)
+{
+    struct tcp_sink *tcp = context;
+    (void)text;
+    tcp->securing = false;
+    mg_deadline_cancel(&tcp->stall);
+    if (status) {
+        failed(tcp, status);
+    }
+}
+
 static void on_dial(struct mg_dial *dial, int status, struct mg_io *io)
 {
     struct tcp_sink *tcp = MG_CONTAINER(dial, struct tcp_sink, dial);
@@ -231,7 +260,16 @@ static void on_dial(struct mg_dial *dial, int status, struct mg_io *io)
     }
     tcp->io = io;
     mg_io_set_handler(io, &io_handler, tcp);
-    mg_io_read_start(io); /* the flush of this turn goes on */
+    if (!tcp->tls) {
+        mg_io_read_start(io); /* the flush of this turn goes on */
+        return;
+    }
+    struct mg_loop *loop = mg_sink_loop(&tcp->sink);
+    tcp->securing = true;
+    mg_deadline_arm_at(&loop->deadlines, &tcp->stall, on_stall,
+                       mg_loop_now_ms(loop) + tcp->sink.settings.connect_ms);
+    mg_tls_stream_start(io, mg_tls_client(tcp->tls, mg_sink_server_name(&tcp->sink)), on_secure,
+                        tcp);
 }
 
 static void start_dial(struct tcp_sink *tcp)
@@ -255,7 +293,7 @@ static void start_dial(struct tcp_sink *tcp)
 static void flush_tcp(struct mg_sink *sink)
 {
     struct tcp_sink *tcp = tcp_of(sink);
-    if (mg_sink_queue_is_empty(&sink->queue) || tcp->dialling || tcp->piece > 0) {
+    if (mg_sink_queue_is_empty(&sink->queue) || tcp->dialling || tcp->securing || tcp->piece > 0) {
         return;
     }
     if (!tcp->io) {
@@ -269,7 +307,8 @@ static void flush_tcp(struct mg_sink *sink)
 
 static bool is_busy(const struct mg_sink *sink)
 {
-    return tcp_of(sink)->piece > 0 || tcp_of(sink)->dialling;
+    const struct tcp_sink *tcp = tcp_of(sink);
+    return tcp->piece > 0 || tcp->dialling || tcp->securing;
 }
 
 const struct mg_sink_type mg_sink_tcp = {

@@ -33,6 +33,8 @@ struct mg_ffi_log_target {
     int drop_newest;
     /* over the network; net/sink_settings.h says what they mean */
     struct mg_ffi_str name, host, tag, method, target, host_field, headers, content_type;
+    struct mg_ffi_str server_name, ca, cert, key; /* of tls */
+    int tls, no_verify;
     int port, syslog, facility, encoding, gzip;
     double connect_ms, timeout_ms, first_ms, max_ms, for_ms, batch, flush_ms, keepalive_ms;
 };

@@ -28,7 +28,7 @@ local ACTIONS = { mask = 0, hash = 1, remove = 2 }
 local SINKS = { stdout = 0, stderr = 1, file = 2, datagram = 3, tcp = 4, http = 5 }
 local ENCODINGS = { ndjson = 0, json = 1, single = 2 }
 local TEXTS = { 'path', 'name', 'host', 'tag', 'method', 'target', 'host_field', 'headers',
-    'content_type' }
+    'content_type', 'server_name', 'ca', 'cert', 'key' }
 local INFO = 6 -- severity of syslog
 
 local request, LOG = base.request, base.LOG
@@ -105,6 +105,7 @@ local function open_sink(settings)
     target.reopen_ms = settings.reopen_check or 0
     target.port = settings.port or 0
     target.syslog = settings.syslog and 1 or 0
+    target.tls, target.no_verify = settings.tls and 1 or 0, settings.no_verify and 1 or 0
     target.facility = settings.facility or 0
     target.encoding = ENCODINGS[settings.encoding or 'ndjson']
     target.gzip = settings.gzip and 1 or 0

@@ -6,7 +6,6 @@ local url = require 'moongate.plugins.access-log.url'
 
 local M = {}
 
-local TLS = 'TLS to log sinks is not built yet'
 local LATER = { lua = 'sinks in Lua are not built yet', otlp = 'sinks of OTLP are not built yet' }
 
 M.FACILITIES = { 'kern', 'user', 'mail', 'daemon', 'auth', 'syslog', 'lpr', 'news', 'uucp', 'cron',
@@ -38,6 +37,12 @@ local function duration(least, most, description, default)
         description = description }
 end
 
+local function pem(description)
+    return { type = 'string', match = '%-%-%-%-%-BEGIN ',
+        err = 'expected the text of a PEM file: write ${file:PATH} for a file',
+        description = description .. ' (the text of a PEM file)' }
+end
+
 --- What of retries; one more way for the entry and for a sink.
 -- @tparam boolean defaults are they set?
 -- @treturn table field
@@ -66,11 +71,11 @@ function M.fields()
         { reopen_check = duration(1, 3600000, 'how often the path is looked at (1s)') },
         { host = typedefs.host{ description = 'of syslog, udp, tcp: name or address' } },
         { port = { type = 'integer', between = { 1, 65535 },
-            description = 'of syslog (514), udp, tcp' } },
+            description = 'of syslog (514, by TLS 6514), udp, tcp' } },
         { socket = { type = 'string', starts_with = '/', len_max = 107,
             description = 'of syslog: a unix socket for datagrams, such as /dev/log' } },
         { transport = { type = 'string', one_of = { 'udp', 'tcp', 'tls' },
-            not_supported_yet = { tls = TLS }, description = 'of syslog (udp) and tcp (tcp)' } },
+            description = 'of syslog (udp) and tcp (tcp)' } },
         { facility = { type = 'string', one_of = M.FACILITIES,
             description = 'of syslog (local0)' } },
         { tag = { type = 'string', match = '^[\33-\126]+$', len_max = 48,
@@ -89,7 +94,15 @@ function M.fields()
             .. ' connection (1s)') },
         { timeout = duration(1, 600000, 'of http: longest wait for an answer (5s); of tcp: how long'
             .. ' nothing may be taken (30s)') },
-        { tls = { type = 'any', not_supported_yet = TLS } },
+        { tls = { type = 'record', fields = {
+            { verify = { type = 'boolean', default = true,
+                description = 'the certificate must be trusted and have the name' } },
+            { server_name = typedefs.host{
+                description = 'the name it must have; not set: the host' } },
+            { ca = pem('who is trusted; not set: the list of the system') },
+            { cert = pem('our own certificate, for servers that ask') },
+            { key = { type = 'secret', description = 'its key, the text of a PEM file' } },
+        }, description = 'of https, and of syslog and tcp with the transport tls' } },
     }
 end
 
@@ -102,6 +115,22 @@ local function check_syslog(sink)
         return nil, 'syslog needs either a host or a socket'
     elseif is_set(sink.socket) and (is_set(sink.port) or is_set(sink.transport)) then
         return nil, "'port' and 'transport' do not go with a socket"
+    end
+    return true
+end
+
+-- TLS is asked for in one way, and the record only says how.
+local function check_tls(sink)
+    local wants = sink.transport == 'tls'
+    if sink.type == 'http' then
+        local parts = url.parse(sink.url)
+        wants = not parts or parts.tls
+    end
+    if is_set(sink.tls) and not wants then
+        return nil, sink.type == 'http' and "'tls' needs an https url"
+            or "'tls' needs transport: tls"
+    elseif is_set(sink.tls) and is_set(sink.tls.cert) ~= is_set(sink.tls.key) then
+        return nil, "'tls.cert' and 'tls.key' belong together"
     end
     return true
 end
@@ -139,6 +168,10 @@ function M.check(sink)
             return nil, err
         end
     end
+    local ok, err = check_tls(sink)
+    if not ok then
+        return nil, err
+    end
     return check_queue(sink)
 end
 
@@ -165,6 +198,15 @@ local function header_lines(headers)
     return table.concat(lines)
 end
 
+-- How TLS is spoken, where it is.
+local function secure(target, tls)
+    tls = tls or {}
+    target.tls, target.no_verify = true, tls.verify == false
+    target.server_name, target.ca, target.cert, target.key = tls.server_name, tls.ca, tls.cert,
+        tls.key
+    return target
+end
+
 local open = {}
 
 function open.stdout()
@@ -186,20 +228,24 @@ function open.udp(sink)
 end
 
 function open.tcp(sink)
-    return { kind = 'tcp', host = sink.host, port = sink.port, connect = sink.connect or 1000,
-        timeout = sink.timeout or 30000,
-        name = ('tcp://%s:%d'):format(bracketed(sink.host), sink.port) }
+    local is_tls = sink.transport == 'tls'
+    local target = { kind = 'tcp', host = sink.host, port = sink.port,
+        connect = sink.connect or 1000, timeout = sink.timeout or 30000,
+        name = ('%s://%s:%d'):format(is_tls and 'tls' or 'tcp', bracketed(sink.host), sink.port) }
+    return is_tls and secure(target, sink.tls) or target
 end
+
+open.tls = open.tcp
 
 function open.syslog(sink)
     local target
     local transport = sink.transport or 'udp'
-    local port = sink.port or 514
+    local port = sink.port or transport == 'tls' and 6514 or 514
     if sink.socket then
         target = { kind = 'datagram', path = sink.socket, name = 'syslog:' .. sink.socket }
     else
         target = open[transport]({ host = sink.host, port = port, connect = sink.connect,
-            timeout = sink.timeout })
+            timeout = sink.timeout, transport = transport, tls = sink.tls })
         target.name = 'syslog+' .. target.name
     end
     target.syslog = true
@@ -213,12 +259,13 @@ function open.http(sink, form)
     local encoding = sink.encoding or 'ndjson'
     local content_type = encoding ~= 'ndjson' and 'application/json'
         or form == 'json' and 'application/x-ndjson' or 'text/plain; charset=utf-8'
-    return { kind = 'http', host = parts.host, port = parts.port, target = parts.target,
+    local target = { kind = 'http', host = parts.host, port = parts.port, target = parts.target,
         host_field = parts.authority, name = parts.name, method = sink.method or 'POST',
         headers = header_lines(sink.headers), encoding = encoding,
         content_type = sink.content_type or content_type, gzip = sink.gzip ~= false,
         connect = sink.connect or 1000, timeout = sink.timeout or 5000,
         keepalive = sink.keepalive or 60000 }
+    return parts.tls and secure(target, sink.tls) or target
 end
 
 --- Where a checked sink writes, for moongate.access_log.open.

@@ -1,18 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The URL of a log collector: http://host[:port][/path][?query].
+-- The URL of a log collector: http[s]://host[:port][/path][?query].
 local M = {}
 
 --- The parts of a URL.
 -- @tparam string text
--- @treturn table|nil { host =, port =, target = path and query, authority = for Host, name = what
---   it is called in logs and metrics: without the query, which may hold a key }
+-- @treturn table|nil { tls =, host =, port =, target = path and query, authority = of Host, name =
+--   what it is called in logs and metrics: without the query, which may hold a key }
 -- @treturn string|nil the mistake
 function M.parse(text)
     local scheme, authority, rest = text:match('^(%a[%w+.-]*)://([^/?#]*)([^#]*)$')
     scheme = scheme and scheme:lower()
-    if scheme == 'https' then
-        return nil, 'https is not supported yet: write http'
-    elseif scheme ~= 'http' then
+    if scheme ~= 'http' and scheme ~= 'https' then
         return nil, 'expected a URL such as http://logs.example:9000/path'
     elseif authority:find('@', 1, true) then
         return nil, 'user and password do not belong here: set the header authorization'
@@ -21,13 +19,13 @@ function M.parse(text)
     if not host then
         host, port = authority:match('^([%w._-]+):?(%d*)$')
     end
-    local number = port == '' and 80 or tonumber(port)
+    local number = port == '' and (scheme == 'https' and 443 or 80) or tonumber(port)
     if not host or not number or number < 1 or number > 65535 or rest:find('[^\33-\126]') then
         return nil, 'expected a URL such as http://logs.example:9000/path'
     end
     local target = rest:sub(1, 1) == '/' and rest or '/' .. rest
-    return { host = host, port = number, target = target, authority = authority,
-        name = 'http://' .. authority .. target:match('^[^?]*') }
+    return { tls = scheme == 'https', host = host, port = number, target = target,
+        authority = authority, name = scheme .. '://' .. authority .. target:match('^[^?]*') }
 end
 
 return M

@@ -27,7 +27,7 @@ describe('http-log', function()
     describe('refuses at load', function()
         local CASES = {
             { {}, 'required' },
-            { { http_endpoint = 'https://h/' }, 'not supported yet' },
+            { { http_endpoint = 'ftp://h/' }, 'expected a URL' },
             { { http_endpoint = 'nonsense' }, 'expected a URL' },
             { { http_endpoint = 'http://h', method = 'GET' }, 'expected one of' },
             { { http_endpoint = 'http://h', content_type = 'text/plain' }, 'application/json' },

@@ -37,7 +37,7 @@ return {
         { config = { type = 'record', fields = {
             { http_endpoint = { type = 'string', required = true, referenceable = true,
                 encrypted = true, custom_validator = check_endpoint,
-                description = 'http://[user:password@]host[:port]/path' } },
+                description = 'http[s]://[user:password@]host[:port]/path' } },
             { method = { type = 'string', default = 'POST', one_of = { 'POST', 'PUT', 'PATCH' },
                 description = 'of the requests' } },
             { content_type = { type = 'string', default = 'application/json',

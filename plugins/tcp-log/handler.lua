@@ -5,5 +5,6 @@ local front = require 'moongate.plugins.access-log.front'
 
 return front.plugin(7, function(conf)
     return { type = 'tcp', host = conf.host, port = conf.port, connect = conf.timeout,
-        timeout = conf.timeout }
+        timeout = conf.timeout, transport = conf.tls and 'tls' or 'tcp',
+        tls = conf.tls and { server_name = conf.tls_sni } or nil }
 end)

@@ -1,8 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 local typedefs = require 'moongate.typedefs'
 
-local TLS = 'TLS to log sinks is not built yet'
-
 return {
     name = 'tcp-log',
     fields = {
@@ -15,9 +13,9 @@ return {
                 description = 'milliseconds to connect, and that nothing may be taken' } },
             { keepalive = { type = 'number', default = 60000,
                 description = 'accepted: the connection stays open anyway' } },
-            { tls = { type = 'boolean', default = false, not_supported_yet = { [true] = TLS },
-                description = 'only false' } },
-            { tls_sni = { type = 'any', not_supported_yet = TLS } },
+            { tls = { type = 'boolean', default = false,
+                description = 'speak TLS; the certificate is verified' } },
+            { tls_sni = typedefs.host{ description = 'the name it must have; not set: host' } },
             { custom_fields_by_lua = { type = 'any',
                 not_supported_yet = 'access-log takes values in Lua, as custom_fields' } },
         } } },

@@ -26,8 +26,8 @@ describe('tcp-log', function()
         local CASES = {
             { {}, 'required' },
             { { host = 'h', port = 0 }, '65535' },
-            { { host = 'h', port = 1, tls = true }, 'not supported yet' },
-            { { host = 'h', port = 1, tls_sni = 'h' }, 'not supported yet' },
+            { { host = 'h', port = 1, tls = 1 }, 'tls' },
+            { { host = 'h', port = 1, tls = true, tls_sni = '-' }, 'tls_sni' },
             { { host = '127.0.0.1', port = 9 }, 'custom_fields' },
         }
         CASES[#CASES][1].custom_fields_by_lua = { a = 'return 1' }

@@ -10,6 +10,7 @@ local peers = require 'spec.gateway.support.peers'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
+local redis = require 'spec.gateway.support.redis'
 
 local MIB = 1024 * 1024
 local LONG = tonumber(os.getenv('MOONGATE_SOAK_LOG_SECONDS'))
@@ -17,13 +18,14 @@ local SECONDS = LONG or 4 -- that a sink is dead
 local SAMPLED = LONG and 100000 or 4000 -- requests
 
 describe('log sinks over the network', function()
-    local missing = peers.missing({ 'node', 'wrk' })
+    local missing = peers.missing({ 'node', 'wrk', 'openssl' })
     local echo, collector
 
-    local function start_collector(folder, port)
+    local function start_collector(folder, port, files)
         local path = folder .. '/collected'
         collector = process.start({ 'node', 'spec/gateway/support/collector.mjs', path,
-            tostring(port or 0) })
+            tostring(port or 0) }, files and { COLLECTOR_CERT = files.cert,
+            COLLECTOR_KEY = files.key })
         assert(collector:wait_text('\n', nil, 'out'), collector.err)
         collector.ports = assert(dkjson.decode(collector.out, 1, nil))
         collector.path = path
@@ -32,7 +34,7 @@ describe('log sinks over the network', function()
 
     -- In config, HTTP, TCP, UDP stand for the collector's ports, FOLDER for the gateway's folder.
     local function yaml_of(config, o)
-        local text = config:gsub('FOLDER', o.folder):gsub('%u+', function(word)
+        local text = config:gsub('FOLDER', o.folder):gsub('%f[%w]%u+%f[%W]', function(word)
             return collector.ports[word:lower()]
         end)
         return process.yaml({ upstream = echo.port, workers = o.workers or 2, port = o.port,
@@ -42,7 +44,7 @@ describe('log sinks over the network', function()
     local function start(config, o)
         o = o or {}
         o.folder = o.folder or process.folder()
-        start_collector(o.folder)
+        start_collector(o.folder, nil, o.files)
         o.port = process.free_port()
         local gateway = process.gateway(yaml_of(config, o), { folder = o.folder })
         gateway.o = o
@@ -157,6 +159,33 @@ describe('log sinks over the network', function()
         end
         local _, count = process.read(gateway.folder .. '/a.log'):gsub('\n', '')
         assert.equal(20, count)
+    end)
+
+    it('speak TLS, to those only whom they trust', function()
+        if missing then pending(missing) return end
+        local files = redis.certificates()
+        local config = [[
+- name: access-log
+  config:
+    queue: { flush: 50ms }
+    sinks:
+    - { type: http, url: "https://127.0.0.1:HTTPS/", tls: { ca: "${file:%s}" } }
+    - { type: tcp, host: 127.0.0.1, port: TLS, transport: tls,
+        tls: { ca: "${file:%s}", server_name: redis.test } }
+]]
+        local gateway = start(config:format(files.ca, files.ca), { files = files })
+        get(gateway, 30)
+        wait_collected(function(ways)
+            return ways.http and #ways.http == 30 and ways.tls and #ways.tls == 30
+        end)
+        gateway:rewrite(yaml_of(config:format(files.other_ca, files.other_ca), gateway.o))
+        assert.equal(0, gateway:command('reload'))
+        get(gateway, 5)
+        assert.is_true(gateway:wait_text('cannot write https://127.0.0.1:'))
+        assert.is_true(gateway:wait_text('cannot write tls://127.0.0.1:'))
+        assert.equal(10, counters(gateway).log_lines_queued)
+        local ways = collected()
+        assert.same({ 30, 30 }, { #ways.http, #ways.tls })
     end)
 
     it('work by the names and options of Kong', function()
