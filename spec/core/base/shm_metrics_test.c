@@ -133,7 +133,7 @@ static void invented_values_end_in_one_series(void **state)
 static void all_metrics_together_are_bounded_too(void **state)
 {
     struct mg_shm *shm = *state;
-    char name[16];
+    char name[24];
     bool full = false;
     for (int i = 0; i < 12; i++) {
         snprintf(name, sizeof name, "m%d_total", i);
@@ -151,7 +151,7 @@ static void all_metrics_together_are_bounded_too(void **state)
 static void there_is_an_end_of_metrics(void **state)
 {
     struct mg_shm *shm = *state;
-    char name[16];
+    char name[24];
     for (int i = 0; i < MG_METRICS; i++) {
         snprintf(name, sizeof name, "m%d_total", i);
         open_counter(shm, name);
