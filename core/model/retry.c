@@ -55,9 +55,10 @@ void mg_retry_set_budget(struct mg_upstream_record *record, const struct mg_retr
     record->budget_each = (uint64_t)retry->budget * (TOKEN / 100);
 }
 
+/* A new bucket is full. */
 static uint64_t earned(const struct mg_upstream_record *record, uint64_t now_ms)
 {
-    return mg_word_load(&record->first_tries) * record->budget_each + now_ms * EACH_MS;
+    return CAP + mg_word_load(&record->first_tries) * record->budget_each + now_ms * EACH_MS;
 }
 
 /* Of what was earned, what counts as spent: the bucket holds no more than CAP. */

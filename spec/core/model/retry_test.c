@@ -97,6 +97,7 @@ static void an_idle_upstream_has_thirty_retries(void **state)
 {
     (void)state;
     struct mg_upstream_record record = new_record(20);
+    assert_int_equal(mg_retry_left(&record, 0), 30000);
     assert_int_equal(mg_retry_left(&record, 50000), 30000);
     for (int i = 0; i < 30; i++) {
         assert_true(mg_retry_take(&record, 50000));
