@@ -230,6 +230,9 @@ enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
     if (vm->options.stats) {
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
     }
+    if (phase == MG_PHASE_LOG) { /* which is not measured */
+        return run_chain(req, phase, chain);
+    }
     req->hook_began_us = mg_clock_precise_us(&vm->loop->clock);
     const enum mg_verdict verdict = run_chain(req, phase, chain);
     if (verdict != MG_VERDICT_WAITING) {

@@ -12,7 +12,7 @@
 --         local found = callgrind.measure(case, { warm_up = 2000, window = 1000, windows = 4 })
 --         -- found.instructions: per request, of the cheapest window; found.all: of each window
 --         -- found.allocations: calls of malloc and its kind per request, in that window
---         -- found.trace_aborts: traces that LuaJIT gave up, in that window
+--         -- found.trace_aborts: traces that LuaJIT gave up, in the window with the least
 local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
@@ -190,13 +190,13 @@ function M.measure(case, o)
         aborts[i] = run.gateway:status().counters.trace_aborts
     end
     stop(run)
-    local found = { all = {}, instructions = math.huge }
+    local found = { all = {}, instructions = math.huge, trace_aborts = math.huge }
     for i = 1, o.windows do
         local window = read_window(run, i, o.window)
         found.all[i] = window.instructions
+        found.trace_aborts = math.min(found.trace_aborts, aborts[i] - aborts[i - 1])
         if window.instructions < found.instructions then
             found.instructions, found.allocations = window.instructions, window.allocations
-            found.trace_aborts = aborts[i] - aborts[i - 1]
             if o.keep then
                 process.write(('%s/%s'):format(o.keep, case.name), window.text)
             end
