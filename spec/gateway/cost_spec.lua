@@ -62,8 +62,9 @@ describe('a proxied request', function()
                     return
                 end
                 local now = measure(case)
-                -- A buffer that is larger than ever before is none of every request.
-                assert(now.allocations < 0.01, ('%.3f allocations a request')
+                -- The connection that ends a window, a buffer that is larger than ever before. One in
+                -- each turn of the loop, which serves four requests, would be 0.25.
+                assert(now.allocations < 0.05, ('%.3f allocations a request')
                     :format(now.allocations))
                 -- A loop that a trace of its caller takes in is tried alone now and then, in vain.
                 assert.equal(0, now.trace_aborts)
