@@ -5,8 +5,9 @@
 #include <stdio.h>
 
 static const struct mg_verb *const verbs[] = {
-    &mg_verb_run,     &mg_verb_check, &mg_verb_reload, &mg_verb_status, &mg_verb_explain,
-    &mg_verb_breaker, &mg_verb_echo,  &mg_verb_test,   &mg_verb_plugin, &mg_verb_version,
+    &mg_verb_run,     &mg_verb_check,   &mg_verb_reload,  &mg_verb_status,
+    &mg_verb_explain, &mg_verb_breaker, &mg_verb_logs,    &mg_verb_echo,
+    &mg_verb_test,    &mg_verb_plugin,  &mg_verb_version,
 };
 #define VERBS (sizeof verbs / sizeof *verbs)
 
@@ -22,9 +23,9 @@ static const struct mg_verb *find(const char *name)
 
 /* Specified and not built. */
 static const char *const later[] = {
-    "audit",  "completion", "config",  "dev",   "drain",   "health",    "init",
-    "limits", "logs",       "profile", "quick", "repl",    "rollback",  "routes",
-    "secret", "simulate",   "top",     "trace", "upgrade", "upstreams",
+    "audit",    "completion", "config", "dev",     "drain",     "health", "init",
+    "limits",   "profile",    "quick",  "repl",    "rollback",  "routes", "secret",
+    "simulate", "top",        "trace",  "upgrade", "upstreams",
 };
 
 /* What other gateways call it. */
@@ -37,7 +38,7 @@ static const struct {
     {"stop", "send SIGTERM to the master; 'moongate status' has its pid"},
     {"quit", "send SIGTERM to the master; 'moongate status' has its pid"},
     {"restart", "'moongate reload' takes a changed configuration into use without a restart"},
-    {"reopen", "send SIGUSR1 to the master; 'moongate status' has its pid"},
+    {"reopen", "that is 'moongate logs reopen'"},
     {"validate", "that is 'moongate check'"},
     {"parse", "that is 'moongate check'"},
 };

@@ -160,7 +160,11 @@ describe('the access log', function()
         for i = 1, ROTATIONS do
             pump(gateway, has_lines)
             assert(os.rename(gateway.log_path, gateway.log_path .. '.' .. i))
-            gateway:signal('USR1')
+            if i % 2 == 0 then
+                gateway:signal('USR1')
+            else
+                assert.equal(0, gateway:command('logs', 'reopen'))
+            end
         end
         pump(gateway, has_lines)
         assert.equal(0, running:stop().failed)
