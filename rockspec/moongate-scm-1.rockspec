@@ -71,6 +71,7 @@ build = {
         ['moongate.pdk.chunks'] = 'lua/moongate/pdk/chunks.lua',
         ['moongate.pdk.client'] = 'lua/moongate/pdk/client.lua',
         ['moongate.pdk.configuration'] = 'lua/moongate/pdk/configuration.lua',
+        ['moongate.pdk.cookie'] = 'lua/moongate/pdk/cookie.lua',
         ['moongate.pdk.ctx'] = 'lua/moongate/pdk/ctx.lua',
         ['moongate.pdk.error_body'] = 'lua/moongate/pdk/error_body.lua',
         ['moongate.pdk.fields'] = 'lua/moongate/pdk/fields.lua',

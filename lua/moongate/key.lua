@@ -9,6 +9,7 @@
 local ffi = require 'ffi'
 local args = require 'moongate.pdk.args'
 local expression = require 'moongate.expression'
+local cookie = require 'moongate.pdk.cookie'
 local fields = require 'moongate.pdk.fields'
 local C = require('moongate.runtime.ffi').C
 
@@ -36,17 +37,6 @@ local function text_of(which)
         C.mg_ffi_limits_text(set, VALUE, view.ptr, view.len)
         return true
     end
-end
-
--- First value of a cookie, in all Cookie fields (RFC 6265, 4.2.1).
-local function find_cookie(req, name)
-    local line = fields.joined(req, C.MG_FFI_REQUEST, 'cookie')
-    for found, value in (line or ''):gmatch('([^=;,%s]+)=([^;,]*)') do
-        if found == name then
-            return (value:gsub('%s+$', ''))
-        end
-    end
-    return nil
 end
 
 -- Kind -> function(set, req, object, part, prefixes): whether there is something.
@@ -116,7 +106,7 @@ function RESOLVERS.query(set, req, _, part)
 end
 
 function RESOLVERS.cookie(set, req, _, part)
-    return put(set, find_cookie(req, part.name))
+    return put(set, cookie.of(req, part.name))
 end
 
 -- M.compute gave the value before.

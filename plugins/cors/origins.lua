@@ -9,10 +9,23 @@ local M = {}
 local PLAIN = '^[%w.:/%-]+$'
 local DEFAULT_PORTS = { http = '80', https = '443' }
 
+-- Host and port; two steps, since a pattern for both tries each end of a long host.
+local function split(authority)
+    local colon = authority:find(':', 1, true)
+    if not colon then
+        return authority, ''
+    end
+    local port = authority:sub(colon + 1)
+    if colon > 1 and port:find('^%d*$') then
+        return authority:sub(1, colon - 1), port
+    end
+end
+
 -- Lower case, without the scheme's own port: browsers leave it out.
 local function normalize(origin)
-    local scheme, host, port = origin:lower():match('^(%a[%w+.-]*)://([^:/]+):?(%d*)$')
-    if not scheme then
+    local scheme, authority = origin:lower():match('^(%a[%w+.-]*)://([^/]+)$')
+    local host, port = split(authority or ':')
+    if not host then
         return origin:lower(), origin:lower()
     end
     if port ~= '' and port ~= DEFAULT_PORTS[scheme] then

@@ -3,6 +3,7 @@
 -- `request_uri` hold the canonical path, because plugins decide by them.
 local args = require 'moongate.pdk.args'
 local base = require 'moongate.pdk.base'
+local cookie = require 'moongate.pdk.cookie'
 local fields = require 'moongate.pdk.fields'
 local node = require 'moongate.pdk.node'
 local runtime = require 'moongate.runtime'
@@ -51,17 +52,6 @@ local function seconds_since_start(req)
     local started = C.mg_ffi_req_measure(req, C.MG_FFI_STARTED_MS)
     local elapsed = C.mg_ffi_sched_now(runtime.shared.vm) - started / 1000
     return ('%.3f'):format(math.max(elapsed, 0))
-end
-
-local function cookie(req, name)
-    local all = fields.joined(req, C.MG_FFI_REQUEST, 'cookie')
-    for pair in (all or ''):gmatch('[^;,]+') do
-        local key, value = pair:match('^%s*([^=]-)%s*=%s*(.-)%s*$')
-        if key == name then
-            return value
-        end
-    end
-    return nil
 end
 
 local function argument(req, name)
@@ -139,7 +129,7 @@ local families = {
         return fields.joined(req, C.MG_FFI_UPSTREAM, name)
     end },
     { '^arg_(.+)$', argument },
-    { '^cookie_(.+)$', cookie },
+    { '^cookie_(.+)$', cookie.of },
 }
 
 local function read(req, name)
