@@ -2,7 +2,7 @@
 /* Circuit breakers in the master: their names, `moongate breaker`. */
 #include "breakers.h"
 
-#include "base/shm_keyed.h"
+#include "base/shm_named.h"
 #include "breakers_show.h"
 #include "cli.h"
 #include "model/breaker.h"
@@ -40,35 +40,21 @@ static bool next_name(mg_str *names, mg_str *name)
     return true;
 }
 
-static bool is_named(mg_str names, mg_str wanted)
-{
-    mg_str name;
-    while (next_name(&names, &name)) {
-        if (mg_str_equal(name, wanted)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void mg_breakers_follow(struct mg_master *master, uint64_t now_ms)
 {
-    const mg_str names = names_of(master);
-    const int64_t time_ms = mg_shm_now_ms(master->shm, now_ms);
-    struct mg_shm_room room;
-    struct mg_breaker_view view;
-    mg_shm_room(master->shm, &room);
-    for (uint32_t i = 0; i < room.breakers; i++) {
-        if (mg_breaker_view(master->shm, i, time_ms, &view) &&
-            !is_named(names, mg_str_from(view.name))) {
-            mg_keyed_drop(master->shm, i);
-            mg_breaker_record_drop(master->shm, i);
-        }
-    }
-    mg_str rest = names, name;
+    mg_str rest = names_of(master), name;
+    size_t count = 0;
     while (next_name(&rest, &name)) {
-        (void)mg_breaker_record_open(master->shm, name, time_ms); /* the plan has counted them */
+        count++;
     }
+    mg_str *names = calloc(count + 1, sizeof *names);
+    mg_require(names != NULL);
+    rest = names_of(master);
+    for (size_t i = 0; i < count && next_name(&rest, &name); i++) {
+        names[i] = name;
+    }
+    mg_breaker_records_follow(master->shm, names, count, mg_shm_now_ms(master->shm, now_ms));
+    free(names);
 }
 
 /* --- lists ----------------------------------------------------------------------------------- */

@@ -73,23 +73,41 @@ static void free_record(struct mg_breaker_record *record)
     }
 }
 
-/* A free place, or one that is made free. NULL: none, or too many keys. */
+/* What a key's two groups have to offer. */
+struct offer {
+    struct mg_breaker_record *free[2]; /* a free place of each group */
+    unsigned free_count[2];
+    struct mg_breaker_record *idle; /* the owner's own, if there is one */
+};
+
+static void look_around(struct mg_shm *shm, const struct mg_breaker_record *owner,
+                        struct mg_cell_key key, int64_t now_ms, struct offer *offer)
+{
+    *offer = (struct offer){.idle = NULL};
+    for (uint32_t i = 0; i < 2 * MG_KEYED_GROUP; i++) {
+        struct mg_breaker_record *record = mg_region_breaker(shm, place_of(shm->head, key, i));
+        const unsigned group = i / MG_KEYED_GROUP;
+        if (!is_used(record)) {
+            const bool is_free = record->probes.state[0] == 0;
+            offer->free[group] = is_free ? record : offer->free[group];
+            offer->free_count[group] += is_free;
+        } else if (is_idle(record, now_ms) && (!offer->idle || owner_of(record) == owner)) {
+            offer->idle = record;
+        }
+    }
+}
+
+/* A free place in the emptier group, so that hardly any two groups are full before the table is; or
+ * one that is made free. NULL: none, or too many keys. */
 static struct mg_breaker_record *choose(struct mg_shm *shm, struct mg_breaker_record *owner,
                                         struct mg_cell_key key, uint32_t max_keys, int64_t now_ms)
 {
-    struct mg_breaker_record *found = NULL, *idle = NULL;
-    for (uint32_t i = 0; i < 2 * MG_KEYED_GROUP; i++) {
-        struct mg_breaker_record *record = mg_region_breaker(shm, place_of(shm->head, key, i));
-        if (!is_used(record)) {
-            found = !found && record->probes.state[0] == 0 ? record : found;
-        } else if (is_idle(record, now_ms)) {
-            const bool own = owner_of(record) == owner;
-            idle = !idle || own ? record : idle;
-        }
-    }
-    if (idle && (!found || owner->keys >= max_keys)) {
-        free_record(idle);
-        found = idle;
+    struct offer offer;
+    look_around(shm, owner, key, now_ms, &offer);
+    struct mg_breaker_record *found = offer.free[offer.free_count[1] > offer.free_count[0]];
+    if (offer.idle && (!found || owner->keys >= max_keys)) {
+        free_record(offer.idle);
+        found = offer.idle;
     }
     return owner->keys < max_keys ? found : NULL;
 }

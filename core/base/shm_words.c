@@ -108,6 +108,23 @@ struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index)
     return record->id.hash[0] != 0 ? record : NULL;
 }
 
+bool mg_breaker_record_add(struct mg_shm *shm, struct mg_cell_key id, mg_str name, int64_t now_ms,
+                           uint32_t *from)
+{
+    struct mg_shm_head *head = shm->head;
+    for (; *from < head->breakers; ++*from) {
+        struct mg_breaker_record *record = mg_region_breaker(shm, *from);
+        const bool is_new = *from >= head->breakers_used;
+        if (is_new ||
+            (record->id.hash[0] == 0 && record->probes.state[0] == 0 && record->keys == 0)) {
+            head->breakers_used = is_new ? *from + 1 : head->breakers_used;
+            fill_breaker(record, id, name, now_ms);
+            return true;
+        }
+    }
+    return false;
+}
+
 int mg_breaker_record_find(struct mg_shm *shm, mg_str name)
 {
     const struct mg_cell_key id = mg_shm_key(shm, name);

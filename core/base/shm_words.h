@@ -43,6 +43,10 @@ int mg_breaker_record_open(struct mg_shm *shm, mg_str name, int64_t now_ms);
 struct mg_breaker_record *mg_breaker_record(struct mg_shm *shm, uint32_t index);
 /* The index of the breaker with that name, or -1. */
 int mg_breaker_record_find(struct mg_shm *shm, mg_str name);
+/* Makes the record of a name that has none, in the first place from *from on that was never used or
+ * was dropped; *from moves on. False: full. For base/shm_named, which holds the lock. */
+bool mg_breaker_record_add(struct mg_shm *shm, struct mg_cell_key id, mg_str name, int64_t now_ms,
+                           uint32_t *from);
 /* Its name belongs to nobody any more; the record is free as soon as no probe is under way. */
 void mg_breaker_record_drop(struct mg_shm *shm, uint32_t index);
 /* Does that record still belong to the breaker with that name's key (mg_shm_key)? Notes the use. */

@@ -8,7 +8,7 @@
 --     if breaker.answer.changed == 1 then ... end                   -- that call made a transition
 --
 -- breaker.answer is a permanent struct mg_ffi_breaker_answer: what the last ask or result said.
--- None of these waits.
+-- None of these waits, unless a key in Lua does.
 local ffi = require 'ffi'
 local base = require 'moongate.pdk.base'
 local key = require 'moongate.key'

@@ -29,6 +29,19 @@ describe('the name of a breaker', function()
         assert.equal('route:2', of('route', { host = 'h' }, { id = '2' }))
     end)
 
+    it('of keys is that of the entity that carries the entry', function()
+        assert.equal('key:all', names.of_keys({}))
+        assert.equal('key:route:r', names.of_keys({ route = { id = '1', name = 'r' } }))
+        assert.equal('key:service:1+consumer:ann', names.of_keys({ service = { id = '1' },
+            consumer = { username = 'ann', id = '2' } }))
+    end)
+
+    it('comes with a number of keys where the scope is key', function()
+        assert.equal(0, names.max_keys({ scope = 'route', max_keys = 20 }))
+        assert.equal(20, names.max_keys({ scope = 'key', max_keys = 20 }))
+        assert.equal(1024, names.max_keys({ scope = 'key' }))
+    end)
+
     it('is none where there is no service', function()
         assert.is_nil(of('upstream', nil))
         assert.is_nil(of('service', nil))
