@@ -217,7 +217,8 @@ end
 --- Load, the fault, and its end.
 -- @tparam table fault name, start and stop (functions), reasons (each may be counted, one must be),
 -- log (a text that comes), is_harmless (nobody notices), spares_limits (rate-limit does not
--- notice), is_slow (it is no outage: requests may wait), recovery (s, other than 2.5)
+-- notice), is_slow (it is no outage: requests may wait), recovery (s, other than 2.5), hold (s that
+-- it lasts, in place of what was asked for)
 -- @treturn table records
 function Rig:run(fault)
     self:wait_well()
@@ -237,7 +238,7 @@ function Rig:run(fault)
     if ok and fault.log then
         ok, err = self.gateway:wait_text(fault.log), 'not in the log: ' .. fault.log
     end
-    posix.pause(ok and M.seconds or SHORT_HOLD)
+    posix.pause(fault.hold or ok and M.seconds or SHORT_HOLD)
     times.over = posix.now()
     fault.stop()
     assert(ok, err)

@@ -1,0 +1,97 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- R13: fleets of Redis servers that change under load: a master that hands over or dies behind
+-- three sentinels, and a cluster in which the slots in use move. `script/chaos redis_fleet` has
+-- more load and measures times.
+local chaos = require 'spec.gateway.support.chaos'
+local open_load = require 'spec.gateway.support.open_load'
+local posix = require 'spec.gateway.support.posix'
+local process = require 'spec.gateway.support.process'
+local redis = require 'spec.gateway.support.redis'
+
+local PROMOTED = 1 -- s, until a new master is used
+-- Of two workers to four masters: each may fail once (and with it what was under way on it).
+local CONNECTIONS = 16
+
+describe('sentinels', function()
+    local fleet, rig
+
+    before_each(function()
+        fleet = redis.sentinels('orders')
+        rig = chaos.rig(('topology: sentinel, nodes: %s, sentinel: { master: orders }'):format(
+            fleet:nodes()))
+    end)
+
+    after_each(process.stop_all)
+
+    local function wait_promoted()
+        redis.wait(function()
+            return fleet.replica:ask('ROLE')[1] == 'master'
+        end, 'the replica is promoted')
+        local promoted = posix.now()
+        redis.wait(function()
+            return fleet.replica:count('commandstats', 'cmdstat_evalsha:calls') > 0
+        end, 'the new master is used')
+        local seconds = posix.now() - promoted
+        assert.is_true(not chaos.seconds or seconds <= PROMOTED, seconds)
+    end
+
+    it('hand over a master', function()
+        rig:run{ name = 'hand over', reasons = { 'readonly' }, is_harmless = true,
+            recovery = PROMOTED, hold = 0, stop = wait_promoted,
+            start = function()
+                assert.equal('OK', fleet.sentinels[1]:ask('SENTINEL', 'FAILOVER', 'orders'))
+            end }
+    end)
+
+    it('replace a master that is killed', function()
+        rig:run{ name = 'replace a dead master', reasons = { 'refused' }, recovery = PROMOTED,
+            hold = 0, stop = wait_promoted, start = function() fleet.master:kill() end }
+    end)
+end)
+
+describe('a cluster', function()
+    local cluster, rig
+
+    setup(function()
+        cluster = redis.cluster({ replicas = 0 })
+        rig = chaos.rig(('topology: cluster, nodes: ["127.0.0.1:%d"]'):format(
+            cluster.servers[1].port))
+    end)
+
+    teardown(process.stop_all)
+
+    -- Slots of the keys that the load uses.
+    local function slots_in_use()
+        local slots = {}
+        for i = 0, chaos.KEYS - 1 do
+            slots[i + 1] = cluster.servers[1]:ask('CLUSTER', 'KEYSLOT', 'c:' .. i)
+        end
+        return slots
+    end
+
+    it('whose slots in use move to a new server, which has no scripts', function()
+        local slots, to = slots_in_use(), cluster:add()
+        local records = rig:run{ name = 'a live reshard', reasons = { 'ask', 'moved' },
+            spares_limits = true, is_slow = true, hold = 0, stop = function() end,
+            start = function()
+                for _, slot in ipairs(slots) do
+                    local from = cluster:owner(slot)
+                    cluster:begin_move(slot, from, to)
+                    local before = rig:result('ask')
+                    redis.wait(function()
+                        return rig:result('ask') > before
+                            or cluster:move_keys(slot, from, to, 100) > 0
+                    end, 'the slot is in use')
+                    cluster:move_keys(slot, from, to, 100)
+                    cluster:end_move(slot, from, to)
+                end
+            end }
+        local words = open_load.count(open_load.between(records, 0, math.huge, '/ask'), 'word')
+        local failed = (words.refused or 0) + (words.timeout or 0) + (words.open or 0)
+        assert.is_true(failed <= CONNECTIONS, failed .. ' failures')
+        assert.is_nil(words.ask or words.moved or words.noscript)
+        assert.is_true(rig:result('moved') > 0)
+        assert.equal(0, rig.gateway:status().stores[1].opened)
+    end)
+end)
