@@ -303,7 +303,7 @@ describe('rate-limit with the store redis', function()
         assert.is_true(used > 1) -- seven keys in three shares: not all in one but once in 700
     end)
 
-    describe('R12: in mode async', function()
+    describe('in mode async', function()
         local HOSTS, PERCENT = 3, 10
 
         local function start_all(config, more)

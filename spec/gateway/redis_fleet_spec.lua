@@ -50,7 +50,8 @@ describe('moongate.redis with sentinels', function()
         local classes = write_until(fleet.replica, 'alive')
         assert.is_nil(classes.other)
         assert.is_nil(classes.protocol)
-        local answer, deadline = nil, posix.now() + process.deadline
+        local deadline = posix.now() + process.deadline
+        local answer
         repeat -- the other worker follows by itself
             answer = gateway:ask 'return redis:echo("mine")'
         until answer.value == 'mine' or posix.now() > deadline
