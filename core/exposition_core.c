@@ -75,11 +75,6 @@ static const struct row rows[] = {
     {"lua_trace_aborts_total", "traces that the compiler of LuaJIT gave up",
      NULL, NULL, MG_STAT_TRACE_ABORTS, NOTHING},
     {"lua_timers", "timers of plugins pending", NULL, NULL, MG_STAT_TIMERS, NOTHING},
-    {"ratelimit_decisions_total", "decisions of rate-limit",
-     "decision", "allowed", MG_STAT_LIMIT_ALLOWED, NOTHING},
-    {"ratelimit_decisions_total", NULL, "decision", "denied", MG_STAT_LIMIT_DENIED, NOTHING},
-    {"ratelimit_decisions_total", NULL, "decision", "shadow_denied", MG_STAT_LIMIT_SHADOW_DENIED,
-     NOTHING},
     {"ratelimit_store_fallbacks_total", "decisions made without the store, by what was done",
      "how", "local", MG_STAT_LIMIT_STORE_LOCAL, NOTHING},
     {"ratelimit_store_fallbacks_total", NULL, "how", "allowed", MG_STAT_LIMIT_STORE_ALLOWED,
@@ -205,7 +200,10 @@ bool mg_exposition_is_elsewhere(enum mg_stat which)
 {
     switch (which) {
     case MG_STAT_POLICY_LUA_ERRORS: /* script/api_expression.c, by plugin and option */
-    case MG_STAT_BREAKER_REJECTED:
+    case MG_STAT_LIMIT_ALLOWED:     /* model/meter.c */
+    case MG_STAT_LIMIT_DENIED:
+    case MG_STAT_LIMIT_SHADOW_DENIED:
+    case MG_STAT_BREAKER_REJECTED: /* exposition_records.c, as the next ones */
     case MG_STAT_BREAKER_SHADOW_REJECTED:
     case MG_STAT_BREAKER_TRANSITIONS:
     case MG_STAT_UPSTREAM_EJECTIONS:

@@ -14,7 +14,8 @@
 #define BOUNDS 14
 #define RECENT 8 /* counters a route remembers; a power of two */
 #define NO_ROUTE "_none"
-#define UPSTREAM_TEXT 272                      /* a host name and a port */
+#define LIMIT_NOTE 80     /* bytes of a note of rate-limit: {"decision":"denied","name":"minute" */
+#define UPSTREAM_TEXT 272 /* a host name and a port */
 #define SELDOM __attribute__((noinline, cold)) /* kept out of the way of what every request does */
 /* A host that may be any; as model/peer calls it. */
 #define BY_PLUGIN "(chosen by a plugin)"
@@ -41,12 +42,14 @@ enum metric {
     UPSTREAM_REQUESTS,
     UPSTREAM_DURATION,
     UPSTREAM_CONNECT,
+    LIMIT_DECISIONS,
     METRIC_COUNT
 };
 
 static const char *const request_labels[] = {"route", "method", "code", "outcome"};
 static const char *const route_labels[] = {"route"};
 static const char *const try_labels[] = {"upstream", "code", "outcome"};
+static const char *const limit_labels[] = {"route", "policy", "decision"};
 static const char *const upstream_labels[] = {"upstream"};
 
 struct definition {
@@ -69,6 +72,10 @@ static const struct definition definitions[METRIC_COUNT] = {
                   route_labels, 1},
     [BYTES_OUT] = {"moongate_http_response_bytes_total", "bytes of answers, heads included", false,
                    route_labels, 1},
+    [LIMIT_DECISIONS] = {"moongate_ratelimit_decisions_total",
+                         "requests by what rate-limit decided; policy: the limit that did not let "
+                         "them pass",
+                         false, limit_labels, 3},
     [UPSTREAM_REQUESTS] = {"moongate_upstream_requests_total",
                            "tries to have a request answered; code 0: no answer", false, try_labels,
                            3},
@@ -78,6 +85,14 @@ static const struct definition definitions[METRIC_COUNT] = {
     [UPSTREAM_CONNECT] = {"moongate_upstream_connect_duration_seconds",
                           "to connect, for tries without a pooled connection", true,
                           upstream_labels, 1},
+};
+
+struct recent_limit {
+    const struct mg_route *route;
+    uint64_t generation; /* of the route: its address may come again in another */
+    uint32_t bytes;
+    char note[LIMIT_NOTE]; /* so much of it tells decision and policy */
+    uint64_t *word;
 };
 
 struct recent {
@@ -100,6 +115,7 @@ struct mg_meter {
     uint64_t *words;
     int metrics[METRIC_COUNT];  /* negative: there was no room for it */
     uint64_t spare[BOUNDS + 2]; /* counted where there is no metric */
+    struct recent_limit limits[RECENT];
     struct mg_route_meter no_route;
     struct mg_service_meter elsewhere; /* of a request that went elsewhere than its service says */
 };
@@ -345,6 +361,57 @@ static void count_tries(struct mg_meter *meter, struct mg_req *req)
     }
 }
 
+/* --- decisions of rate-limit ------------------------------------------------------------------ */
+
+/* Takes a text between quotes that follows `before`, which begins *rest. */
+static mg_str take_text(mg_str *rest, mg_str before)
+{
+    if (!mg_str_starts(*rest, before)) {
+        return (mg_str){0};
+    }
+    const ptrdiff_t end = mg_str_find(*rest, '"', before.len);
+    if (end < 0) {
+        return (mg_str){0};
+    }
+    const mg_str text = mg_str_slice(*rest, before.len, (size_t)end);
+    *rest = mg_str_slice(*rest, (size_t)end + 1, rest->len);
+    return text;
+}
+
+/* The policy is the limit that did not let the request pass. */
+static SELDOM uint64_t *limit_words(struct mg_meter *meter, const struct mg_req *req, mg_str note)
+{
+    const mg_str decision = take_text(&note, MG_STR("{\"decision\":\""));
+    const mg_str name = take_text(&note, MG_STR(",\"name\":\""));
+    const bool passes = mg_str_equal(decision, MG_STR("allowed")) ||
+                        mg_str_equal(decision, MG_STR("exempt")) || name.len == 0;
+    const mg_str values[] = {route_name(req), passes ? MG_STR("-") : name, decision};
+    return words_of(meter, LIMIT_DECISIONS, values);
+}
+
+/* The note of the entry that decided last. Its beginning is compared, up to the name's end. */
+static void count_limit(struct mg_meter *meter, const struct mg_req *req)
+{
+    mg_str rest = req->note_limit;
+    (void)take_text(&rest, MG_STR("{\"decision\":\""));
+    (void)take_text(&rest, MG_STR(",\"name\":\""));
+    const mg_str note = mg_str_slice(req->note_limit, 0, req->note_limit.len - rest.len);
+    if (note.len == 0 || note.len > LIMIT_NOTE) {
+        return;
+    }
+    const uintptr_t where = (uintptr_t)req->route / sizeof(struct mg_route);
+    struct recent_limit *recent = &meter->limits[(where + note.len) % RECENT];
+    if (recent->route != req->route || recent->generation != req->config->generation ||
+        recent->bytes != note.len || memcmp(recent->note, note.ptr, note.len) != 0) {
+        *recent = (struct recent_limit){.route = req->route,
+                                        .generation = req->config->generation,
+                                        .bytes = (uint32_t)note.len,
+                                        .word = limit_words(meter, req, note)};
+        memcpy(recent->note, note.ptr, note.len);
+    }
+    (*recent->word)++;
+}
+
 void mg_meter_count(struct mg_meter *meter, struct mg_req *req)
 {
     struct mg_route_meter *of = meter_of_route(meter, req);
@@ -354,5 +421,8 @@ void mg_meter_count(struct mg_meter *meter, struct mg_req *req)
     *of->bytes_out += req->bytes_out;
     if (req->try_count > 0) {
         count_tries(meter, req);
+    }
+    if (req->note_limit.len > 0) {
+        count_limit(meter, req);
     }
 }

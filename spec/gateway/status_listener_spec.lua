@@ -98,6 +98,31 @@ describe('the status listener', function()
             found:value('moongate_http_request_bytes_total'))
     end)
 
+    it('counts what the policies did', function()
+        local gateway = start({ plugins = '    plugins: [{ name: rate-limit, config: { limits: ['
+            .. '{ name: few, quota: 2, window: 1h }, { name: many, quota: 9, window: 1h }],'
+            .. ' exempt: ["header:X-Free=yes"] } },'
+            .. ' { name: circuit-breaker, config: { consecutive_failures: 5 } },'
+            .. ' { name: access-log, config: { sinks: [{ type: file, path: "/dev/null" }] } }]' })
+        for _ = 1, 5 do
+            assert(client.get(gateway.port, '/'))
+        end
+        assert(client.get(gateway.port, '/', { ['X-Free'] = 'yes' }))
+        local found = scrape(gateway)
+        local function decisions(policy, decision)
+            return found:value('moongate_ratelimit_decisions_total',
+                { route = 'echo', policy = policy, decision = decision })
+        end
+        assert.equal(2, decisions('-', 'allowed'))
+        assert.equal(3, decisions('few', 'denied'))
+        assert.equal(1, decisions('-', 'exempt'))
+        assert.equal(3, found:value(REQUESTS, { outcome = 'limited', code = '429' }))
+        assert.equal(1, found:value('moongate_ratelimit_keys', { policy = 'few' }))
+        assert.equal(1, found:value('moongate_breaker_state', { state = 'closed' }))
+        assert.equal(3, found:value('moongate_breaker_results_total', { result = 'success' }))
+        assert.equal(1, found:value('moongate_log_sink_up'))
+    end)
+
     it('goes on counting over a reload and the death of a worker', function()
         local gateway = start()
         local function get(count)

@@ -207,6 +207,35 @@ static void a_host_that_a_plugin_chose_is_no_label(void **state)
                 1);
 }
 
+static double decisions(struct scene *scene, const char *policy, const char *decision)
+{
+    return value_of(scene->shm, "moongate_ratelimit_decisions_total", 0, false,
+                    (const char *const[]){"orders", policy, decision});
+}
+
+static void what_rate_limit_decided_is_counted(void **state)
+{
+    struct scene *scene = *state;
+    const char *const notes[] = {
+        "{\"decision\":\"allowed\",\"name\":\"minute\",\"quota\":3}",
+        "{\"decision\":\"allowed\",\"name\":\"hour\",\"quota\":9}",
+        "{\"decision\":\"denied\",\"name\":\"minute\",\"quota\":3}",
+        "{\"decision\":\"denied\",\"name\":\"minute\",\"quota\":4}",
+        "{\"decision\":\"exempt\"}",
+        "nonsense",
+        "{\"decision\":\"",
+    };
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++) {
+            scene->req.note_limit = mg_str_from(notes[i]);
+            mg_meter_count(scene->meter, &scene->req);
+        }
+    }
+    assert_true(decisions(scene, "-", "allowed") == 6);
+    assert_true(decisions(scene, "minute", "denied") == 6);
+    assert_true(decisions(scene, "-", "exempt") == 3);
+}
+
 int main(void)
 {
 #define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -216,6 +245,7 @@ int main(void)
         WITH_SCENE(a_request_without_a_route_is_counted_too),
         WITH_SCENE(the_gateways_own_time_is_without_head_and_upstream),
         WITH_SCENE(each_try_is_counted_with_its_own_end),
+        WITH_SCENE(what_rate_limit_decided_is_counted),
         WITH_SCENE(a_host_that_a_plugin_chose_is_no_label),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
