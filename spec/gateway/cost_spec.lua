@@ -15,7 +15,7 @@ local UPDATE = 'If the change is worth it, or made requests cheaper: script/benc
 -- Windows long enough for the collector and the compiler to have had their turns.
 local LENGTHS = {
     plain = { warm_up = 1000, window = 400, windows = 2 },
-    policies = { warm_up = 2400, window = 600, windows = 5 },
+    policies = { warm_up = 2400, window = 500, windows = 4 },
 }
 
 local function reason_to_skip()
