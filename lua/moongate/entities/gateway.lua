@@ -202,7 +202,7 @@ return {
             { defaults = record(plugin_settings(true)) },
             { settings = settings(named_plugin) },
             { watchdog_ms = { type = 'integer', default = 2000, between = { 100, MOST_MS },
-                description = 'a worker that makes no turn for it is killed and replaced' } },
+                description = 'a worker in which nothing moves for it is killed and replaced' } },
             { init_timeout = about('to build a generation, init_worker included', ms('10s', 1)) },
             { max_generations = about('that requests still hold; above it a reload is refused',
                 count(8, 2, 64)) },
