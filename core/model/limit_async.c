@@ -10,6 +10,7 @@
 
 #define BUCKETS 1024  /* a power of 2 */
 #define DELTAS 16384  /* keys with units that are not sent */
+#define NEXT_MS 5     /* until the next ones of a round */
 #define HOLDS_FIRST 8 /* room of a delta at first */
 #define IDENTITY_BYTES 1024
 
@@ -117,12 +118,12 @@ void mg_limit_async_keys(struct mg_limit_async *async, unsigned limit, mg_str ke
 
 static void on_flush_due(struct mg_deadline *deadline);
 
-static void arm(struct mg_limit_async *async)
+static void arm(struct mg_limit_async *async, uint64_t ms)
 {
     struct mg_loop *loop = async->parts.loop;
     if (!mg_deadline_armed(&async->flush_at)) {
-        mg_deadline_arm(mg_deadlines_class(&loop->deadlines, async->options.interval_ms),
-                        &async->flush_at, on_flush_due, mg_loop_now_ms(loop));
+        mg_deadline_arm(mg_deadlines_class(&loop->deadlines, ms), &async->flush_at, on_flush_due,
+                        mg_loop_now_ms(loop));
     }
 }
 
@@ -130,7 +131,7 @@ static void enter(struct mg_limit_async *async, struct delta *delta)
 {
     mg_list_append(&async->buckets[delta->hash & (BUCKETS - 1)], &delta->link);
     mg_list_append(&async->deltas, &delta->order);
-    arm(async);
+    arm(async, async->options.interval_ms);
 }
 
 static struct delta *find(struct mg_limit_async *async, uint64_t hash, mg_str key)
@@ -339,7 +340,7 @@ static void send_delta(struct delta *delta)
     mg_link_remove(&delta->order);
     mg_limit_words_take(&async->arena, &request, &words);
     delta->command.fn = on_confirmed;
-    if (mg_limit_store_send(async->store, &delta->command, &words) != MG_REDIS_OK) {
+    if (mg_limit_store_send_aside(async->store, &delta->command, &words) != MG_REDIS_OK) {
         keep(delta);
     }
     mg_arena_reset(&async->arena);
@@ -349,9 +350,16 @@ static void send_delta(struct delta *delta)
 static void on_flush_due(struct mg_deadline *deadline)
 {
     struct mg_limit_async *async = MG_CONTAINER(deadline, struct mg_limit_async, flush_at);
+    const struct mg_link *last = async->deltas.prev;
+    bool is_last = mg_list_empty(&async->deltas);
     async->references++;
-    for (uint32_t i = async->delta_count; i > 0 && !mg_list_empty(&async->deltas); i--) {
-        send_delta(MG_CONTAINER(async->deltas.next, struct delta, order));
+    for (int i = 0; i < MG_LIMIT_STORE_AT_ONCE && !is_last; i++) {
+        struct mg_link *first = async->deltas.next;
+        is_last = first == last; /* what could not be sent stands behind it */
+        send_delta(MG_CONTAINER(first, struct delta, order));
+    }
+    if (!mg_list_empty(&async->deltas)) {
+        arm(async, is_last ? async->options.interval_ms : NEXT_MS);
     }
     mg_limit_async_release(async);
 }

@@ -14,7 +14,7 @@
 #define FIRST_BEAT_MS 200 /* until the first one is answered */
 #define DEAD_MS "6000"    /* a host without a sign of life is dead */
 #define NAME_CHARS 16     /* of the host, of the store */
-#define AT_ONCE 200       /* commands of a round of renewals or payments */
+#define ASIDE_MS 1000     /* for the reply to what no request waits for */
 #define NEXT_MS 20        /* until the next ones */
 #define DEBTS 16384       /* at most; a power of 2 */
 #define ROUND_OF_HOLDS 3  /* renewals in the time that holds last */
@@ -198,17 +198,32 @@ mg_str mg_limit_store_name(struct mg_limit_store *store, struct mg_arena *arena)
 
 /* --- telling -------------------------------------------------------------------------------- */
 
-enum mg_redis_result mg_limit_store_send(struct mg_limit_store *store,
-                                         struct mg_redis_command *command,
-                                         const struct mg_limit_words *words)
+static enum mg_redis_result send_within(struct mg_limit_store *store,
+                                        struct mg_redis_command *command,
+                                        const struct mg_limit_words *words, uint64_t timeout_ms)
 {
     const struct mg_redis_ask ask = {.words = words->items,
                                      .count = words->count,
                                      .script = store->script,
                                      .keys = words->keys,
                                      .key_count = words->key_count,
-                                     .timeout_ms = store->timeout_ms};
+                                     .timeout_ms = timeout_ms};
     return mg_redis_send(store->redis, command, &ask);
+}
+
+enum mg_redis_result mg_limit_store_send(struct mg_limit_store *store,
+                                         struct mg_redis_command *command,
+                                         const struct mg_limit_words *words)
+{
+    return send_within(store, command, words, store->timeout_ms);
+}
+
+enum mg_redis_result mg_limit_store_send_aside(struct mg_limit_store *store,
+                                               struct mg_redis_command *command,
+                                               const struct mg_limit_words *words)
+{
+    return send_within(store, command, words,
+                       store->timeout_ms > ASIDE_MS ? store->timeout_ms : ASIDE_MS);
 }
 
 static void count_lost(const struct mg_limit_store *store)
@@ -250,7 +265,7 @@ static void tell(struct mg_limit_store *store, const struct mg_limit_words *word
     told->command.fn = on_told;
     told->store = mg_limit_store_hold(store);
     told->debt = debt;
-    const enum mg_redis_result result = mg_limit_store_send(store, &told->command, words);
+    const enum mg_redis_result result = mg_limit_store_send_aside(store, &told->command, words);
     if (result != MG_REDIS_OK) {
         on_told(&told->command, result, NULL);
     }
@@ -286,7 +301,7 @@ static void send_beat(struct mg_limit_store *store)
                       MG_STR(DEAD_MS)};
     const struct mg_limit_words words = {.keys = &key, .items = items, .key_count = 1, .count = 4};
     store->beat.fn = on_beat;
-    if (mg_limit_store_send(store, &store->beat, &words) != MG_REDIS_OK) {
+    if (mg_limit_store_send_aside(store, &store->beat, &words) != MG_REDIS_OK) {
         arm(store, &store->beat_at, BEAT_MS, on_beat_due);
     }
     mg_arena_reset(&store->arena);
@@ -325,7 +340,7 @@ static void on_renewal_due(struct mg_deadline *deadline)
     struct mg_limit_store *store = MG_CONTAINER(deadline, struct mg_limit_store, renew_at);
     char life[COUNTER_CHARS];
     const int length = snprintf(life, sizeof life, "%lld", (long long)store->hold_ttl_ms);
-    for (int i = 0; i < AT_ONCE && !mg_list_empty(&store->slots); i++) {
+    for (int i = 0; i < MG_LIMIT_STORE_AT_ONCE && !mg_list_empty(&store->slots); i++) {
         struct mg_limit_slot *slot = MG_CONTAINER(store->slots.next, struct mg_limit_slot, link);
         if (slot->renewed == store->round) {
             store->round++;
@@ -525,7 +540,7 @@ static void on_payment_due(struct mg_deadline *deadline)
 {
     struct mg_limit_store *store = MG_CONTAINER(deadline, struct mg_limit_store, pay_at);
     mg_limit_store_hold(store);
-    for (int i = 0; i < AT_ONCE && store->debt_count > 0; i++) {
+    for (int i = 0; i < MG_LIMIT_STORE_AT_ONCE && store->debt_count > 0; i++) {
         struct debt *debt = MG_CONTAINER(store->debts.next, struct debt, order);
         struct mg_limit_words words;
         leave(store, debt);

@@ -58,7 +58,13 @@ mg_str mg_limit_store_name(struct mg_limit_store *store, struct mg_arena *arena)
 MG_NODISCARD enum mg_redis_result mg_limit_store_send(struct mg_limit_store *store,
                                                       struct mg_redis_command *command,
                                                       const struct mg_limit_words *words);
-/* The same, and nobody waits for it; if it fails, that is counted. */
+/* The same, with a second for the reply: no request waits for it. So many at once do not hold up
+ * the commands of requests for long. */
+#define MG_LIMIT_STORE_AT_ONCE 200
+MG_NODISCARD enum mg_redis_result mg_limit_store_send_aside(struct mg_limit_store *store,
+                                                            struct mg_redis_command *command,
+                                                            const struct mg_limit_words *words);
+/* The same, and nobody looks at the reply; if it fails, that is counted. */
 void mg_limit_store_tell(struct mg_limit_store *store, const struct mg_limit_words *words);
 /* Redis has answered: what is owed is paid. */
 void mg_limit_store_answered(struct mg_limit_store *store);
