@@ -132,101 +132,103 @@ gateway:
     end)
 end)
 
-describe('requests over the limits of an upstream', function()
-    local gateway, upstream, records
+for _, limit in ipairs({ 'connections', 'target_connections' }) do
+    describe('requests over limits.' .. limit, function()
+        local gateway, upstream, records
 
-    setup(function()
-        upstream = scripted.listen()
-        gateway = process.gateway(yaml([[
+        setup(function()
+            upstream = scripted.listen()
+            gateway = process.gateway(yaml([[
 upstreams:
 - { name: group, targets: [{ target: "127.0.0.1:FIRST" }] }
 gateway:
   workers: 1
   listeners: [{ address: "127.0.0.1:PORT" }]
   upstreams: { settings: { group: { limits: { LIMIT: 1, pending: 2 } } } }
-]], { FIRST = upstream.port, LIMIT = 'connections' }))
-        records = scripted.records(gateway)
-    end)
+]], { FIRST = upstream.port, LIMIT = limit }))
+            records = scripted.records(gateway)
+        end)
 
-    teardown(function()
-        process.stop_all()
-        upstream:close()
-    end)
+        teardown(function()
+            process.stop_all()
+            upstream:close()
+        end)
 
-    local function ask(path)
-        return gateway:send(('GET %s HTTP/1.1\r\nHost: x\r\n\r\n'):format(path))
-    end
-
-    local function wait_pending(count)
-        assert.truthy(gateway:wait_status(function(status)
-            return status.counters.upstream_pending == count
-        end))
-    end
-
-    local function answer(peer)
-        peer:say('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
-        peer:close()
-    end
-
-    it('wait, first in first out, and beyond the queue get 503 at once', function()
-        local held = { ask('/1') }
-        local peer = upstream:accept()
-        for i = 2, 3 do
-            held[i] = ask('/' .. i)
-            wait_pending(i - 1)
+        local function ask(path)
+            return gateway:send(('GET %s HTTP/1.1\r\nHost: x\r\n\r\n'):format(path))
         end
-        local refused = ask('/4')
-        local res = assert(refused:response())
-        refused:close()
-        assert.same({ 503, '1' }, { res.status, res.headers['retry-after'] })
-        assert.equal('upstream_full', records:next().outcome)
-        assert.equal(1, gateway:status().counters.limit_upstream_pending)
-        for i = 1, 3 do
-            assert.equal('/' .. i, peer.head:match('^GET (%S+)'))
+
+        local function wait_pending(count)
+            assert.truthy(gateway:wait_status(function(status)
+                return status.counters.upstream_pending == count
+            end))
+        end
+
+        local function answer(peer)
+            peer:say('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+            peer:close()
+        end
+
+        it('wait, first in first out, and beyond the queue get 503 at once', function()
+            local held = { ask('/1') }
+            local peer = upstream:accept()
+            for i = 2, 3 do
+                held[i] = ask('/' .. i)
+                wait_pending(i - 1)
+            end
+            local refused = ask('/4')
+            local res = assert(refused:response())
+            refused:close()
+            assert.same({ 503, '1' }, { res.status, res.headers['retry-after'] })
+            assert.equal('upstream_full', records:next().outcome)
+            assert.equal(1, gateway:status().counters.limit_upstream_pending)
+            for i = 1, 3 do
+                assert.equal('/' .. i, peer.head:match('^GET (%S+)'))
+                answer(peer)
+                assert.equal(200, assert(held[i]:response()).status)
+                held[i]:close()
+                local record = records:next()
+                assert.equal('ok', record.outcome)
+                assert.equal(i > 1, (record.t.queue or 0) > 0)
+                peer = i < 3 and upstream:accept()
+            end
+            wait_pending(0)
+        end)
+
+        it('leave the queue when their client leaves', function()
+            local first = ask('/1')
+            local peer = upstream:accept()
+            local second = ask('/2')
+            wait_pending(1)
+            local third = ask('/3')
+            wait_pending(2)
+            second:close()
+            assert.equal('client_abort', records:next().outcome)
+            wait_pending(1)
             answer(peer)
-            assert.equal(200, assert(held[i]:response()).status)
-            held[i]:close()
-            local record = records:next()
-            assert.equal('ok', record.outcome)
-            assert.equal(i > 1, (record.t.queue or 0) > 0)
-            peer = i < 3 and upstream:accept()
-        end
-        wait_pending(0)
-    end)
+            peer = upstream:accept()
+            assert.equal('/3', peer.head:match('^GET (%S+)'))
+            answer(peer)
+            assert.equal(200, assert(first:response()).status)
+            assert.equal(200, assert(third:response()).status)
+            first:close()
+            third:close()
+            records:next()
+            records:next()
+        end)
 
-    it('leave the queue when their client leaves', function()
-        local first = ask('/1')
-        local peer = upstream:accept()
-        local second = ask('/2')
-        wait_pending(1)
-        local third = ask('/3')
-        wait_pending(2)
-        second:close()
-        assert.equal('client_abort', records:next().outcome)
-        wait_pending(1)
-        answer(peer)
-        peer = upstream:accept()
-        assert.equal('/3', peer.head:match('^GET (%S+)'))
-        answer(peer)
-        assert.equal(200, assert(first:response()).status)
-        assert.equal(200, assert(third:response()).status)
-        first:close()
-        third:close()
-        records:next()
-        records:next()
+        it('wait as long as for a connection, and get 503', function()
+            local first = ask('/1')
+            local peer = upstream:accept()
+            local second = ask('/2')
+            assert.equal(503, assert(second:response()).status)
+            second:close()
+            assert.equal('upstream_full', records:next().outcome)
+            assert.equal(1, gateway:status().counters.limit_upstream_waited)
+            answer(peer)
+            assert.equal(200, assert(first:response()).status)
+            first:close()
+            records:next()
+        end)
     end)
-
-    it('wait as long as for a connection, and get 503', function()
-        local first = ask('/1')
-        local peer = upstream:accept()
-        local second = ask('/2')
-        assert.equal(503, assert(second:response()).status)
-        second:close()
-        assert.equal('upstream_full', records:next().outcome)
-        assert.equal(1, gateway:status().counters.limit_upstream_waited)
-        answer(peer)
-        assert.equal(200, assert(first:response()).status)
-        first:close()
-        records:next()
-    end)
-end)
+end
