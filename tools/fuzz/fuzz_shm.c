@@ -8,7 +8,8 @@
  * Input: a count of patches, the patches (area, 2 bytes of place, length, bytes), then operations.
  *
  * Covers: core/base/shm.c core/base/shm_region.c core/base/shm_cells.c core/base/shm_holds.c
- * Covers: core/base/shm_words.c core/model/limit_rule.c core/model/limit_take.c
+ * Covers: core/base/shm_keyed.c core/base/shm_words.c
+ * Covers: core/model/limit_rule.c core/model/limit_take.c
  * Covers: core/model/breaker.c core/model/breaker_window.c core/model/breaker_change.c
  * Covers: core/model/breaker_hand.c core/model/breaker_view.c
  */
@@ -106,6 +107,7 @@ static void open_breaker(struct work *work, bool by_count)
                                                  .probe_results = 2,
                                                  .probe_good = MG_BREAKER_SHARE(50),
                                                  .slow_share = MG_BREAKER_SHARE(50),
+                                                 .max_keys = 16,
                                                  .ramp_ms = by_count ? 0 : 500}};
     const int err = mg_breaker_open(work->shm, &work->breaker, MG_STR("b"), work->now_ms);
     mg_require(err == 0 || err == MG_EFULL);
@@ -145,6 +147,11 @@ static void fill(struct work *work)
     open_limits(work);
     open_ban(work);
     open_breaker(work, false);
+    for (char key = 0; key < 4; key++) {
+        struct mg_breaker keyed;
+        mg_breaker_of_key(&work->breaker, mg_str_make(&key, 1), begin_ms, &keyed);
+        mg_require(keyed.keyed);
+    }
     mg_require(mg_store_record_open(work->shm, MG_STR("s0"), MG_STR("store"), begin_ms) == 0);
     for (unsigned i = 0; i < LIMITS * KEYS; i++) {
         struct mg_cell_place place;
@@ -180,7 +187,8 @@ static char *area_of(struct work *work, unsigned area, unsigned place, size_t *s
         return (char *)mg_region_limit(shm, place % LIMITS);
     case 4:
         *size = sizeof(struct mg_breaker_record);
-        return (char *)mg_region_breaker(shm, 0);
+        return (char *)mg_region_breaker(
+            shm, place % 4 == 3 ? shm->head->breakers + place % shm->head->keyed : 0);
     case 5:
         *size = sizeof(struct mg_slot);
         return (char *)mg_shm_slot(work->shm, place % WORKERS);
@@ -245,12 +253,17 @@ static void ask_breaker(struct work *work, unsigned argument)
     struct mg_breaker_pass pass;
     struct mg_breaker_change change;
     if (work->breaker.shm) {
-        mg_breaker_ask(&work->breaker, 1, work->now_ms, &pass, &change);
+        struct mg_breaker asked = work->breaker;
+        const char key = (char)(argument / 32);
+        if (argument & 16) {
+            mg_breaker_of_key(&work->breaker, mg_str_make(&key, 1), work->now_ms, &asked);
+        }
+        mg_breaker_ask(&asked, 1, work->now_ms, &pass, &change);
         const struct mg_breaker_told told = {.result = (enum mg_breaker_result)(argument % 5),
                                              .slow = (argument & 8) != 0,
                                              .random = argument * 0x01010101U};
-        mg_breaker_result(&work->breaker, 1, work->now_ms, &pass, &told, &change);
-        mg_breaker_slow(&work->breaker, work->now_ms, argument, &pass, &change);
+        mg_breaker_result(&asked, 1, work->now_ms, &pass, &told, &change);
+        mg_breaker_slow(&asked, work->now_ms, argument, &pass, &change);
     }
 }
 
@@ -522,9 +535,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input input = {.at = data, .end = data + size};
     struct work work = {.now_ms = begin_ms};
     struct mg_shm *first;
-    const struct mg_shm_wish wish = {.workers = WORKERS, .cells = 1, .breakers = 1};
-    const uint64_t bytes = mg_shm_bytes_needed(&wish);
-    mg_require(mg_shm_create(bytes, WORKERS, &first) == 0);
+    const struct mg_shm_wish wish = {.workers = WORKERS, .cells = 1, .breakers = 1, .keyed = 16};
+    mg_require(mg_shm_create_with(mg_shm_bytes_needed(&wish), &wish, &first) == 0);
     work.shm = first;
     fill(&work);
     const unsigned patches = input_byte(&input) % 8, dead = input_byte(&input);
