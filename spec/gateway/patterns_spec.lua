@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Nothing that a client sends makes our own Lua code try one way after the other: what comes with the
--- gateway, and functions that take a request apart, get fields that are as long as they may be and
--- made of what patterns are slow with. With cpu_ms (50 ms of CPU, for what takes less than one) such
--- a request would end as plugin_limit, and a longer one would end its worker by the watchdog.
+-- Nothing that a client sends makes our own Lua code try one way after the other: what comes with
+-- the gateway, and functions that take a request apart, get fields that are as long as they may be
+-- and made of what patterns are slow with. With cpu_ms (50 ms of CPU, for what takes less than one)
+-- such a request would end as plugin_limit, and a longer one would end its worker by the watchdog.
 local process = require 'spec.gateway.support.process'
 
 local READER = [[
