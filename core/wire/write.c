@@ -16,8 +16,9 @@ enum {
 
 /* --- pieces --- */
 
-/* Most pieces are short: whole words that overlap cost less than a call of memcpy. */
-static inline char *put(char *to, mg_str bytes)
+/* Most pieces are short: whole words that overlap cost less than a call of memcpy. Inline, since
+ * many are literals, whose length then decides at compile time. */
+static inline __attribute__((always_inline)) char *put(char *to, mg_str bytes)
 {
     const char *from = bytes.ptr;
     const size_t len = bytes.len;

@@ -62,11 +62,11 @@ describe('a proxied request', function()
                     return
                 end
                 local now = measure(case)
-                -- The connection that ends a window, a buffer that is larger than ever before. One in
-                -- each turn of the loop, which serves four requests, would be 0.25.
+                -- The connection that ends a window, a buffer that is larger than ever before.
+                -- One in each turn of the loop, which serves four requests, would be 0.25.
                 assert(now.allocations < 0.05, ('%.3f allocations a request')
                     :format(now.allocations))
-                -- A loop that a trace of its caller takes in is tried alone now and then, in vain.
+                -- A loop that a trace of its caller takes in is tried alone now and then.
                 assert.equal(0, now.trace_aborts)
             end)
         end
