@@ -204,7 +204,7 @@ struct mg_upstream_config {
     struct mg_target *targets;
     uint32_t target_count;
     uint32_t slots;
-    uint32_t threshold; /* percent of the weight that must be healthy, 0 = off */
+    uint32_t threshold; /* share of the weight that must be healthy, 1/1000 %, 0 = off */
     struct mg_health_rule passive, active;
     struct mg_active_check check;
     struct mg_upstream_settings settings;

@@ -122,7 +122,7 @@ void mg_health_look(struct mg_peer_group *group, uint64_t now_ms)
         }
     }
     const uint32_t threshold = group->upstream->threshold;
-    group->is_closed = threshold > 0 && weight * 100 < group->total_weight * threshold;
+    group->is_closed = threshold > 0 && weight * 100000 < group->total_weight * threshold;
     if (threshold == 0 && healthy < group->weighted &&
         healthy * 100 < group->weighted * outlier_of(group)->panic_percent) {
         panic(group);

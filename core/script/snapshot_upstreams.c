@@ -239,7 +239,10 @@ void mg_snapshot_health(struct mg_snapshot_reader *reader, int at,
         return;
     }
     const int checks = lua_gettop(reader->L);
-    upstream->threshold = (uint32_t)mg_snapshot_number(reader, checks, "threshold", 0);
+    lua_pushstring(reader->L, "threshold");
+    lua_rawget(reader->L, checks);
+    upstream->threshold = (uint32_t)(lua_tonumber(reader->L, -1) * 1000);
+    lua_pop(reader->L, 1);
     if (mg_snapshot_open(reader, checks, "passive")) {
         read_rule(reader, lua_gettop(reader->L), &upstream->passive);
     }

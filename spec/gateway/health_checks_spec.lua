@@ -144,7 +144,7 @@ describe('an active health check', function()
 
     it('that leaves less than the threshold ends requests with 503', function()
         local lost = process.free_port()
-        local gateway = start([[{ threshold: 60, active: {
+        local gateway = start([[{ threshold: 50.5, active: {
     healthy: { interval: 0.1 },
     unhealthy: { interval: 0.1, tcp_failures: 1 } } }]], { process.echo().port, lost })
         wait_health(gateway, lost, 'unhealthy')

@@ -157,7 +157,7 @@ local fields = {
         not_supported_yet = { [true] = 'targets by SRV record' },
         description = 'Host is the name that the SRV record gives' } },
     { healthchecks = record({
-        { threshold = { type = 'integer', default = 0, between = { 0, 100 },
+        { threshold = { type = 'number', default = 0, between = { 0, 100 },
             description = 'percentage of the weight: when less is healthy, 503; 0: none' } },
         { active = active },
         { passive = passive },

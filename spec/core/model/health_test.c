@@ -316,7 +316,7 @@ static void below_the_threshold_nothing_is_sent(void **state)
     (void)state;
     struct world world;
     make_world(&world, 4, MG_BALANCE_ROUND_ROBIN);
-    world.upstream->threshold = 60;
+    world.upstream->threshold = 60000;
     begin(&world);
     fail_times(&world, &world.group->peers[0], 5);
     world.now_ms++;
