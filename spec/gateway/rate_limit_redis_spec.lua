@@ -154,6 +154,32 @@ describe('rate-limit with the store redis', function()
         assert.same({ 'shop:hosts' }, keys('*hosts'))
     end)
 
+    it('logs in and chooses a database as its record says', function()
+        ask('ACL', 'SETUSER', 'limiter', 'on', '>secret', '~shop:*', '+@all')
+        local server = fleet.server
+        for i, place in ipairs({
+            ('url: "redis://limiter:secret@127.0.0.1:%d/3"'):format(server.port),
+            ('host: 127.0.0.1, port: %d, username: limiter, password: secret, database: 4')
+                :format(server.port),
+        }) do
+            local gateway = fleet:start('quota: 5, ' .. LONG, { place = place
+                .. ', connect_timeout: 2s, connections: 1', redis = 'prefix: shop' })
+            fleet:wait(gateway, 'k', 200)
+            assert.truthy(ask('INFO', 'keyspace'):find('db' .. i + 2 .. ':', 1, true))
+        end
+    end)
+
+    it('asks no more than may wait', function()
+        local gateway = fleet:start('quota: 500, ' .. LONG, { workers = 1,
+            redis = 'max_pending: 16' })
+        fleet:wait(gateway, 'k', 200)
+        ask('CLIENT', 'PAUSE', '1000', 'ALL')
+        local statuses = limited.burst(fleet:many(60), limited.get('k'))
+        assert.equal(60, statuses[200] + statuses[503])
+        assert.is_true(statuses[200] <= 16)
+        assert.is_true(gateway:status().stores[1].results.overload >= 44)
+    end)
+
     it('keeps the costs of requests apart while they wait', function()
         local gateway = fleet:start('quota: 100000, cost: "header:X-Cost", ' .. LONG)
         local list, sum = fleet:many(200), 0
