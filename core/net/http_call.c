@@ -287,7 +287,7 @@ static int send_request(struct mg_http_call *call, struct mg_io *io)
 static void on_secure(void *context, int status, const char *text)
 {
     struct mg_http_call *call = context;
-    (void)text;
+    call->reason = mg_arena_copy_str(&call->arena, mg_str_from(text));
     status = status ? status : send_request(call, call->io);
     if (status) {
         finish(call, status);
@@ -375,7 +375,7 @@ static int write_head(struct mg_http_call *call)
 
 static int begin(struct mg_http_call *call)
 {
-    call->origin = mg_pool_origin(call->pool, call->ask.host, call->ask.port);
+    call->origin = mg_pool_origin_of(call->pool, call->ask.host, call->ask.port, call->ask.kind);
     struct mg_io *io = mg_method_is_idempotent(call->method) || call->ask.repeatable
                            ? mg_pool_take(call->origin, true)
                            : NULL;

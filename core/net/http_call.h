@@ -35,8 +35,10 @@ struct mg_http_ask {
     mg_str body;
     uint64_t timeout_ms;         /* for everything, 0 = none */
     uint64_t connect_timeout_ms; /* of it, for a new connection; 0 = timeout_ms */
-    struct mg_tls_context *tls; /* NULL: plain; else all connections of the pool to it are of TLS */
-    mg_str server_name;         /* whose certificate is expected, with tls */
+    struct mg_tls_context *tls;  /* NULL: plain */
+    mg_str kind; /* of the pool's connections (mg_pool_origin_of); static. Needed with tls where the
+                  * pool has other ones to that place */
+    mg_str server_name;    /* whose certificate is expected, with tls */
     bool repeatable;       /* may come twice: takes an idle connection whatever the method is */
     uint64_t keepalive_ms; /* how long the connection may idle afterwards, 0 = close it */
 };
@@ -53,6 +55,7 @@ struct mg_http_call {
     struct mg_headers fields;     /* of the request; Host and framing are not taken from here */
     struct mg_response_head head; /* of the answer */
     struct mg_buf body;           /* of the answer, decoded from its framing */
+    mg_str reason;                /* of MG_ETLS, a sentence */
 
     /* private */
     struct mg_loop *loop;

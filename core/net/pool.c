@@ -114,13 +114,13 @@ static struct mg_origin *find_origin(struct mg_pool *pool, mg_str name)
 static const char unix_prefix[] = "unix:";
 
 /* The origin's name in one piece, to be freed; where the host lies in it comes out. */
-static char *make_name(mg_str host, uint16_t port, mg_str *name, mg_str *host_in_name)
+static char *make_name(mg_str host, uint16_t port, mg_str kind, mg_str *name, mg_str *host_in_name)
 {
     const bool is_unix = mg_str_starts(host, mg_str_from(unix_prefix));
     const bool is_bracketed = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
     host = is_bracketed ? mg_str_slice(host, 1, host.len - 1) : host;
     const bool is_v6 = !is_unix && mg_str_find(host, ':', 0) >= 0;
-    const size_t size = host.len + sizeof "[]:65535";
+    const size_t size = host.len + sizeof "[]:65535" + kind.len;
     char *text = malloc(size);
     mg_require(text != NULL);
     char *at = text;
@@ -134,14 +134,22 @@ static char *make_name(mg_str host, uint16_t port, mg_str *name, mg_str *host_in
     if (!is_unix) {
         at += snprintf(at, size - (size_t)(at - text), "%s:%u", is_v6 ? "]" : "", (unsigned)port);
     }
+    for (size_t i = 0; i < kind.len; i++) {
+        *at++ = kind.ptr[i];
+    }
     *name = mg_str_make(text, (size_t)(at - text));
     return text;
 }
 
 struct mg_origin *mg_pool_origin(struct mg_pool *pool, mg_str host, uint16_t port)
 {
+    return mg_pool_origin_of(pool, host, port, MG_STR(""));
+}
+
+struct mg_origin *mg_pool_origin_of(struct mg_pool *pool, mg_str host, uint16_t port, mg_str kind)
+{
     mg_str name, host_in_name;
-    char *text = make_name(host, port, &name, &host_in_name);
+    char *text = make_name(host, port, kind, &name, &host_in_name);
     struct mg_origin *origin = find_origin(pool, name);
     if (!origin) {
         origin = new_origin(pool, name);

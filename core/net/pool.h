@@ -33,6 +33,9 @@ void mg_pool_close(struct mg_pool *pool);
  * ignored). Made on first use, kept while referenced or while it has connections. The caller holds
  * one reference more; mg_origin_release gives it back. */
 struct mg_origin *mg_pool_origin(struct mg_pool *pool, mg_str host, uint16_t port);
+/* The same for connections that differ from plain ones, so that nobody takes one for another: kind
+ * (" tls") tells them apart, and is the end of their origin's name. */
+struct mg_origin *mg_pool_origin_of(struct mg_pool *pool, mg_str host, uint16_t port, mg_str kind);
 void mg_origin_hold(struct mg_origin *origin);
 void mg_origin_release(struct mg_origin *origin);
 /* "host:port", "[v6]:port" or "unix:/path", in lower case but for the path; lives as long as the

@@ -161,10 +161,13 @@ static bool is_address(const char *name)
     return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
 }
 
-/* The name as certificates have it: an address without its zone, a host without the last dot.
- * false: it can be no name. */
+/* The name as certificates have it: an address without brackets and zone, a host without the last
+ * dot. false: it can be no name. */
 static bool clean_name(mg_str name, char text[NAME_BYTES])
 {
+    if (name.len > 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']') {
+        name = mg_str_slice(name, 1, name.len - 1);
+    }
     const ptrdiff_t zone = mg_str_find(name, '%', 0);
     if (zone >= 0) {
         name.len = (size_t)zone;

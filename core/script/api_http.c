@@ -79,9 +79,21 @@ static uint64_t to_ms(double ms)
     return ms > 0 && ms < 4e12 ? (uint64_t)ms : 0;
 }
 
+/* The list of the system says who is trusted. */
+static struct mg_tls_context *tls_of(struct mg_vm *vm, bool verified)
+{
+    struct mg_tls_context **tls = &vm->tls[verified ? 0 : 1];
+    if (!*tls) {
+        const struct mg_tls_options options = {.no_verify = !verified};
+        char message[128];
+        mg_require(mg_tls_context_new(tls, &options, message, sizeof message) == 0);
+    }
+    return *tls;
+}
+
 MG_FFI_EXPORT int mg_ffi_http_start(struct mg_ffi_http *http, const struct mg_ffi_http_ask *ask)
 {
-    const struct mg_http_ask plain = {
+    struct mg_http_ask plain = {
         .host = given(ask->host),
         .port = (uint16_t)ask->port,
         .method = given(ask->method),
@@ -91,6 +103,11 @@ MG_FFI_EXPORT int mg_ffi_http_start(struct mg_ffi_http *http, const struct mg_ff
         .timeout_ms = to_ms(ask->timeout_ms),
         .keepalive_ms = to_ms(ask->keepalive_ms),
     };
+    if (ask->tls) {
+        plain.tls = tls_of(http->vm, ask->tls == 1);
+        plain.kind = ask->tls == 1 ? MG_STR(" tls") : MG_STR(" tls, any peer");
+        plain.server_name = plain.host;
+    }
     const int err = mg_sched_begin(http->vm, on_cancel, http, &http->ticket);
     http->has_ticket = err == 0;
     return err ? err : mg_http_call_start(http->call, &plain, on_done, http);
@@ -119,6 +136,13 @@ MG_FFI_EXPORT int mg_ffi_http_body(struct mg_ffi_http *http, struct mg_ffi_str *
     const mg_str body = mg_buf_view(&http->call->body);
     *out = (struct mg_ffi_str){.ptr = body.len ? body.ptr : "", .len = body.len};
     return 1;
+}
+
+MG_FFI_EXPORT int mg_ffi_http_reason(struct mg_ffi_http *http, struct mg_ffi_str *out)
+{
+    const mg_str reason = http->call->reason;
+    *out = (struct mg_ffi_str){.ptr = reason.len ? reason.ptr : "", .len = reason.len};
+    return reason.len > 0;
 }
 
 MG_FFI_EXPORT const char *mg_ffi_err_text(int err)

@@ -425,7 +425,7 @@ int mg_ffi_breaker_heard(struct mg_ffi_breaker *breaker);
 struct mg_ffi_http;
 struct mg_ffi_http_ask {
     struct mg_ffi_str host, method, path, host_field, body;
-    int port;
+    int port, tls;                   /* tls: 0 plain, 1 verified, 2 not verified */
     double timeout_ms, keepalive_ms; /* 0: none; close afterwards */
 };
 struct mg_ffi_http *mg_ffi_http_new(struct mg_vm *vm); /* NULL where nothing can wait */
@@ -441,6 +441,8 @@ int mg_ffi_http_status(struct mg_ffi_http *http);
 int mg_ffi_http_at(struct mg_ffi_http *http, int index, struct mg_ffi_str *name,
                    struct mg_ffi_str *value);
 int mg_ffi_http_body(struct mg_ffi_http *http, struct mg_ffi_str *out);
+/* Why TLS failed, when it has: 1. */
+int mg_ffi_http_reason(struct mg_ffi_http *http, struct mg_ffi_str *out);
 const char *mg_ffi_err_text(int err); /* of base/err.h; static */
 
 /* ---- Redis --------------------------------------------------------------------------------- */

@@ -87,11 +87,12 @@ struct mg_vm {
     uint32_t quarantined;
     struct mg_chain *chains;
     uint32_t chain_count;
-    struct mg_config *config; /* of its generation; set before it serves */
-    uint32_t seen_bytes[2];   /* of each body that the access log wants to see; script/seen.h */
-    bool retired, exhausted;  /* exhausted: memory stays over 90 %, replace the worker */
-    uint64_t refused;         /* of alloc.refused, what was dealt with */
-    int traceback;            /* registry reference to mg_vm_call's handler, 0 = not made yet */
+    struct mg_tls_context *tls[2]; /* of moongate.http: verified, not; NULL: not needed yet */
+    struct mg_config *config;      /* of its generation; set before it serves */
+    uint32_t seen_bytes[2];  /* of each body that the access log wants to see; script/seen.h */
+    bool retired, exhausted; /* exhausted: memory stays over 90 %, replace the worker */
+    uint64_t refused;        /* of alloc.refused, what was dealt with */
+    int traceback;           /* registry reference to mg_vm_call's handler, 0 = not made yet */
     /* registry references to functions of moongate.runtime.entry */
     struct {
         int load, fire, slow, collect, forget, configure, bundle, chain;

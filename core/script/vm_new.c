@@ -5,6 +5,7 @@
  */
 #include "script/vm_new.h"
 
+#include "net/tls.h"
 #include "script/boot.h"
 #include "script/sched.h"
 #include "script/timer.h"
@@ -151,6 +152,8 @@ void mg_vm_free(struct mg_vm *vm)
         }
         mg_alloc_close(&vm->alloc, vm->L);
     }
+    mg_tls_context_free(vm->tls[0]);
+    mg_tls_context_free(vm->tls[1]);
     free(vm->chains);
     free(vm->quarantines);
     free(vm->turns);

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- moongate.http: requests to other services (docs/plugin-reference.md). The handler waits,
--- the worker does not. Connections are pooled per host. Plain http only; TLS is not built yet.
+-- the worker does not. Connections are pooled per host; those of https verify the server by the
+-- system's list of authorities.
 --
 --     local answer, err = moongate.http.request{ url = 'http://127.0.0.1:9000/check', timeout = 2 }
 --     if answer and answer.status == 200 then ... answer.body ... answer.headers['x-user'] ...
@@ -13,6 +14,9 @@ local M = {}
 
 local DEFAULT_TIMEOUT = 10   -- seconds, for everything
 local DEFAULT_KEEPALIVE = 60 -- seconds that a connection may idle
+
+local PORTS = { http = 80, https = 443 }
+local VERIFIED, UNVERIFIED = 1, 2
 
 local name_view, value_view = ffi.new('struct mg_ffi_str'), ffi.new('struct mg_ffi_str')
 local errors = runtime.errors
@@ -38,9 +42,9 @@ function M.parse(url)
     local scheme, authority, rest = url:match('^([%a][%w+.-]*)://([^/?#]*)([^#]*)')
     if not scheme then
         return nil, 'invalid url'
-    elseif scheme:lower() == 'https' then
-        return nil, 'https is not supported yet'
-    elseif scheme:lower() ~= 'http' then
+    end
+    local default = PORTS[scheme:lower()]
+    if not default then
         return nil, 'unsupported scheme ' .. base.printable(scheme)
     elseif authority:find('@', 1, true) then
         return nil, 'credentials in a url are not supported'
@@ -49,14 +53,14 @@ function M.parse(url)
     if not host then
         host, port = authority:match('^([^:%[%]]+):?(%d*)$')
     end
-    local number = port == '' and 80 or tonumber(port)
+    local number = port == '' and default or tonumber(port)
     if not host or not number or number > 65535 then
         return nil, 'invalid url'
     end
     if rest:sub(1, 1) ~= '/' then
         rest = '/' .. rest
     end
-    return { host = host, port = number, path = rest,
+    return { host = host, port = number, path = rest, is_secure = scheme:lower() == 'https',
         authority = port == '' and host or host .. ':' .. number }
 end
 
@@ -131,7 +135,7 @@ local function put_text(place, text)
 end
 
 -- The texts must stay referenced until C has copied them, so they are arguments here.
-local function start(http, target, method, host_field, body, timeout, keepalive)
+local function start(http, target, method, host_field, body, timeout, keepalive, verify)
     local ask = ffi.new('struct mg_ffi_http_ask')
     put_text(ask.host, target.host)
     put_text(ask.path, target.path)
@@ -139,6 +143,7 @@ local function start(http, target, method, host_field, body, timeout, keepalive)
     put_text(ask.host_field, host_field)
     put_text(ask.body, body)
     ask.port = target.port
+    ask.tls = target.is_secure and (verify and VERIFIED or UNVERIFIED) or 0
     ask.timeout_ms, ask.keepalive_ms = timeout * 1000, keepalive * 1000
     return C.mg_ffi_http_start(http, ask)
 end
@@ -146,11 +151,15 @@ end
 local function perform(http, target, options, body, timeout, keepalive)
     local host_field = put_headers(http, options.headers, target.authority)
     local method = options.method or 'GET'
-    local status = start(http, target, method, host_field, body, timeout, keepalive)
+    local status = start(http, target, method, host_field, body, timeout, keepalive,
+        options.ssl_verify ~= false)
     if status == 0 then
         status = runtime.sched.wait()
     end
     if status ~= 0 then
+        if C.mg_ffi_http_reason(http, value_view) == 1 then
+            return nil, ffi.string(value_view.ptr, value_view.len)
+        end
         return nil, error_text(status, target.host)
     end
     return answer_of(http)
@@ -158,10 +167,11 @@ end
 
 --- Sends a request and waits for the whole answer.
 -- @tparam table options url, method ("GET"), headers, body (string), timeout (10 s, for
--- everything), keepalive (60 s; 0 closes the connection)
+-- everything), keepalive (60 s; 0 closes the connection), ssl_verify (true; false: any server is
+-- trusted)
 -- @treturn table|nil { status, headers, body }; header names in lower case
 -- @treturn string|nil error: "timeout", "closed", "connection refused", "NAME could not be
--- resolved" and the like
+-- resolved" and the like; of https "certificate verify failed: hostname mismatch" and the like
 function M.request(options)
     base.check_type(options, 'table', 'options')
     check_line(options.url, 'url')
@@ -170,6 +180,9 @@ function M.request(options)
     end
     if options.headers ~= nil then
         base.check_type(options.headers, 'table', 'headers')
+    end
+    if options.ssl_verify ~= nil then
+        base.check_type(options.ssl_verify, 'boolean', 'ssl_verify')
     end
     local body = options.body == nil and '' or options.body
     base.check_type(body, 'string', 'body')

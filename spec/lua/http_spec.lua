@@ -23,6 +23,22 @@ describe('moongate.http.request', function()
         assert.same({ { 'X-A', '1' }, { 'X-A', 'b' }, { 'host', 'other' } }, gateway.http.sent)
     end)
 
+    it('speaks TLS for https, and verifies the server unless told otherwise', function()
+        http.request{ url = 'https://up.test/' }
+        assert.same({ 443, 1, 'up.test' }, { gateway.http.asked.port, gateway.http.asked.tls,
+            gateway.http.asked.host_field })
+        http.request{ url = 'HTTPS://up.test:8443/', ssl_verify = false }
+        assert.same({ 8443, 2 }, { gateway.http.asked.port, gateway.http.asked.tls })
+        http.request{ url = 'http://up.test/', ssl_verify = false }
+        assert.is_nil(gateway.http.asked.tls)
+        gateway.http = { error = -20050, reason = 'certificate verify failed: x' }
+        assert.same({ nil, 'certificate verify failed: x' },
+            { http.request{ url = 'https://up.test' } })
+        assert.error_matches(function()
+            http.request({ url = 'https://a', ssl_verify = 'no' })
+        end, 'ssl_verify must be a boolean', 1, true)
+    end)
+
     it('gives status, headers and body', function()
         gateway.http = { status = 201, body = 'ok',
             fields = { { 'X-One', 'a' }, { 'Set-Cookie', 'b' }, { 'x-one', 'c' } } }
@@ -67,7 +83,6 @@ describe('moongate.http.request', function()
             'http://a:70000', 'http://[::1', 'http://a:1:2' }) do
             assert.equal('invalid url', refused(url))
         end
-        assert.equal('https is not supported yet', refused('https://a'))
         assert.equal('unsupported scheme ftp', refused('ftp://a'))
         assert.equal('credentials in a url are not supported', refused('http://u:p@a'))
         assert.is_nil(gateway.http.asked)

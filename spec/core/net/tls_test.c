@@ -105,6 +105,7 @@ static void only_the_right_peer_is_trusted(void **state)
     assert_non_null(strstr(why, "IP address mismatch"));
     assert_int_equal(meet(&trust, "redis.test.", &good, why), 0);
     assert_int_equal(meet(&trust, "::1%lo", &good, why), 0);
+    assert_int_equal(meet(&trust, "[::1]", &good, why), 0);
     assert_int_equal(meet(&trust, "", &good, why), MG_ETLS);
     assert_string_equal(why, "there is no name that a certificate could have");
     assert_int_equal(meet(&trust, "redis.test", &late, why), MG_ETLS);

@@ -131,13 +131,17 @@ end
 
 local function environment(extra)
     local list = {}
+    extra = extra or {}
     for i = 0, math.huge do
         if C.environ[i] == nil then
             break
         end
-        list[#list + 1] = ffi.string(C.environ[i])
+        local entry = ffi.string(C.environ[i])
+        if not extra[entry:match('^[^=]*')] then -- of two, programs take the first
+            list[#list + 1] = entry
+        end
     end
-    for name, value in pairs(extra or {}) do
+    for name, value in pairs(extra) do
         list[#list + 1] = name .. '=' .. value
     end
     return list

@@ -384,6 +384,7 @@ function leaf.mg_ffi_http_start(_, ask)
         host_field = text_of(ask.host_field.ptr, ask.host_field.len),
         body = text_of(ask.body.ptr, ask.body.len),
         timeout_ms = ask.timeout_ms, keepalive_ms = ask.keepalive_ms,
+        tls = ask.tls ~= 0 and ask.tls or nil,
     }
     return M.http.error or 0
 end
@@ -399,6 +400,10 @@ end
 
 function leaf.mg_ffi_http_body(_, out)
     return give(out, M.http.body or '')
+end
+
+function leaf.mg_ffi_http_reason(_, out)
+    return M.http.reason and give(out, M.http.reason) or 0
 end
 
 function leaf.mg_ffi_err_text()
