@@ -10,7 +10,8 @@
 #include <time.h>
 
 #define KEEP_BYTES (256 * 1024) /* of memory kept by an empty queue */
-#define NAME_BYTES 256          /* of a sink's name in a record of loss */
+#define SLIDE_BYTES (16 * 1024)
+#define NAME_BYTES 256 /* of a sink's name in a record of loss */
 
 void mg_sink_queue_init(struct mg_sink_queue *queue, size_t max_bytes, uint32_t max_entries,
                         bool drop_newest, struct mg_sink_part *part, int64_t wall_ms)
@@ -25,8 +26,8 @@ void mg_sink_queue_init(struct mg_sink_queue *queue, size_t max_bytes, uint32_t 
             (struct mg_sink_loss){.lines = died, .from_ms = part->since_ms, .to_ms = wall_ms};
         part->died_told += died;
     }
-    mg_buf_init(&queue->batch, max_bytes);
-    mg_buf_init(&queue->bytes, max_bytes);
+    mg_buf_init(&queue->batch, max_bytes * 2); /* with room to slide in, see slide */
+    mg_buf_init(&queue->bytes, max_bytes * 2);
 }
 
 void mg_sink_queue_deinit(struct mg_sink_queue *queue)
@@ -126,6 +127,20 @@ void mg_sink_queue_put(struct mg_sink_queue *queue, mg_str line, int64_t wall_ms
     mg_sink_queue_put_with(queue, MG_STR(""), line, wall_ms);
 }
 
+/* A full queue loses a line in front for each one that is added behind: it slides through its
+ * memory. It is moved back when it has slid by an eighth of its length, not for each line, and so
+ * touches no more memory than that. */
+static void slide(struct mg_buf *buf, size_t more)
+{
+    const size_t most = buf->len / 8 + SLIDE_BYTES;
+    if (buf->start > most) {
+        memmove(buf->data, buf->data + buf->start, buf->len);
+        buf->start = 0;
+    } else if (buf->size < buf->start + buf->len + more) {
+        (void)mg_buf_reserve(buf, most + more); /* else each line would move all */
+    }
+}
+
 void mg_sink_queue_put_with(struct mg_sink_queue *queue, mg_str prefix, mg_str line,
                             int64_t wall_ms)
 {
@@ -147,6 +162,7 @@ void mg_sink_queue_put_with(struct mg_sink_queue *queue, mg_str prefix, mg_str l
     queue->part->offered++;
     queue->part->queue_bytes += bytes;
     queue->counts.queued++;
+    slide(&queue->bytes, bytes);
     int err = mg_buf_append(&queue->bytes, prefix);
     err = err ? err : mg_buf_append(&queue->bytes, line);
     mg_require(err == 0); /* the bound of the buffer is the bound of the queue */

@@ -219,6 +219,25 @@ static void random_use_never_loses_count(void **state)
     }
 }
 
+/* Were all of it moved for each line, this would take minutes. */
+static void a_full_queue_slides_through_little_memory(void **state)
+{
+    (void)state;
+    struct mg_sink_queue queue;
+    const size_t bound = 8 << 20;
+    char line[200];
+    memset(line, 'x', sizeof line);
+    line[sizeof line - 1] = '\n';
+    begin(&queue, bound, 1 << 20, false);
+    for (int i = 0; i < 500000; i++) {
+        mg_sink_queue_put(&queue, mg_str_make(line, sizeof line), NOW);
+        assert_true(queue.bytes.start <= bound / 8 + 64 * 1024);
+    }
+    assert_int_equal(queue.counts.queued, bound / sizeof line);
+    expect_balance(&queue);
+    mg_sink_queue_deinit(&queue);
+}
+
 static void lines_of_a_dead_worker_are_told_by_the_next_one(void **state)
 {
     (void)state;
@@ -241,6 +260,7 @@ static void lines_of_a_dead_worker_are_told_by_the_next_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_queue_slides_through_little_memory),
         cmocka_unit_test(lines_of_a_dead_worker_are_told_by_the_next_one),
         cmocka_unit_test(a_full_queue_drops_its_oldest_lines),
         cmocka_unit_test(a_full_queue_may_drop_the_newest_line_instead),
