@@ -393,6 +393,36 @@ describe('rate-limit with the store redis', function()
         end)
     end)
 
+    it('has all slots back when clients have left at any moment', function()
+        local upstream = process.echo().port
+        for _ = 1, 2 do
+            fleet:start('quota: 50, algorithm: concurrency', { upstream = upstream })
+        end
+        local text = limited.get('k'):gsub('GET / ', 'GET /?delay=3 ')
+        for _ = 1, 5 do
+            local stay = {}
+            for i, connection in ipairs(fleet:many(100)) do
+                assert(connection:send(text))
+                if i % 2 == 0 then
+                    stay[#stay + 1] = connection
+                elseif i % 3 == 0 then
+                    connection:reset()
+                end
+            end
+            for _, connection in ipairs(stay) do
+                assert(connection:response('GET'))
+            end
+            for _, connection in ipairs(fleet.connections) do
+                connection:close()
+            end
+            fleet.connections = {}
+        end
+        wait_for(0, function()
+            return #keys('*:default:concurrency')
+        end)
+        assert.equal(50, #hold(fleet:many(70), 'k'))
+    end)
+
     it('counts the hosts that are alive', function()
         fleet:start('quota: 4, ' .. LONG)
         fleet:start('quota: 4, ' .. LONG)
