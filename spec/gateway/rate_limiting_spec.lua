@@ -1,0 +1,45 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The plugin rate-limiting with policy redis: a real Redis, and two gateways that share it.
+local client = require 'spec.gateway.support.client'
+local process = require 'spec.gateway.support.process'
+local redis = require 'spec.gateway.support.redis'
+
+describe('rate-limiting with policy redis', function()
+    after_each(process.stop_all)
+
+    local function start(server, more)
+        return process.gateway(process.yaml{ upstream = process.echo().port, workers = 2, plugins =
+            ('    plugins: [{ name: rate-limiting, config: { year: 50, limit_by: service,'
+            .. ' policy: redis, redis: { host: 127.0.0.1, port: %d, timeout: 2000 }%s } }]'):format(
+                server.port, more or '') })
+    end
+
+    local function ask(gateway, count, answers)
+        for _ = 1, count do
+            local status = assert(client.get(gateway.port, '/')).status
+            answers[status] = (answers[status] or 0) + 1
+        end
+    end
+
+    it('admits exactly the limit on both', function()
+        local server = redis.server()
+        local first, second = start(server), start(server)
+        local answers = {}
+        for _ = 1, 10 do
+            ask(first, 4, answers)
+            ask(second, 4, answers)
+        end
+        assert.same({ [200] = 50, [429] = 30 }, answers)
+    end)
+
+    it('answers 503 without Redis, when it is not to be fault tolerant', function()
+        local server = redis.server()
+        local gateway = start(server, ', fault_tolerant: false')
+        local answers = {}
+        ask(gateway, 3, answers)
+        server:kill()
+        ask(gateway, 3, answers)
+        assert.same({ [200] = 3, [503] = 3 }, answers)
+    end)
+end)
