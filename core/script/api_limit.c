@@ -505,7 +505,15 @@ MG_FFI_EXPORT int mg_ffi_limits_field(struct mg_req *req, const char *name, size
         digits[--at] = (char)('0' + rest % 10);
         rest /= 10;
     } while (rest > 0);
-    return mg_ffi_response_field(req, MG_FFI_SET, name, len, digits + at, sizeof digits - at);
+    const mg_str field = mg_str_make(name, len);
+    if (!mg_is_token(field)) {
+        return MG_FFI_BAD_NAME;
+    }
+    if (req->head_sent) {
+        return MG_FFI_TOO_LATE;
+    }
+    mg_req_field(req, MG_FIELD_SET, field, mg_str_make(digits + at, sizeof digits - at));
+    return 1;
 }
 
 /* Names of limits and decisions are [a-z0-9_-] and need no escaping. */
