@@ -263,6 +263,9 @@ static void read_char(struct scan *scan)
     case '"': /* around a key of JSON, which may stand in a string of JSON */
     case '\'':
     case '\\':
+        if (scan->name_len > 0) {
+            end_part(scan);
+        }
         break;
     case '/':
         if (scan->in_path) {

@@ -2,7 +2,8 @@
 /*
  * What begins like JSON is read as JSON: each string that a colon follows is a key, and the value
  * of a key that is listed goes as a whole, be it an object. Strings that are values are read as
- * queries and URLs, which finds JSON in strings too. Everything else is read as a form.
+ * queries and URLs, which finds JSON in strings too. Everything else is read as a form. From where
+ * it ceases to be JSON nothing is shown, since what is a key there cannot be known.
  */
 #include "script/redact_body.h"
 
@@ -16,6 +17,8 @@ struct json {
     mg_str text;
     size_t copied;      /* bytes of text that are in out, or left out of it */
     struct mg_buf *out; /* nothing in it: nothing is taken out so far */
+    char last;          /* the last of {}[],: or '"' or 'w' (a word or number) */
+    bool broken;        /* no JSON from here on */
 };
 
 static bool is_blank(char c)
@@ -159,9 +162,17 @@ static size_t read_string(struct json *json, size_t at)
     const mg_str text = json->text;
     const size_t end = string_end(text, at + 1);
     const size_t next = skip_blanks(text, end < text.len ? end + 1 : end);
-    if (next == text.len || text.ptr[next] != ':') {
+    const bool is_key = next < text.len && text.ptr[next] == ':';
+    const char before = json->last;
+    json->last = is_key ? ':' : '"';
+    if (before == '"' || before == 'w' || before == '}' || before == ']' ||
+        (is_key && before != '{' && before != ',')) {
+        json->broken = true;
+        return at;
+    }
+    if (!is_key) {
         clean_string(json, at + 1, end);
-        return next;
+        return end < text.len ? end + 1 : end;
     }
     if (!is_secret_key(json->redact, mg_str_slice(text, at + 1, end))) {
         return next + 1;
@@ -170,18 +181,66 @@ static size_t read_string(struct json *json, size_t at)
     const size_t until = value_end(text, from);
     if (until > from) {
         take_out(json, from, until);
+        json->last = 'w';
     }
     return until > from ? until : next + 1;
+}
+
+static bool is_letter(char c)
+{
+    return mg_char_lower(c) >= 'a' && mg_char_lower(c) <= 'z';
+}
+
+/* true, false, null, or the e of a number; the end may cut it. */
+static size_t read_word(struct json *json, size_t at)
+{
+    const mg_str text = json->text;
+    size_t end = at;
+    while (end < text.len && is_letter(text.ptr[end])) {
+        end++;
+    }
+    const mg_str word = mg_str_slice(text, at, end);
+    const bool is_exponent = word.len == 1 && mg_char_lower(word.ptr[0]) == 'e' && at > 0 &&
+                             text.ptr[at - 1] >= '0' && text.ptr[at - 1] <= '9';
+    json->broken = !(is_exponent || mg_str_equal(word, MG_STR("true")) ||
+                     mg_str_equal(word, MG_STR("false")) || mg_str_equal(word, MG_STR("null")));
+    json->last = 'w';
+    return end;
+}
+
+/* Anything but a string; returns where to go on. */
+static size_t read_other(struct json *json, size_t at)
+{
+    const char c = json->text.ptr[at];
+    if (is_letter(c)) {
+        return read_word(json, at);
+    }
+    if (memchr("{}[],:", c, 6)) {
+        json->last = c;
+    } else if (memchr("0123456789+-.", c, 13)) {
+        json->last = 'w';
+    } else if (!is_blank(c)) {
+        json->broken = true;
+    } else if (c == '\n' && (json->last == '}' || json->last == ']')) {
+        json->last = ','; /* a document a line */
+    }
+    return at + 1;
 }
 
 static mg_str clean_json(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
 {
     struct mg_buf out;
-    struct json json = {.redact = redact, .arena = arena, .text = text, .out = &out};
+    struct json json = {.redact = redact, .arena = arena, .text = text, .out = &out, .last = ','};
     mg_buf_init(&out, MOST_BYTES);
     size_t at = 0;
-    while (at < text.len) {
-        at = text.ptr[at] == '"' ? read_string(&json, at) : at + 1;
+    while (at < text.len && !json.broken) {
+        const size_t from = at;
+        at = text.ptr[at] == '"' ? read_string(&json, at) : read_other(&json, at);
+        if (json.broken) {
+            copy_to(&json, from);
+            emit(&json, MG_STR("***"));
+            json.copied = text.len;
+        }
     }
     mg_str clean = text;
     if (json.copied > 0) {
