@@ -5,6 +5,7 @@
 #include "script/generation.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -75,13 +76,15 @@ static void count_lag(const struct mg_vitals *vitals, uint64_t late_ms)
 
 static double resident_bytes(void)
 {
+    char text[128] = "";
     unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%*u %lu", &pages) != 1) {
+    const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        const ssize_t got = read(fd, text, sizeof text - 1);
+        close(fd);
+        if (got < 0 || sscanf(text, "%*u %lu", &pages) != 1) {
             pages = 0;
         }
-        fclose(file);
     }
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
