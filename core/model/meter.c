@@ -100,9 +100,15 @@ struct recent {
     uint64_t *word;
 };
 
+/* Of a route: with what one try adds that ended as the request did, once that is known. */
+struct recent_request {
+    uint32_t key;
+    uint64_t *word, *try_word, *try_duration;
+};
+
 struct mg_route_meter {
     uint64_t *duration, *gateway, *bytes_in, *bytes_out;
-    struct recent recent[RECENT];
+    struct recent_request recent[RECENT];
 };
 
 struct mg_service_meter {
@@ -224,11 +230,10 @@ static mg_str method_name(enum mg_method method)
 }
 
 /* The place where the counter of these three is, or is to be. */
-static inline struct recent *recent_of(struct recent *recent, uint32_t code, uint32_t outcome,
-                                       uint32_t method, uint32_t *key)
+static inline uint32_t place_of(uint32_t code, uint32_t outcome, uint32_t method, uint32_t *key)
 {
     *key = 1 + outcome + (method << 8) + (code << 16);
-    return &recent[(code ^ outcome ^ method) % RECENT];
+    return (code ^ outcome ^ method) % RECENT;
 }
 
 static mg_str code_text(uint32_t code, char text[12])
@@ -245,15 +250,17 @@ static SELDOM uint64_t *request_words(struct mg_meter *meter, const struct mg_re
     return words_of(meter, REQUESTS, values);
 }
 
-static void count_request(struct mg_meter *meter, struct mg_route_meter *of, struct mg_req *req)
+static struct recent_request *count_request(struct mg_meter *meter, struct mg_route_meter *of,
+                                            const struct mg_req *req)
 {
     uint32_t key;
-    struct recent *recent =
-        recent_of(of->recent, req->status, req->outcome, req->head.method_id, &key);
+    struct recent_request *recent =
+        &of->recent[place_of(req->status, req->outcome, req->head.method_id, &key)];
     if (recent->key != key) {
-        *recent = (struct recent){.key = key, .word = request_words(meter, req)};
+        *recent = (struct recent_request){.key = key, .word = request_words(meter, req)};
     }
     (*recent->word)++;
+    return recent;
 }
 
 static void time_request(struct mg_route_meter *of, const struct mg_req *req)
@@ -316,15 +323,16 @@ static SELDOM uint64_t *try_words(struct mg_meter *meter, const struct mg_req *r
     return words_of(meter, UPSTREAM_REQUESTS, values);
 }
 
-static void count_try(struct mg_meter *meter, struct mg_service_meter *of, const struct mg_req *req,
-                      const struct mg_try *try)
+static uint64_t *count_try(struct mg_meter *meter, struct mg_service_meter *of,
+                           const struct mg_req *req, const struct mg_try *try)
 {
     uint32_t key;
-    struct recent *recent = recent_of(of->recent, try->status, try->outcome, 0, &key);
+    struct recent *recent = &of->recent[place_of(try->status, try->outcome, 0, &key)];
     if (recent->key != key) {
         *recent = (struct recent){.key = key, .word = try_words(meter, req, try)};
     }
     (*recent->word)++;
+    return recent->word;
 }
 
 static SELDOM void open_service(struct mg_meter *meter, struct mg_service_meter *of,
@@ -350,15 +358,41 @@ static void time_try(struct mg_meter *meter, struct mg_service_meter *of, const 
     }
 }
 
-static void count_tries(struct mg_meter *meter, struct mg_req *req)
+/* Its service's own upstream, not one that a plugin chose. */
+static inline bool is_usual(const struct mg_req *req)
+{
+    return req->try_count == 1 && req->tries[0].status == req->status &&
+           req->tries[0].outcome == req->outcome &&
+           (req->up.target_host.len | req->up.upstream.len) == 0;
+}
+
+static SELDOM void count_tries(struct mg_meter *meter, struct recent_request *recent,
+                               struct mg_req *req)
 {
     struct mg_service_meter *of = meter_of_service(meter, req);
     const uint32_t kept = req->try_count < MG_TRIES ? req->try_count : MG_TRIES;
     for (uint32_t i = 0; i < kept; i++) {
         const struct mg_try *try = &req->tries[i];
-        count_try(meter, of, req, try);
+        uint64_t *word = count_try(meter, of, req, try);
         time_try(meter, of, req, try);
+        if (is_usual(req) && of != &meter->elsewhere) {
+            recent->try_word = word;
+            recent->try_duration = of->duration;
+        }
     }
+}
+
+/* What nearly every request is: one try, which ended as the request did, on a pooled connection. A
+ * route has one service, so its words are known. */
+static inline bool count_usual(const struct recent_request *recent, const struct mg_req *req)
+{
+    const struct mg_try *try = &req->tries[0];
+    if (!recent->try_word || !is_usual(req) || try->connect_us > 0 || try->ttfb_us == 0) {
+        return false;
+    }
+    (*recent->try_word)++;
+    observe(recent->try_duration, try->ttfb_us);
+    return true;
 }
 
 /* --- decisions of rate-limit ------------------------------------------------------------------ */
@@ -415,12 +449,12 @@ static void count_limit(struct mg_meter *meter, const struct mg_req *req)
 void mg_meter_count(struct mg_meter *meter, struct mg_req *req)
 {
     struct mg_route_meter *of = meter_of_route(meter, req);
-    count_request(meter, of, req);
+    struct recent_request *recent = count_request(meter, of, req);
     time_request(of, req);
     *of->bytes_in += req->bytes_in;
     *of->bytes_out += req->bytes_out;
-    if (req->try_count > 0) {
-        count_tries(meter, req);
+    if (!count_usual(recent, req) && req->try_count > 0) {
+        count_tries(meter, recent, req);
     }
     if (req->note_limit.len > 0) {
         count_limit(meter, req);

@@ -190,6 +190,33 @@ static void each_try_is_counted_with_its_own_end(void **state)
     assert_true(value_of(scene->shm, name, 0, true, fine) == 1);
 }
 
+/* The short way that a usual request takes counts what the long one does. */
+static void tries_on_pooled_connections_are_counted_alike(void **state)
+{
+    struct scene *scene = *state;
+    const char *const fine[] = {"orders.internal:8080", "200", "ok"};
+    const char *const bad[] = {"orders.internal:8080", "503", "ok"};
+    const char *const plugins[] = {"(chosen by a plugin)", "200", "ok"};
+    const char *name = "moongate_upstream_requests_total";
+    const char *times = "moongate_upstream_request_duration_seconds";
+    scene->req.try_count = 1;
+    for (unsigned i = 0; i < 12; i++) {
+        const bool is_new = i % 4 == 0, is_bad = i % 4 == 2, is_elsewhere = i % 4 == 3;
+        scene->req.status = is_bad ? 503 : 200;
+        scene->req.tries[0] = (struct mg_try){
+            .status = is_bad ? 503 : 200, .ttfb_us = 400, .connect_us = is_new ? 90 : 0};
+        scene->req.up.target_host = is_elsewhere ? MG_STR("10.0.0.1") : MG_STR("");
+        mg_meter_count(scene->meter, &scene->req);
+    }
+    assert_true(value_of(scene->shm, name, 0, false, fine) == 6);
+    assert_true(value_of(scene->shm, name, 0, false, bad) == 3);
+    assert_true(value_of(scene->shm, name, 0, false, plugins) == 3);
+    assert_true(value_of(scene->shm, times, 0, true, fine) == 9);
+    assert_true(value_of(scene->shm, times, 0, true, plugins) == 3);
+    name = "moongate_upstream_connect_duration_seconds";
+    assert_true(value_of(scene->shm, name, 0, true, fine) == 3);
+}
+
 static void a_host_that_a_plugin_chose_is_no_label(void **state)
 {
     struct scene *scene = *state;
@@ -246,6 +273,7 @@ int main(void)
         WITH_SCENE(the_gateways_own_time_is_without_head_and_upstream),
         WITH_SCENE(each_try_is_counted_with_its_own_end),
         WITH_SCENE(what_rate_limit_decided_is_counted),
+        WITH_SCENE(tries_on_pooled_connections_are_counted_alike),
         WITH_SCENE(a_host_that_a_plugin_chose_is_no_label),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
