@@ -58,7 +58,8 @@ struct mg_limit_store {
     struct mg_deadline beat_at, renew_at, pay_at;
     struct mg_link slots; /* struct mg_limit_slot; first those not renewed in this round */
     uint64_t round;
-    struct mg_link debts; /* struct debt, oldest first */
+    struct mg_link debts;         /* struct debt, oldest first */
+    struct mg_loop_closer closer; /* linked while it owes something: then nobody else may have it */
     uint32_t debt_count;
     struct mg_link *buckets; /* DEBTS of them; NULL: never owed anything */
 };
@@ -111,6 +112,7 @@ struct mg_limit_store *mg_limit_store_new(const struct mg_limit_store_parts *par
     mg_deadline_init(&store->pay_at);
     mg_link_init(&store->slots);
     mg_link_init(&store->debts);
+    mg_link_init(&store->closer.link);
     send_beat(store);
     return store;
 }
@@ -386,6 +388,13 @@ static int64_t now_ms(const struct mg_limit_store *store)
     return mg_shm_now_ms(store->parts.shm, mg_loop_now_ms(store->parts.loop));
 }
 
+/* What is owed at the very end is lost. */
+static void on_loop_close(struct mg_loop_closer *closer)
+{
+    struct mg_limit_store *store = MG_CONTAINER(closer, struct mg_limit_store, closer);
+    mg_limit_store_release(store);
+}
+
 /* Into its place. The store stays for as long as it owes something. */
 static void enter(struct mg_limit_store *store, struct debt *debt)
 {
@@ -393,6 +402,8 @@ static void enter(struct mg_limit_store *store, struct debt *debt)
     mg_list_append(&store->debts, &debt->order);
     if (store->debt_count++ == 0) {
         mg_limit_store_hold(store);
+        store->closer.fn = on_loop_close;
+        mg_list_append(&store->parts.loop->closers, &store->closer.link);
     }
 }
 
@@ -402,6 +413,7 @@ static void leave(struct mg_limit_store *store, struct debt *debt)
     mg_link_remove(&debt->link);
     mg_link_remove(&debt->order);
     if (--store->debt_count == 0) {
+        mg_link_remove(&store->closer.link);
         mg_limit_store_release(store);
     }
 }
