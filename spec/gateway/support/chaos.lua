@@ -25,6 +25,8 @@ local SHORT_HOLD = 0.25  -- s, in the suite: some 50 requests
 local IN_A_ROW = 20      -- own answers: every worker is well again
 local FIRST_ADDED_MS, ADDED_MS = 25, 1 -- to the 99th percentile: for a second, and then
 local RECOVERY = 2.5     -- s
+-- On a busy machine the breaker may have opened just before a fault, and then nobody meets it.
+local COUNTED, ATTEMPTS = 10, 3 -- s, until a reason is counted; how often a fault is tried
 M.KEYS = 10
 
 -- Answers what Redis gave for this request's id, or the class of the failure.
@@ -129,9 +131,17 @@ function Rig:wait_well()
     until in_a_row == IN_A_ROW
 end
 
+function Rig:results(reasons)
+    local list = {}
+    for i, reason in ipairs(reasons) do
+        list[i] = self:result(reason)
+    end
+    return list
+end
+
 -- Until one of the reasons was counted.
 function Rig:wait_counted(reasons, before)
-    local deadline = posix.now() + process.deadline
+    local deadline = posix.now() + COUNTED
     repeat
         local sum = 0
         for i, reason in ipairs(reasons) do
@@ -214,6 +224,20 @@ local function check_times(records, times, fault)
     assert(recovery <= (fault.recovery or RECOVERY), ('well again after %.2f s'):format(recovery))
 end
 
+-- The fault, until it was seen.
+function Rig:begin(fault)
+    local before = self:results(fault.reasons)
+    fault.start()
+    if fault.is_harmless then
+        return true
+    end
+    local ok, err = pcall(self.wait_counted, self, fault.reasons, before)
+    if ok and fault.log then
+        return self.gateway:wait_text(fault.log), 'not in the log: ' .. fault.log
+    end
+    return ok, err
+end
+
 --- Load, the fault, and its end.
 -- @tparam table fault name, start and stop (functions), reasons (each may be counted, one must be),
 -- log (a text that comes), is_harmless (nobody notices), spares_limits (rate-limit does not
@@ -222,21 +246,19 @@ end
 -- @treturn table records
 function Rig:run(fault)
     self:wait_well()
-    local before = {}
-    for i, reason in ipairs(fault.reasons) do
-        before[i] = self:result(reason)
-    end
     local running = open_load.start(self.gateway.port, { rate = M.rate, paths = PATHS })
     local times = { began = posix.now() + 0.2 }
     posix.pause(M.seconds and math.max(5, M.seconds / 2) or SHORT_HOLD)
-    times.fault = posix.now()
-    fault.start()
-    local ok, err = true, nil
-    if not fault.is_harmless then
-        ok, err = pcall(self.wait_counted, self, fault.reasons, before)
-    end
-    if ok and fault.log then
-        ok, err = self.gateway:wait_text(fault.log), 'not in the log: ' .. fault.log
+    local ok, err
+    for attempt = 1, fault.hold and 1 or ATTEMPTS do
+        times.fault = posix.now()
+        ok, err = self:begin(fault)
+        if ok then
+            break
+        elseif attempt < ATTEMPTS and not fault.hold then
+            fault.stop()
+            self:wait_well()
+        end
     end
     posix.pause(fault.hold or ok and M.seconds or SHORT_HOLD)
     times.over = posix.now()
