@@ -261,7 +261,9 @@ describe('log sinks over the network', function()
                 :format(SECONDS, result.requests, p99_in(result.text), healthy,
                     (worst - before) / MIB))
         end
-        assert.is_true(worst - before < 2 * MIB + 16 * MIB, worst - before)
+        if os.getenv('MOONGATE_PRESET') ~= 'asan' then -- that keeps what is freed for a while
+            assert.is_true(worst - before < 2 * MIB + 16 * MIB, worst - before)
+        end
         start_collector(gateway.folder, collector.ports.http)
         local total = counters(gateway).requests
         assert(gateway:wait_status(function(status)

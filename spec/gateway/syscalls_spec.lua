@@ -70,12 +70,14 @@ describe('a proxied request', function()
         local text = assert(process.read(table_path))
         local calls, sum = parse(text), 0
         for name, count in pairs(calls) do
-            sum = sum + (name:find('^epoll_p?wait') and 0 or count)
+            -- The end of a signal is no call of ours: the profiler ticks by the CPU time used.
+            local is_ours = not name:find('^epoll_p?wait') and name ~= 'rt_sigreturn'
+            sum = sum + (is_ours and count or 0)
         end
         -- Opening and closing the connections is in it, 0.02 a request.
         local ratio = sum / (after - before)
         if os.getenv('MOONGATE_SOAK_REQUESTS') then
-            print(('    %.3f system calls a request, without epoll_wait'):format(ratio))
+            print(('    %.3f system calls a request, without epoll_wait and signals'):format(ratio))
         end
         -- Less would mean that the table was not understood.
         assert.is_true(ratio >= 3.9, text)

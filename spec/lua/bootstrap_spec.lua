@@ -4,7 +4,7 @@
 local source = require 'tools.source'
 
 local PACKAGE_OF = {
-    curl = 'curl', nginx = 'nginx-light', node = 'nodejs', openssl = 'openssl',
+    curl = 'curl', luajit = 'luajit', nginx = 'nginx-light', node = 'nodejs', openssl = 'openssl',
     prlimit = 'util-linux', ['redis-cli'] = 'redis-tools',
     strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
 }
