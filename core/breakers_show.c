@@ -5,25 +5,11 @@
 #include "model/breaker.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 /* --- text ------------------------------------------------------------------------------------- */
-
-static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct mg_buf *out, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    const size_t bytes = length < 0 ? 0 : (size_t)length;
-    (void)!mg_buf_append(out, mg_str_make(text, bytes < sizeof text ? bytes : sizeof text - 1));
-}
 
 /* "450 ms", "3.2 s", "12 m", "5 h", "2 d" */
 static const char *duration_text(int64_t ms, char text[32])
@@ -53,41 +39,41 @@ static void put_left(const struct mg_breaker_view *view, struct mg_buf *out)
     const bool ends = view->state == MG_BREAKER_OPEN || view->state == MG_BREAKER_FORCED_OPEN ||
                       view->state == MG_BREAKER_FORCED_CLOSED;
     if (view->left_ms > 0) {
-        put(out, ", %s left", duration_text(view->left_ms, text));
+        mg_buf_put(out, ", %s left", duration_text(view->left_ms, text));
     } else if (ends) {
-        put(out, "%s", view->left_ms < 0 ? ", until auto or reset" : ", its time is over");
+        mg_buf_put(out, "%s", view->left_ms < 0 ? ", until auto or reset" : ", its time is over");
     }
 }
 
 void mg_breakers_show_text(const struct mg_breaker_view *view, int64_t now_ms, struct mg_buf *out)
 {
     char text[32];
-    put(out, "%s: %s", view->name, mg_breaker_state_name(view->state));
+    mg_buf_put(out, "%s: %s", view->name, mg_breaker_state_name(view->state));
     put_left(view, out);
     if (view->shadow) {
-        put(out, ", only watches");
+        mg_buf_put(out, ", only watches");
     }
     if (view->window.total > 0) {
-        put(out, ", %" PRIu64 " of %" PRIu64 " results failed", view->window.failures,
-            view->window.total);
+        mg_buf_put(out, ", %" PRIu64 " of %" PRIu64 " results failed", view->window.failures,
+                   view->window.total);
     }
     if (view->n > 0) {
-        put(out, ", opening %u in a row", view->n);
+        mg_buf_put(out, ", opening %u in a row", view->n);
     }
     if (view->keys > 0) {
-        put(out, ", %u keys (%u of them not closed)", view->keys,
-            view->keys - view->keys_in[MG_BREAKER_CLOSED]);
+        mg_buf_put(out, ", %u keys (%u of them not closed)", view->keys,
+                   view->keys - view->keys_in[MG_BREAKER_CLOSED]);
     }
     if (view->probes > 0) {
-        put(out, ", %u probes under way", view->probes);
+        mg_buf_put(out, ", %u probes under way", view->probes);
     }
-    put(out, "\n");
+    mg_buf_put(out, "\n");
     if (view->recent_count > 0) {
         const struct mg_breaker_event *last = &view->recent[0];
         const int64_t ago_ms = now_ms > last->time_ms ? now_ms - last->time_ms : 0;
-        put(out, "    %s ago: %s -> %s (%s)\n", duration_text(ago_ms, text),
-            mg_breaker_state_name(last->from), mg_breaker_state_name(last->to),
-            mg_breaker_reason_name(last->reason));
+        mg_buf_put(out, "    %s ago: %s -> %s (%s)\n", duration_text(ago_ms, text),
+                   mg_breaker_state_name(last->from), mg_breaker_state_name(last->to),
+                   mg_breaker_reason_name(last->reason));
     }
 }
 

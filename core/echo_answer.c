@@ -8,7 +8,6 @@
 #include "wire/write.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #define LINGER_MS 1000
@@ -27,31 +26,19 @@ void mg_echo_answer_deinit(struct mg_echo_answer *answer)
     answer->busy = false;
 }
 
-static bool put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool put(struct mg_buf *out, const char *format, ...)
-{
-    char line[256];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    return mg_buf_append(out, mg_str_make(line, (size_t)length)) == 0;
-}
-
 static bool put_start(struct mg_buf *out, uint16_t status, const char *date, const char *type)
 {
-    return put(out,
-               "HTTP/1.1 %u %s\r\nDate: %s\r\nServer: moongate-echo\r\n"
-               "Content-Type: %s\r\n",
-               status, mg_status_reason(status), date, type);
+    return mg_buf_put(out,
+                      "HTTP/1.1 %u %s\r\nDate: %s\r\nServer: moongate-echo\r\n"
+                      "Content-Type: %s\r\n",
+                      status, mg_status_reason(status), date, type);
 }
 
 bool mg_echo_answer_head(struct mg_buf *out, const struct mg_echo_wish *wish, const char *date,
                          const char *type, uint64_t length)
 {
     return put_start(out, wish->status, date, type) &&
-           put(out, "Content-Length: %" PRIu64 "\r\n\r\n", length);
+           mg_buf_put(out, "Content-Length: %" PRIu64 "\r\n\r\n", length);
 }
 
 static bool has_no_body(uint16_t status)
@@ -68,14 +55,14 @@ static void build_head(struct mg_echo_answer *answer)
     bool ok =
         put_start(&answer->head, wish->status, mg_clock_http_date(&answer->loop->clock), type);
     if (answer->framed) {
-        ok = ok && put(&answer->head, "Transfer-Encoding: chunked\r\n");
+        ok = ok && mg_buf_put(&answer->head, "Transfer-Encoding: chunked\r\n");
     } else if (!wish->events && !wish->chunked && !has_no_body(wish->status)) {
-        ok = ok && put(&answer->head, "Content-Length: %" PRIu64 "\r\n", answer->total);
+        ok = ok && mg_buf_put(&answer->head, "Content-Length: %" PRIu64 "\r\n", answer->total);
     }
     if (wish->events) {
-        ok = ok && put(&answer->head, "Cache-Control: no-cache\r\n");
+        ok = ok && mg_buf_put(&answer->head, "Cache-Control: no-cache\r\n");
     }
-    ok = ok && put(&answer->head, "%s\r\n", answer->close ? "Connection: close\r\n" : "");
+    ok = ok && mg_buf_put(&answer->head, "%s\r\n", answer->close ? "Connection: close\r\n" : "");
     mg_require(ok); /* HEAD_BYTES is enough for all of these */
 }
 

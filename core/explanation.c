@@ -5,33 +5,20 @@
 #include "json_out.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #define NAME_COLUMNS 15
 #define NAME_COLUMNS_MAX 40
 
-static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct mg_buf *out, const char *format, ...)
-{
-    char line[4096];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    const size_t bytes = length < 0 ? 0 : (size_t)length;
-    (void)!mg_buf_append(out, mg_str_make(line, bytes < sizeof line ? bytes : sizeof line - 1));
-}
-
 /* "a, b or c"; "any" when there is none. */
 static void put_choice(struct mg_buf *out, const mg_str *items, uint32_t count)
 {
     if (count == 0) {
-        put(out, "any");
+        mg_buf_put(out, "any");
     }
     for (uint32_t i = 0; i < count; i++) {
-        put(out, "%s%.*s", i == 0 ? "" : (i + 1 == count ? " or " : ", "), MG_STR_ARG(items[i]));
+        mg_buf_put(out, "%s%.*s", i == 0 ? "" : (i + 1 == count ? " or " : ", "),
+                   MG_STR_ARG(items[i]));
     }
 }
 
@@ -56,8 +43,8 @@ static void put_route_name(struct mg_buf *out, const struct mg_explanation *expl
                            const struct mg_route *route)
 {
     const mg_str name = route_name(route);
-    put(out, "%-*.*s %.*s:%u", NAME_COLUMNS, MG_STR_ARG(name),
-        MG_STR_ARG(explanation->config->file), route->line);
+    mg_buf_put(out, "%-*.*s %.*s:%u", NAME_COLUMNS, MG_STR_ARG(name),
+               MG_STR_ARG(explanation->config->file), route->line);
 }
 
 /* --- text ---------------------------------------------------------------------------------- */
@@ -65,50 +52,51 @@ static void put_route_name(struct mg_buf *out, const struct mg_explanation *expl
 static void put_request(struct mg_buf *out, const struct mg_explanation *explanation)
 {
     const struct mg_uri *uri = &explanation->uri;
-    put(out, "request   %.*s %.*s %.*s", MG_STR_ARG(explanation->method),
+    mg_buf_put(
+        out, "request   %.*s %.*s %.*s", MG_STR_ARG(explanation->method),
         MG_STR_ARG(explanation->host.name.len ? explanation->host.name : MG_STR("(no host)")),
         MG_STR_ARG(uri->path));
     const bool canonical = mg_str_equal(uri->path, uri->raw_path);
     const bool changed = explanation->has_match && !mg_str_equal(explanation->sent_path, uri->path);
     if (!canonical || changed) {
-        put(out, " (%s", canonical ? "" : "canonical");
+        mg_buf_put(out, " (%s", canonical ? "" : "canonical");
         if (changed) {
             const bool stripped = explanation->match.route->strip_path;
-            put(out, "%ssent as %.*s%s", canonical ? "" : "; ", MG_STR_ARG(explanation->sent_path),
-                stripped ? ": strip_path" : "");
+            mg_buf_put(out, "%ssent as %.*s%s", canonical ? "" : "; ",
+                       MG_STR_ARG(explanation->sent_path), stripped ? ": strip_path" : "");
         }
-        put(out, ")");
+        mg_buf_put(out, ")");
     }
-    put(out, "\n");
+    mg_buf_put(out, "\n");
 }
 
 static void put_route(struct mg_buf *out, const struct mg_explanation *explanation)
 {
     if (!explanation->has_match) {
-        put(out, "route     none: 404 \"no Route matched with those values\"\n");
+        mg_buf_put(out, "route     none: 404 \"no Route matched with those values\"\n");
         return;
     }
     const struct mg_match *match = &explanation->match;
-    put(out, "route     ");
+    mg_buf_put(out, "route     ");
     put_route_name(out, explanation, match->route);
-    put(out, "   host ");
+    mg_buf_put(out, "   host ");
     if (match->host.len) {
-        put(out, "%.*s", MG_STR_ARG(match->host));
+        mg_buf_put(out, "%.*s", MG_STR_ARG(match->host));
     } else {
-        put(out, "any");
+        mg_buf_put(out, "any");
     }
-    put(out, ", path ");
+    mg_buf_put(out, ", path ");
     if (match->path) {
-        put(out, "%s%.*s", match->path->is_regex ? "~" : "", MG_STR_ARG(match->path->text));
+        mg_buf_put(out, "%s%.*s", match->path->is_regex ? "~" : "", MG_STR_ARG(match->path->text));
     } else {
-        put(out, "any");
+        mg_buf_put(out, "any");
     }
-    put(out, ", methods ");
+    mg_buf_put(out, ", methods ");
     put_choice(out, match->route->methods, match->route->method_count);
-    put(out, "\n");
+    mg_buf_put(out, "\n");
     if (explanation->is_https ? !match->route->https : !match->route->http) {
-        put(out, "          its protocols leave out %s: %u\n",
-            explanation->is_https ? "https" : "http", match->route->https_redirect_status);
+        mg_buf_put(out, "          its protocols leave out %s: %u\n",
+                   explanation->is_https ? "https" : "http", match->route->https_redirect_status);
     }
 }
 
@@ -126,14 +114,15 @@ static void put_chain(struct mg_buf *out, const struct mg_explanation *explanati
         columns = length > (size_t)columns && length < NAME_COLUMNS_MAX ? (int)length : columns;
     }
     if (explanation->plugin_count == 0) {
-        put(out, "chain     no plugins\n");
+        mg_buf_put(out, "chain     no plugins\n");
     }
     for (size_t i = 0; i < explanation->plugin_count; i++) {
         const struct mg_checker_plugin *plugin = &explanation->plugins[i];
         const mg_str name = chain_name(plugin);
-        put(out, "%-9s %zu %-*.*s priority %g, %.*s%s, runs in %.*s\n", label, i + 1, columns,
-            MG_STR_ARG(name), plugin->priority, MG_STR_ARG(plugin->scope),
-            plugin->by_consumer ? " (a consumer may change it)" : "", MG_STR_ARG(plugin->phases));
+        mg_buf_put(out, "%-9s %zu %-*.*s priority %g, %.*s%s, runs in %.*s\n", label, i + 1,
+                   columns, MG_STR_ARG(name), plugin->priority, MG_STR_ARG(plugin->scope),
+                   plugin->by_consumer ? " (a consumer may change it)" : "",
+                   MG_STR_ARG(plugin->phases));
         label = "";
     }
 }
@@ -151,25 +140,25 @@ static bool is_unix(mg_str host)
 
 static void put_place(struct mg_buf *out, mg_str host, uint16_t port)
 {
-    put(out, "%.*s", MG_STR_ARG(host));
+    mg_buf_put(out, "%.*s", MG_STR_ARG(host));
     if (!is_unix(host)) {
-        put(out, ":%u", port);
+        mg_buf_put(out, ":%u", port);
     }
 }
 
 static void put_targets(struct mg_buf *out, const struct mg_upstream_config *upstream)
 {
-    put(out, "%s over ", balance_text(upstream->algorithm));
+    mg_buf_put(out, "%s over ", balance_text(upstream->algorithm));
     for (uint32_t i = 0; i < upstream->target_count; i++) {
         const struct mg_target *target = &upstream->targets[i];
-        put(out, "%s", i ? ", " : "");
+        mg_buf_put(out, "%s", i ? ", " : "");
         put_place(out, target->host, target->port);
         if (target->weight != 100) {
-            put(out, " (weight %u)", target->weight);
+            mg_buf_put(out, " (weight %u)", target->weight);
         }
     }
     if (upstream->target_count == 0) {
-        put(out, "no targets: 503");
+        mg_buf_put(out, "no targets: 503");
     }
 }
 
@@ -181,12 +170,13 @@ static void put_upstream(struct mg_buf *out, const struct mg_explanation *explan
     char read[32];
     char total[32];
     if (!service) {
-        put(out, "upstream  none: 503 \"no Service found with those values\" unless a plugin "
-                 "answers\n");
+        mg_buf_put(out,
+                   "upstream  none: 503 \"no Service found with those values\" unless a plugin "
+                   "answers\n");
         return;
     }
     const mg_str name = service->name.len ? service->name : service->id;
-    put(out, "upstream  %-*.*s ", NAME_COLUMNS, MG_STR_ARG(name));
+    mg_buf_put(out, "upstream  %-*.*s ", NAME_COLUMNS, MG_STR_ARG(name));
     if (service->upstream) {
         put_targets(out, service->upstream);
     } else {
@@ -194,11 +184,11 @@ static void put_upstream(struct mg_buf *out, const struct mg_explanation *explan
     }
     const int32_t retries =
         service->retries >= 0 ? service->retries : (int32_t)service->settings.retry.attempts;
-    put(out, "\ntimeouts  connect %s, write %s, read %s, total %s; %d %s\n",
-        time_text(service->connect_timeout, connect), time_text(service->write_timeout, write),
-        time_text(service->read_timeout, read),
-        time_text(explanation->match.route->limits->request_timeout, total), retries,
-        retries == 1 ? "retry" : "retries");
+    mg_buf_put(out, "\ntimeouts  connect %s, write %s, read %s, total %s; %d %s\n",
+               time_text(service->connect_timeout, connect),
+               time_text(service->write_timeout, write), time_text(service->read_timeout, read),
+               time_text(explanation->match.route->limits->request_timeout, total), retries,
+               retries == 1 ? "retry" : "retries");
 }
 
 static void put_skipped(struct mg_buf *out, const struct mg_explanation *explanation)
@@ -206,13 +196,13 @@ static void put_skipped(struct mg_buf *out, const struct mg_explanation *explana
     const char *label = "not taken";
     for (size_t i = 0; i < explanation->skipped_count; i++) {
         const struct mg_skipped_route *skipped = &explanation->skipped[i];
-        put(out, "%-9s ", label);
+        mg_buf_put(out, "%-9s ", label);
         put_route_name(out, explanation, skipped->route);
-        put(out, "   %.*s\n", MG_STR_ARG(skipped->reason));
+        mg_buf_put(out, "   %.*s\n", MG_STR_ARG(skipped->reason));
         label = "";
     }
     if (explanation->skipped_more > 0) {
-        put(out, "          and %zu more\n", explanation->skipped_more);
+        mg_buf_put(out, "          and %zu more\n", explanation->skipped_more);
     }
 }
 

@@ -9,8 +9,6 @@
 
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,20 +42,6 @@ void mg_reload_deinit(struct mg_reload *reload)
 }
 
 /* Over the cap the text is cut. */
-static void append(struct mg_buf *buf, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void append(struct mg_buf *buf, const char *format, ...)
-{
-    char line[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    const size_t bytes = length < 0 ? 0 : (size_t)length;
-    (void)!mg_buf_append(buf, mg_str_make(line, bytes < sizeof line ? bytes : sizeof line - 1));
-}
-
 /* --- the end of a run -------------------------------------------------------------------- */
 
 static void tell_all(struct mg_master *master, enum mg_channel_kind kind, uint64_t number, int fd)
@@ -119,7 +103,7 @@ static void refuse(struct mg_master *master, int code, uint64_t now_ms)
     mg_log_write(master->log, MG_LOG_ERROR, "master",
                  "reload refused, generation %" PRIu64 " stays", master->generation);
     mg_log_text(master->log, MG_LOG_ERROR, "reload", mg_buf_view(&master->reload.report));
-    append(&master->reload.report, "Generation %" PRIu64 " stays.\n", master->generation);
+    mg_buf_put(&master->reload.report, "Generation %" PRIu64 " stays.\n", master->generation);
     end_run(master, code, now_ms);
 }
 
@@ -127,8 +111,9 @@ static void succeed(struct mg_master *master, uint64_t now_ms)
 {
     struct mg_reload *reload = &master->reload;
     mg_breakers_follow(master, now_ms);
-    append(&reload->report, "Generation %" PRIu64 " serves in %u workers after %" PRIu64 " ms.\n",
-           master->generation, master->seats.count, now_ms - reload->started_ms);
+    mg_buf_put(&reload->report,
+               "Generation %" PRIu64 " serves in %u workers after %" PRIu64 " ms.\n",
+               master->generation, master->seats.count, now_ms - reload->started_ms);
     mg_log_write(master->log, MG_LOG_NOTICE, "master", "reload done");
     mg_log_text(master->log, MG_LOG_NOTICE, "reload", mg_buf_view(&reload->report));
     end_run(master, MG_EXIT_OK, now_ms);
@@ -153,8 +138,8 @@ static bool has_memory(const struct mg_master *master, const struct mg_plan *pla
     struct mg_shm_room room;
     mg_shm_room(master->shm, &room);
     if (plan->metric_series != room.series) {
-        append(reasons, "gateway.metrics.series: changing it by a reload is not supported yet; "
-                        "restart the gateway for that\n");
+        mg_buf_put(reasons, "gateway.metrics.series: changing it by a reload is not supported yet; "
+                            "restart the gateway for that\n");
         return false;
     }
     if (plan->limit_cells <= room.cells && plan->breakers <= room.breakers &&
@@ -162,10 +147,10 @@ static bool has_memory(const struct mg_master *master, const struct mg_plan *pla
         return true;
     }
     const struct mg_shm_wish wish = mg_plan_memory(plan, master->seats.count);
-    append(reasons,
-           "gateway.shared_memory: the limits and breakers of this configuration need %" PRIu64
-           " bytes, the running gateway has %" PRIu64 "; set it and restart\n",
-           mg_shm_bytes_needed(&wish), room.bytes);
+    mg_buf_put(reasons,
+               "gateway.shared_memory: the limits and breakers of this configuration need %" PRIu64
+               " bytes, the running gateway has %" PRIu64 "; set it and restart\n",
+               mg_shm_bytes_needed(&wish), room.bytes);
     return false;
 }
 
@@ -175,33 +160,35 @@ bool mg_reload_is_possible(const struct mg_master *master, const struct mg_plan 
     const struct mg_plan *present = mg_master_plan(master);
     bool possible = has_memory(master, plan, reasons);
     if (!same_listeners(present, plan)) {
-        append(reasons, "gateway.listeners: changing listeners by a reload is not supported yet; "
-                        "restart the gateway for that\n");
+        mg_buf_put(reasons,
+                   "gateway.listeners: changing listeners by a reload is not supported yet; "
+                   "restart the gateway for that\n");
         possible = false;
     }
     if (strcmp(present->status, plan->status) != 0) {
-        append(reasons, "gateway.status.address: changing it by a reload is not supported yet; "
-                        "restart the gateway for that\n");
+        mg_buf_put(reasons, "gateway.status.address: changing it by a reload is not supported yet; "
+                            "restart the gateway for that\n");
         possible = false;
     }
     if (present->workers != plan->workers) {
-        append(reasons, "gateway.workers: changing the number of workers by a reload is not "
-                        "supported yet; restart the gateway for that\n");
+        mg_buf_put(reasons, "gateway.workers: changing the number of workers by a reload is not "
+                            "supported yet; restart the gateway for that\n");
         possible = false;
     }
     if (present->shared_memory != plan->shared_memory) {
-        append(reasons, "gateway.shared_memory: changing the size by a reload is not supported "
-                        "yet; restart the gateway for that\n");
+        mg_buf_put(reasons, "gateway.shared_memory: changing the size by a reload is not supported "
+                            "yet; restart the gateway for that\n");
         possible = false;
     }
     if (strcmp(present->user, plan->user) != 0) {
-        append(reasons, "gateway.user: changing the user by a reload is not supported yet; "
-                        "restart the gateway for that\n");
+        mg_buf_put(reasons, "gateway.user: changing the user by a reload is not supported yet; "
+                            "restart the gateway for that\n");
         possible = false;
     }
     if (strcmp(present->error_log, plan->error_log) != 0) {
-        append(reasons, "gateway.log.error_log: moving the error log by a reload is not supported "
-                        "yet; restart the gateway for that\n");
+        mg_buf_put(reasons,
+                   "gateway.log.error_log: moving the error log by a reload is not supported "
+                   "yet; restart the gateway for that\n");
         possible = false;
     }
     return possible;
@@ -214,8 +201,9 @@ static void note_late_settings(const struct mg_master *master, struct mg_reload 
     const struct mg_plan *before = mg_master_plan(master);
     const struct mg_plan *after = &reload->bundle.plan;
     if (before->dns_timeout != after->dns_timeout || before->dns_tries != after->dns_tries) {
-        append(&reload->report, "gateway.dns: timeout and tries hold for workers that start from "
-                                "now on\n");
+        mg_buf_put(&reload->report,
+                   "gateway.dns: timeout and tries hold for workers that start from "
+                   "now on\n");
     }
 }
 
@@ -257,7 +245,7 @@ static void take_verdict(struct mg_master *master, uint64_t now_ms)
     }
     const int err = mg_bundle_open(&reload->bundle, reload->check.bundle_fd);
     if (err) {
-        append(&reload->report, "The checker's bundle cannot be read: %s\n", mg_err_text(err));
+        mg_buf_put(&reload->report, "The checker's bundle cannot be read: %s\n", mg_err_text(err));
         refuse(master, MG_EXIT_FAILED, now_ms);
         return;
     }
@@ -326,7 +314,7 @@ void mg_reload_step(struct mg_master *master, uint64_t now_ms)
         if (mg_seats_in(&master->seats, MG_SEAT_SERVING) == master->seats.count) {
             begin_build(master, now_ms);
         } else if (late) {
-            append(&reload->report, "Not every worker serves; see the error log.\n");
+            mg_buf_put(&reload->report, "Not every worker serves; see the error log.\n");
             refuse(master, MG_EXIT_FAILED, now_ms);
         }
         break;
@@ -334,7 +322,7 @@ void mg_reload_step(struct mg_master *master, uint64_t now_ms)
         if (all_built(master)) {
             begin_switch(master, now_ms);
         } else if (late) {
-            append(&reload->report, "Not every worker has built the generation in time.\n");
+            mg_buf_put(&reload->report, "Not every worker has built the generation in time.\n");
             refuse(master, MG_EXIT_FAILED, now_ms);
         }
         break;
@@ -374,7 +362,7 @@ uint64_t mg_reload_ask(struct mg_master *master, uint64_t now_ms)
     mg_buf_clear(&reload->report);
     const int err = mg_check_start(&reload->check, &ask, now_ms);
     if (err) {
-        append(&reload->report, "cannot start the check: %s\n", mg_err_text(err));
+        mg_buf_put(&reload->report, "cannot start the check: %s\n", mg_err_text(err));
         reload->check.verdict = MG_CHECK_DIED;
         reload->deadline_ms = now_ms; /* refused by the next step */
     }
@@ -392,12 +380,12 @@ void mg_reload_heard(struct mg_master *master, uint32_t index,
         return; /* of a run that was given up */
     } else if (message->kind == MG_CHANNEL_FAILED) {
         if (fd < 0 || mg_channel_get_text(fd, &reload->report)) {
-            append(&reload->report, "Worker %u cannot build the generation.\n", index);
+            mg_buf_put(&reload->report, "Worker %u cannot build the generation.\n", index);
         }
         refuse(master, MG_EXIT_CONFIG, now_ms);
         return;
     } else if (strcmp(message->text, reload->bundle.plan.digest) != 0) {
-        append(&reload->report, "Worker %u has read another bundle.\n", index);
+        mg_buf_put(&reload->report, "Worker %u has read another bundle.\n", index);
         refuse(master, MG_EXIT_FAILED, now_ms);
         return;
     } else {
@@ -409,7 +397,8 @@ void mg_reload_heard(struct mg_master *master, uint32_t index,
 void mg_reload_worker_died(struct mg_master *master, uint32_t index, uint64_t now_ms)
 {
     if (master->reload.step == MG_RELOAD_BUILD) {
-        append(&master->reload.report, "Worker %u died while it built the generation.\n", index);
+        mg_buf_put(&master->reload.report, "Worker %u died while it built the generation.\n",
+                   index);
         refuse(master, MG_EXIT_FAILED, now_ms);
     }
 }
@@ -420,6 +409,6 @@ void mg_reload_cancel(struct mg_master *master, const char *reason, uint64_t now
         return;
     }
     master->reload.again = false;
-    append(&master->reload.report, "%s\n", reason);
+    mg_buf_put(&master->reload.report, "%s\n", reason);
     end_run(master, MG_EXIT_FAILED, now_ms);
 }

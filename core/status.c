@@ -9,7 +9,6 @@
 #include "status_upstreams.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,19 +63,6 @@ static const char *refusal_word(unsigned number, char word[32])
 
 /* --- text -------------------------------------------------------------------------------- */
 
-static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct mg_buf *out, const char *format, ...)
-{
-    char line[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    const size_t bytes = length < 0 ? 0 : (size_t)length;
-    (void)!mg_buf_append(out, mg_str_make(line, bytes < sizeof line ? bytes : sizeof line - 1));
-}
-
 /* "3d 4h", "2m 5s" */
 static const char *duration_text(uint64_t ms, char text[32])
 {
@@ -93,14 +79,16 @@ static const char *duration_text(uint64_t ms, char text[32])
 
 static void put_workers(struct mg_master *master, struct mg_buf *out)
 {
-    put(out,
+    mg_buf_put(
+        out,
         "workers    number      pid  state     generation  connections    requests  restarts\n");
     for (uint32_t i = 0; i < master->seats.count; i++) {
         const struct mg_seat *seat = &master->seats.items[i];
         const struct mg_stats *stats = mg_shm_stats(master->shm, i);
-        put(out, "           %6u %8d  %-8s %11" PRIu64 " %12" PRIu64 " %11" PRIu64 " %9u\n", i,
-            seat->state == MG_SEAT_EMPTY ? 0 : (int)seat->pid, seat_word(seat), seat->generation,
-            stats->value[MG_STAT_CONNECTIONS], stats->value[MG_STAT_REQUESTS], seat->restarts);
+        mg_buf_put(out, "           %6u %8d  %-8s %11" PRIu64 " %12" PRIu64 " %11" PRIu64 " %9u\n",
+                   i, seat->state == MG_SEAT_EMPTY ? 0 : (int)seat->pid, seat_word(seat),
+                   seat->generation, stats->value[MG_STAT_CONNECTIONS],
+                   stats->value[MG_STAT_REQUESTS], seat->restarts);
     }
 }
 
@@ -109,24 +97,24 @@ static void put_counters(const struct mg_stats *total, struct mg_buf *out)
     const char *label = "counters";
     for (unsigned i = 0; i < MG_STAT_COUNT; i++) {
         if (total->value[i] > 0) {
-            put(out, "%-10s %12" PRIu64 "  %s\n", label, total->value[i],
-                mg_stat_text((enum mg_stat)i));
+            mg_buf_put(out, "%-10s %12" PRIu64 "  %s\n", label, total->value[i],
+                       mg_stat_text((enum mg_stat)i));
             label = "";
         }
     }
     label = "outcomes";
     for (unsigned i = 0; i < MG_OUTCOME_COUNT && i < MG_STATS_OUTCOMES; i++) {
         if (total->outcome[i] > 0) {
-            put(out, "%-10s %12" PRIu64 "  %s\n", label, total->outcome[i],
-                mg_outcome_word((enum mg_outcome)i));
+            mg_buf_put(out, "%-10s %12" PRIu64 "  %s\n", label, total->outcome[i],
+                       mg_outcome_word((enum mg_outcome)i));
             label = "";
         }
     }
     label = "refused";
     for (unsigned i = 0; i < MG_STATS_REJECTS; i++) {
         if (total->reject[i] > 0) {
-            put(out, "%-10s %12" PRIu64 "  %s\n", label, total->reject[i],
-                mg_err_text(MG_ERR_BASE - (int)i));
+            mg_buf_put(out, "%-10s %12" PRIu64 "  %s\n", label, total->reject[i],
+                       mg_err_text(MG_ERR_BASE - (int)i));
             label = "";
         }
     }
@@ -140,15 +128,15 @@ static void put_stores(struct mg_master *master, struct mg_buf *out)
         if (!store) {
             continue;
         }
-        put(out, "%-10s %.*s: %s", "redis", MG_STORE_NAME, store->name,
-            mg_redis_breaker_state(store));
+        mg_buf_put(out, "%-10s %.*s: %s", "redis", MG_STORE_NAME, store->name,
+                   mg_redis_breaker_state(store));
         for (unsigned k = 0; k < MG_REDIS_RESULT_COUNT; k++) {
             if (store->results[k] > 0) {
-                put(out, ", %s %" PRIu64, mg_redis_result_word((enum mg_redis_result)k),
-                    store->results[k]);
+                mg_buf_put(out, ", %s %" PRIu64, mg_redis_result_word((enum mg_redis_result)k),
+                           store->results[k]);
             }
         }
-        put(out, "\n");
+        mg_buf_put(out, "\n");
     }
 }
 
@@ -156,11 +144,11 @@ static void put_reload(const struct mg_reload *reload, struct mg_buf *out)
 {
     char when[32];
     if (reload->last_wall_ms == 0) {
-        put(out, "reload     none yet\n");
+        mg_buf_put(out, "reload     none yet\n");
         return;
     }
-    put(out, "reload     %s, %s\n", wall_text(reload->last_wall_ms, when),
-        reload->last_failed ? "refused:" : "done");
+    mg_buf_put(out, "reload     %s, %s\n", wall_text(reload->last_wall_ms, when),
+               reload->last_failed ? "refused:" : "done");
     if (reload->last_failed) {
         (void)!mg_buf_append(out, mg_buf_view(&reload->last_error));
     }
@@ -171,15 +159,15 @@ void mg_status_text(struct mg_master *master, uint64_t now_ms, struct mg_buf *ou
     char text[4096];
     char up[32];
     struct mg_stats total = {.value = {0}};
-    put(out, "moongate   %s, pid %d, %s, up %s\n", MOONGATE_VERSION, (int)getpid(),
-        stage_word(master->stage), duration_text(since(master->started_ms, now_ms), up));
+    mg_buf_put(out, "moongate   %s, pid %d, %s, up %s\n", MOONGATE_VERSION, (int)getpid(),
+               stage_word(master->stage), duration_text(since(master->started_ms, now_ms), up));
     if (!master->has_bundle) {
         return;
     }
     mg_listeners_describe(&master->listeners, text, sizeof text);
-    put(out, "config     %s, generation %" PRIu64 ", digest %.*s\n", master->config_path,
-        master->generation, DIGEST_SHOWN, mg_master_plan(master)->digest);
-    put(out, "listening  %s\n", text);
+    mg_buf_put(out, "config     %s, generation %" PRIu64 ", digest %.*s\n", master->config_path,
+               master->generation, DIGEST_SHOWN, mg_master_plan(master)->digest);
+    mg_buf_put(out, "listening  %s\n", text);
     put_workers(master, out);
     mg_shm_stats_sum(master->shm, &total);
     put_counters(&total, out);

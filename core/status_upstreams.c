@@ -5,22 +5,7 @@
 #include "model/upstreams.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-static void put(struct mg_buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct mg_buf *out, const char *format, ...)
-{
-    char line[512];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    const size_t bytes = length < 0 ? 0 : (size_t)length;
-    (void)!mg_buf_append(out, mg_str_make(line, bytes < sizeof line ? bytes : sizeof line - 1));
-}
 
 /* The targets of each upstream, in one pass over the table. */
 struct targets {
@@ -72,26 +57,26 @@ static bool next_target(const struct targets *targets, uint32_t *at, struct mg_t
 
 static void put_counts(const struct mg_upstream_view *view, struct mg_buf *out)
 {
-    put(out, "%" PRIu64 " requests", view->requests);
+    mg_buf_put(out, "%" PRIu64 " requests", view->requests);
     for (unsigned i = 0; i < MG_RETRY_RESULTS; i++) {
         if (view->retries[i] > 0) {
-            put(out, ", retries %s %" PRIu64, mg_retry_result_name((enum mg_retry_result)i),
-                view->retries[i]);
+            mg_buf_put(out, ", retries %s %" PRIu64, mg_retry_result_name((enum mg_retry_result)i),
+                       view->retries[i]);
         }
     }
     for (unsigned i = 0; i < MG_EJECT_REASONS; i++) {
         if (view->ejections[i] > 0) {
-            put(out, ", out for %s %" PRIu64, mg_eject_reason_name((enum mg_eject_reason)i),
-                view->ejections[i]);
+            mg_buf_put(out, ", out for %s %" PRIu64, mg_eject_reason_name((enum mg_eject_reason)i),
+                       view->ejections[i]);
         }
     }
     for (unsigned i = 0; i < MG_FULL_LIMITS; i++) {
         if (view->full[i] > 0) {
-            put(out, ", full %s %" PRIu64, mg_full_limit_name((enum mg_full_limit)i),
-                view->full[i]);
+            mg_buf_put(out, ", full %s %" PRIu64, mg_full_limit_name((enum mg_full_limit)i),
+                       view->full[i]);
         }
     }
-    put(out, "\n");
+    mg_buf_put(out, "\n");
 }
 
 static bool has_something_to_tell(const struct mg_upstream_view *view)
@@ -108,19 +93,19 @@ static bool has_something_to_tell(const struct mg_upstream_view *view)
 
 static void put_target(const struct mg_target_view *view, struct mg_buf *out)
 {
-    put(out, "             %-28s %s", view->name, mg_health_state_name(view->state));
+    mg_buf_put(out, "             %-28s %s", view->name, mg_health_state_name(view->state));
     if (view->left_ms > 0) {
-        put(out, ", %" PRIu64 ".%" PRIu64 " s left", view->left_ms / 1000,
-            view->left_ms % 1000 / 100);
+        mg_buf_put(out, ", %" PRIu64 ".%" PRIu64 " s left", view->left_ms / 1000,
+                   view->left_ms % 1000 / 100);
     }
     if (view->ejected > 0) {
-        put(out, ", out %" PRIu64 " times", view->ejected);
+        mg_buf_put(out, ", out %" PRIu64 " times", view->ejected);
     }
     if (view->checks_ok + view->checks_failed > 0) {
-        put(out, ", checks %" PRIu64 " ok %" PRIu64 " failed", view->checks_ok,
-            view->checks_failed);
+        mg_buf_put(out, ", checks %" PRIu64 " ok %" PRIu64 " failed", view->checks_ok,
+                   view->checks_failed);
     }
-    put(out, "\n");
+    mg_buf_put(out, "\n");
 }
 
 void mg_status_upstreams_text(struct mg_master *master, uint64_t now_ms, struct mg_buf *out)
@@ -139,7 +124,7 @@ void mg_status_upstreams_text(struct mg_master *master, uint64_t now_ms, struct 
         if (!has_target && !has_something_to_tell(&view)) {
             continue;
         }
-        put(out, "%-10s %s: ", label, view.name);
+        mg_buf_put(out, "%-10s %s: ", label, view.name);
         put_counts(&view, out);
         label = "";
         for (bool more = has_target; more; more = next_target(&targets, &at, &target)) {

@@ -2,6 +2,8 @@
 /* Growing buffer with a cap: doubles from 256 bytes, slides content to the front before growing. */
 #include "base/buf.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 void mg_buf_init(struct mg_buf *buf, size_t max_bytes)
@@ -66,6 +68,22 @@ int mg_buf_append(struct mg_buf *buf, mg_str bytes)
     memcpy(place, bytes.ptr, bytes.len);
     buf->len += bytes.len;
     return 0;
+}
+
+bool mg_buf_put(struct mg_buf *buf, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    const int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    char *place = length < 0 ? NULL : mg_buf_reserve(buf, (size_t)length + 1);
+    if (place) {
+        vsnprintf(place, (size_t)length + 1, format, again);
+        mg_buf_commit(buf, (size_t)length);
+    }
+    va_end(again);
+    return place != NULL;
 }
 
 void mg_buf_consume(struct mg_buf *buf, size_t bytes)

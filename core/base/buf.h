@@ -27,6 +27,8 @@ void mg_buf_init(struct mg_buf *buf, size_t max_bytes);
 /* Frees the memory; the buffer is empty and usable with the same cap. */
 void mg_buf_deinit(struct mg_buf *buf);
 MG_NODISCARD int mg_buf_append(struct mg_buf *buf, mg_str bytes);
+/* Appends text. false, and nothing added, where it and a NUL behind it do not fit. */
+bool mg_buf_put(struct mg_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Makes room for more bytes at the end and returns the place, or NULL over the cap. The caller
  * fills what it needs and calls mg_buf_commit. */
 char *mg_buf_reserve(struct mg_buf *buf, size_t more);

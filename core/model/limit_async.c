@@ -4,7 +4,6 @@
 #include "base/shm.h"
 #include "net/loop.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,6 @@
 #define DELTAS 16384  /* keys with units that are not sent */
 #define NEXT_MS 5     /* until the next ones of a round */
 #define HOLDS_FIRST 8 /* room of a delta at first */
-#define IDENTITY_BYTES 1024
 
 /* Units of one key that wait to be sent, or are under way. */
 struct delta {
@@ -76,11 +74,12 @@ void mg_limit_async_release(struct mg_limit_async *async)
 static int open_beside(struct mg_limit_async *async, struct mg_limit *limit, mg_str identity,
                        const char *kind, const char *name, int64_t now_ms)
 {
-    char text[IDENTITY_BYTES + 16];
-    const size_t length = identity.len < IDENTITY_BYTES ? identity.len : IDENTITY_BYTES;
-    memcpy(text, identity.ptr, length);
-    const int more = snprintf(text + length, sizeof text - length, "\n%s", kind);
-    return mg_limit_open(async->parts.shm, limit, mg_str_make(text, length + (size_t)more),
+    const mg_str tail = mg_str_from(kind);
+    char *text = mg_arena_alloc(&async->arena, identity.len + 1 + tail.len);
+    memcpy(text, identity.ptr, identity.len);
+    text[identity.len] = '\n';
+    memcpy(text + identity.len + 1, tail.ptr, tail.len);
+    return mg_limit_open(async->parts.shm, limit, mg_str_make(text, identity.len + 1 + tail.len),
                          mg_str_from(name), now_ms);
 }
 

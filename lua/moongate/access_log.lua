@@ -124,24 +124,28 @@ local function open_sink(settings)
     return ffi.gc(sink, C.mg_ffi_log_sink_free)
 end
 
+local function compile(settings)
+    local record = new_record(settings)
+    local ok, err = hide(record, settings)
+    if ok then
+        ok, err = fill(record, settings)
+    end
+    return ok and record or nil, err
+end
+
 --- Compiles a line and opens its sink. A sink with equal settings is shared with other entries and
 -- with the generation before.
 -- @tparam table settings see above; checked by the plugin's schema
 -- @treturn table|nil
 -- @treturn string|nil error: what and where
 function M.open(settings)
-    local record = new_record(settings)
-    local ok, err = hide(record, settings)
-    if ok then
-        ok, err = fill(record, settings)
-    end
-    if not ok then
+    local record, err = compile(settings)
+    if not record then
         return nil, err
     end
-    local sink
-    sink, err = open_sink(settings.sink)
+    local sink, why = open_sink(settings.sink)
     if not sink then
-        return nil, err
+        return nil, why
     end
     return setmetatable({ record = record, sink = sink }, meta)
 end
@@ -165,12 +169,8 @@ local reader_meta = { __index = readers }
 -- @treturn table|nil
 -- @treturn string|nil error
 function M.reader(settings)
-    local record = new_record(settings)
-    local ok, err = hide(record, settings)
-    if ok then
-        ok, err = fill(record, settings)
-    end
-    if not ok then
+    local record, err = compile(settings)
+    if not record then
         return nil, err
     end
     return setmetatable({ record = record }, reader_meta)

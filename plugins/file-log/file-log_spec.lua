@@ -27,7 +27,6 @@ describe('file-log', function()
         assert.same({ '/a', '/b' }, paths)
     end)
 
-
     describe('refuses at load', function()
         local CASES = {
             { {}, 'required' },

@@ -23,7 +23,6 @@ describe('http-log', function()
         gw:stop()
     end)
 
-
     describe('refuses at load', function()
         local CASES = {
             { {}, 'required' },

@@ -21,7 +21,6 @@ describe('syslog', function()
         gw:stop()
     end)
 
-
     describe('refuses at load', function()
         local CASES = {
             { { facility = 'LOCAL8' }, 'expected one of' },

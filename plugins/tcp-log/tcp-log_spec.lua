@@ -21,7 +21,6 @@ describe('tcp-log', function()
         gw:stop()
     end)
 
-
     describe('refuses at load', function()
         local CASES = {
             { {}, 'required' },

@@ -20,7 +20,6 @@ describe('udp-log', function()
         gw:stop()
     end)
 
-
     describe('refuses at load', function()
         local CASES = {
             { {}, 'required' },

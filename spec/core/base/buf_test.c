@@ -47,6 +47,24 @@ static void appended_bytes_stand_in_order_and_are_consumed_at_the_front(void **s
     mg_buf_deinit(&buf);
 }
 
+static void formatted_text_is_added_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct mg_buf buf;
+    mg_buf_init(&buf, 2000);
+    assert_true(mg_buf_put(&buf, "%s %d", "a", 1));
+    assert_content(&buf, "a 1");
+    assert_true(mg_buf_put(&buf, "%1500d", 7)); /* no line is too long */
+    assert_int_equal(buf.len, 1503);
+    assert_false(mg_buf_put(&buf, "%497d", 7)); /* no room for the NUL */
+    assert_int_equal(buf.len, 1503);
+    assert_true(mg_buf_put(&buf, "%496d", 7));
+    assert_int_equal(buf.len, 1999);
+    assert_true(mg_buf_put(&buf, "%s", ""));
+    assert_int_equal(buf.len, 1999);
+    mg_buf_deinit(&buf);
+}
+
 static void the_cap_may_be_reached_and_not_passed(void **state)
 {
     (void)state;
@@ -148,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_buffer_holds_no_memory),
         cmocka_unit_test(appended_bytes_stand_in_order_and_are_consumed_at_the_front),
+        cmocka_unit_test(formatted_text_is_added_whole_or_not_at_all),
         cmocka_unit_test(the_cap_may_be_reached_and_not_passed),
         cmocka_unit_test(a_size_that_would_overflow_is_refused),
         cmocka_unit_test(consumed_room_is_used_before_growing),
