@@ -21,6 +21,7 @@
 #define HEAD_BYTES 16
 #define ENTRY_HEAD_BYTES 8
 #define MAX_BYTES (256UL * 1024 * 1024) /* of a bundle: sources and one configuration */
+#define SEAL_TRIES 5
 
 /* --- writing --------------------------------------------------------------------------------- */
 
@@ -159,7 +160,8 @@ static int write_all(int fd, mg_str bytes)
     return 0;
 }
 
-static int seal(const struct mg_bundle_writer *writer)
+/* -EBUSY: the kernel itself held one of the pages just then. */
+static int seal_copy(const struct mg_bundle_writer *writer)
 {
     const int fd = memfd_create("moongate-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) {
@@ -172,6 +174,15 @@ static int seal(const struct mg_bundle_writer *writer)
     if (err) {
         close(fd);
         return err;
+    }
+    return fd;
+}
+
+static int seal(const struct mg_bundle_writer *writer)
+{
+    int fd = -EBUSY;
+    for (unsigned i = 0; i < SEAL_TRIES && fd == -EBUSY; i++) {
+        fd = seal_copy(writer);
     }
     return fd;
 }
