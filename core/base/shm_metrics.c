@@ -201,9 +201,10 @@ static bool make_series(struct mg_shm *shm, uint32_t metric_index, struct mg_cel
     head->series_text_used += (uint32_t)text.len;
     record->metric = metric_index;
     record->key = key;
-    metric->series++;
     __atomic_store_n(place, index + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&head->series_used, index + 1, __ATOMIC_RELEASE);
+    /* Last: who sees that the metric is full can find all that are in it. */
+    __atomic_store_n(&metric->series, metric->series + 1, __ATOMIC_RELEASE);
     return true;
 }
 
@@ -211,9 +212,10 @@ static struct mg_series_record *find_or_make(struct mg_shm *shm, uint32_t metric
                                              struct mg_cell_key key, mg_str text)
 {
     struct mg_series_record *series;
+    const uint32_t count =
+        __atomic_load_n(&mg_region_metric(shm, metric)->series, __ATOMIC_ACQUIRE);
     (void)find_place(shm, key, &series);
-    if (series || __atomic_load_n(&mg_region_metric(shm, metric)->series, __ATOMIC_RELAXED) >=
-                      shm->head->series_each) {
+    if (series || count >= shm->head->series_each) {
         return series;
     }
     const uint32_t guard = mg_region_open_shard(shm);
