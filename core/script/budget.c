@@ -12,6 +12,7 @@
 #include <lua.h>
 #include <luajit.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,14 +28,20 @@ static _Thread_local struct mg_budget *here;
  * running. */
 static void on_limit(lua_State *L, lua_Debug *activation)
 {
-    (void)activation;
     lua_sethook(L, NULL, 0, 0);
+    if (here && here->L && lua_getinfo(L, "Sl", activation)) {
+        snprintf(here->place, sizeof here->place, "%s:%d", activation->short_src,
+                 activation->currentline);
+    }
     lua_getfield(L, LUA_REGISTRYINDEX, "mg.limit");
     lua_error(L);
 }
 
 static void stop(struct mg_budget *budget)
 {
+    if (!budget->hit) {
+        budget->place[0] = '\0';
+    }
     budget->hit = 1;
     *budget->watch->unwind = MG_UNWIND_CPU;
     lua_sethook(budget->L, on_limit, LUA_MASKCOUNT, 1);

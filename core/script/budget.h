@@ -66,6 +66,7 @@ struct mg_budget {
     timer_t timer;
     bool has_timer;
     bool is_deadline;           /* each tick stops */
+    char place[96];             /* where it was stopped last: "file.lua:12" */
     struct mg_budget *outer;    /* of this thread, opened before */
     struct lua_State *profiled; /* the state with the profiler, or NULL */
 };
