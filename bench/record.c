@@ -90,17 +90,18 @@ int main(int argc, char **argv)
     char room[ROOM];
     size_t length = 0;
     struct mg_sink_queue queue;
+    struct mg_sink_part part = {0};
     struct timespec begin, end;
     mg_arena_init(&req.arena, 4096);
     mg_buf_init(&req.filter_out, 1024);
     mg_req_reset(&req);
     fill(&req, &config, &service, &route);
     struct mg_record *record = new_record(combined ? MG_RECORD_COMBINED : MG_RECORD_JSON);
-    mg_sink_queue_init(&queue, 1 << 20, 8192, false);
+    mg_sink_queue_init(&queue, 1 << 20, 8192, false, &part, 0);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     for (long i = 0; i < count; i++) {
         req.started_wall_ms++;
-        length = mg_record_write(record, &req, 0, room, sizeof room);
+        length = mg_record_write(record, &req, 0, MG_STR(""), room, sizeof room);
         mg_sink_queue_put(&queue, mg_str_make(room, length), req.started_wall_ms);
         mg_sink_queue_wrote(&queue, &queue.bytes, length);
     }
