@@ -32,7 +32,7 @@ test_files() {
 build_all() {
     local started="$SECONDS" output
     echo "== build ($1)"
-    if ! output="$(script/build "$1" all 2>&1)"; then
+    if ! output="$(script/build "$1" all bench 2>&1)"; then
         printf '%s\n' "$output" | tail -n 60
         add_failure "build of the preset $1"
         finish

@@ -2,12 +2,15 @@
 --
 -- Four system calls carry a proxied request: two reads, two writes. epoll_wait is shared by what is
 -- ready at the same time, and not counted. strace counts; where it may not, the spec is skipped.
+-- strace also slows down: a turn that lasts longer than usual makes the pool look at a connection
+-- before it is used again. Without strace 5 of 164,000 requests did so, under it up to a third.
 local load = require 'spec.gateway.support.load'
 local peers = require 'spec.gateway.support.peers'
 local process = require 'spec.gateway.support.process'
 
 local REQUESTS = 10000
 local MOST = 4.1
+local MOST_LOOKS = 0.75 -- a pool that always looks: 1
 
 -- Calls by name, from the table of strace -c.
 local function parse(text)
@@ -71,7 +74,8 @@ describe('a proxied request', function()
         local calls, sum = parse(text), 0
         for name, count in pairs(calls) do
             -- The end of a signal is no call of ours: the profiler ticks by the CPU time used.
-            local is_ours = not name:find('^epoll_p?wait') and name ~= 'rt_sigreturn'
+            local is_ours = not name:find('^epoll_p?wait') and name ~= 'rt_sigreturn' and
+                name ~= 'recvfrom'
             sum = sum + (is_ours and count or 0)
         end
         -- Opening and closing the connections is in it, 0.02 a request.
@@ -82,5 +86,6 @@ describe('a proxied request', function()
         -- Less would mean that the table was not understood.
         assert.is_true(ratio >= 3.9, text)
         assert.is_true(ratio <= MOST, ('%.3f\n%s'):format(ratio, text))
+        assert.is_true((calls.recvfrom or 0) / (after - before) <= MOST_LOOKS, text)
     end)
 end)

@@ -36,6 +36,15 @@ function M.cpu_ms(pid)
     return tonumber(read(('/proc/%d/schedstat'):format(pid)):match('^%d+')) / 1e6
 end
 
+--- What the kernel may keep of one direction of a TCP connection, in both its sockets; bytes.
+function M.socket_bytes()
+    local sum = 0
+    for _, name in ipairs({ 'tcp_rmem', 'tcp_wmem' }) do
+        sum = sum + tonumber(read('/proc/sys/net/ipv4/' .. name):match('(%d+)%s*$'))
+    end
+    return sum
+end
+
 --- Waits until the process has nothing to do: for a tenth of a second it hardly ran.
 -- @tparam number pid
 -- @tparam[opt=60] number seconds at most
