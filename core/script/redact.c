@@ -7,7 +7,7 @@
  *                                      = :                          end the name: secret or not
  *
  * A secret value goes on to the next '&' or '#' as sent (in the path also to '/', '?' or ';'), so
- * an encoded '&' stays inside it.
+ * an encoded '&' stays inside it. One that begins with a quote goes on behind the last quote.
  */
 #define _GNU_SOURCE /* memrchr */
 #include "script/redact.h"
@@ -128,9 +128,11 @@ struct scan {
     const struct mg_redact *redact;
     struct mg_arena *arena;
     mg_str text;
-    size_t at;      /* next byte to read */
-    size_t copied;  /* bytes of text that are in out, or left out of it */
-    size_t name_at; /* where the argument began */
+    size_t at;                    /* next byte to read */
+    size_t copied;                /* bytes of text that are in out, or left out of it */
+    size_t name_at;               /* where the argument began */
+    size_t authority, user_end;   /* where they are in the text ... */
+    bool has_authority, has_user; /* ... if they are */
     bool in_path;
     bool found; /* a part of the name was listed */
     char name[MG_REDACT_NAME_BYTES];
@@ -148,10 +150,29 @@ static int hex_value(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
+/* What \\uXXXX of JSON stands for, with the 'u' at that place; 0: it is none, or not ASCII. */
+static char unicode(mg_str text, size_t at)
+{
+    int code = 0;
+    if (text.len - at < 5 || text.ptr[at] != 'u') {
+        return 0;
+    }
+    for (size_t i = at + 1; i < at + 5; i++) {
+        const int digit = hex_value(text.ptr[i]);
+        code = digit < 0 || code > 7 ? 0x80 : code * 16 + digit;
+    }
+    return code < 0x80 ? (char)code : 0;
+}
+
 /* The character at scan->at, decoded; moves behind it. */
 static char next_char(struct scan *scan)
 {
     const char c = scan->text.ptr[scan->at++];
+    const char escaped = c == '\\' ? unicode(scan->text, scan->at) : 0;
+    if (escaped) {
+        scan->at += 5;
+        return escaped;
+    }
     if (c != '%' || scan->text.len - scan->at < 2) {
         return c;
     }
@@ -180,9 +201,33 @@ static void begin_name(struct scan *scan)
     scan->found = false;
 }
 
+/* Behind the last quote, where a quote opens the value, maybe one of a string in a string: a value
+ * of JSON. Without another quote it is cut, and goes on to the end. */
+static size_t quoted_end(mg_str text, size_t at)
+{
+    while (at < text.len && (text.ptr[at] == ' ' || text.ptr[at] == '\\')) {
+        at++;
+    }
+    if (at == text.len || (text.ptr[at] != '"' && text.ptr[at] != '\'')) {
+        return at;
+    }
+    const char *last = memrchr(text.ptr + at, text.ptr[at], text.len - at);
+    return last > text.ptr + at ? (size_t)(last - text.ptr) + 1 : text.len;
+}
+
+/* Only blanks between the quote that ended a listed part and its colon: JSON. */
+static bool is_key_of_json(const struct scan *scan)
+{
+    size_t at = scan->at;
+    while (at < scan->text.len && scan->text.ptr[at] == ' ') {
+        at++;
+    }
+    return scan->found && scan->name_len == 0 && at < scan->text.len && scan->text.ptr[at] == ':';
+}
+
 static size_t value_end(const struct scan *scan)
 {
-    size_t end = scan->at;
+    size_t end = quoted_end(scan->text, scan->at);
     for (; end < scan->text.len; end++) {
         const char c = scan->text.ptr[end];
         if (c == '&' || c == '#' || (scan->in_path && (c == '/' || c == '?' || c == ';'))) {
@@ -243,8 +288,12 @@ static void read_char(struct scan *scan)
     case ',':
     case '(':
     case ')':
-    case ' ':
         begin_name(scan);
+        break;
+    case ' ':
+        if (!is_key_of_json(scan)) {
+            begin_name(scan);
+        }
         break;
     case '[':
     case ']':
@@ -281,10 +330,41 @@ static void read_char(struct scan *scan)
     }
 }
 
+/* The end of host and port, which have no secrets. */
+static size_t host_end(mg_str text, size_t at)
+{
+    while (at < text.len) {
+        const char c = text.ptr[at], lower = mg_char_lower(c);
+        if (!(lower >= 'a' && lower <= 'z') && !(c >= '0' && c <= '9') && !memchr(".-_:[]", c, 6)) {
+            break;
+        }
+        at++;
+    }
+    return at;
+}
+
+static void read_authority(struct scan *scan)
+{
+    if (scan->has_user) {
+        const mg_str user = mg_str_slice(scan->text, scan->at, scan->user_end);
+        copy_to(scan, scan->at);
+        emit(scan, mg_redact_secret(scan->redact, scan->arena, user));
+        scan->copied = scan->user_end;
+        scan->at = scan->user_end + (scan->user_end < scan->text.len); /* the '@' */
+    }
+    scan->at = host_end(scan->text, scan->at);
+    begin_name(scan);
+}
+
 static mg_str finish(struct scan *scan)
 {
     while (scan->at < scan->text.len) {
-        read_char(scan);
+        if (scan->has_authority && scan->at == scan->authority) {
+            scan->has_authority = false;
+            read_authority(scan);
+        } else {
+            read_char(scan);
+        }
     }
     if (!scan->out) {
         return scan->text;
@@ -359,6 +439,9 @@ static enum edge edge_at(mg_str text, size_t at, size_t path_end)
 /* Could the name that ends at `end` be listed? Also yes where only the scanner knows. */
 static bool may_be_secret(const struct mg_redact *redact, mg_str text, size_t end, size_t path_end)
 {
+    while (end > 0 && text.ptr[end - 1] == ' ') {
+        end--;
+    }
     size_t at = end, part_end = end;
     enum edge edge = NO_EDGE;
     while (at > 0 && edge != NAME_EDGE) {
@@ -379,7 +462,7 @@ static bool may_be_secret(const struct mg_redact *redact, mg_str text, size_t en
 
 static bool may_hide_something(const struct mg_redact *redact, mg_str text, size_t path_end)
 {
-    if (memchr(text.ptr, '%', text.len)) {
+    if (memchr(text.ptr, '%', text.len) || memchr(text.ptr, '\\', text.len)) {
         return true; /* names may be encoded */
     }
     for (const char *mark = "=:"; *mark; mark++) {
@@ -430,25 +513,30 @@ static size_t path_length(mg_str text)
     return query ? (size_t)(query - text.ptr) : length;
 }
 
-mg_str mg_redact_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
+static mg_str clean_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text,
+                        bool is_cut)
 {
     struct scan scan = {.redact = redact, .arena = arena, .text = text, .in_path = true};
-    size_t begin, end;
-    const bool has_authority = find_authority(text, &begin, &end);
-    const char *at_sign = has_authority ? memrchr(text.ptr + begin, '@', end - begin) : NULL;
-    if (text.len == 0 || (!at_sign && !may_hide_something(redact, text, path_length(text)))) {
+    size_t end = 0;
+    scan.has_authority = find_authority(text, &scan.authority, &end);
+    if (scan.has_authority) {
+        const char *user = text.ptr + scan.authority;
+        const char *at_sign = memrchr(user, '@', end - scan.authority);
+        scan.has_user = at_sign || (is_cut && end == text.len && end > scan.authority);
+        scan.user_end = at_sign ? (size_t)(at_sign - text.ptr) : end;
+    }
+    if (text.len == 0 || (!scan.has_user && !may_hide_something(redact, text, path_length(text)))) {
         return text;
     }
-    if (has_authority) {
-        scan.at = scan.name_at = begin;
-        if (at_sign) {
-            const size_t until = (size_t)(at_sign - text.ptr);
-            const mg_str user = mg_str_slice(text, begin, until);
-            copy_to(&scan, begin);
-            emit(&scan, mg_redact_secret(redact, arena, user));
-            scan.copied = until;
-        }
-        scan.at = scan.name_at = end; /* a host and a port have no secrets */
-    }
     return finish(&scan);
+}
+
+mg_str mg_redact_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
+{
+    return clean_url(redact, arena, text, false);
+}
+
+mg_str mg_redact_cut_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text)
+{
+    return clean_url(redact, arena, text, true);
 }

@@ -55,6 +55,8 @@ bool mg_redact_is_name(const struct mg_redact *redact, mg_str name);
 mg_str mg_redact_secret(const struct mg_redact *redact, struct mg_arena *arena, mg_str secret);
 /* The text of a URL or of a field's value; text itself when nothing had to go. */
 mg_str mg_redact_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text);
+/* The same for one whose end is not there: it may end in the middle of a user's password. */
+mg_str mg_redact_cut_url(const struct mg_redact *redact, struct mg_arena *arena, mg_str text);
 /* The text of a query, without '?'. */
 mg_str mg_redact_query(const struct mg_redact *redact, struct mg_arena *arena, mg_str query);
 /* First 16 hex digits of the HMAC of text, in the arena. */

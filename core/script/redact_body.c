@@ -83,37 +83,64 @@ static int hex_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* What \\uXXXX stands for, where that is ASCII; else '?', which is in no name. */
+/* What \\uXXXX stands for, where that is ASCII; else '?', which is in no name. 0: it is none. */
 static char unicode(mg_str text, size_t at)
 {
     int code = 0;
     for (size_t i = at; i < at + 4; i++) {
         const int digit = i < text.len ? hex_digit(text.ptr[i]) : -1;
         if (digit < 0) {
-            return '?';
+            return 0;
         }
         code = code * 16 + digit;
     }
-    return code < 0x80 ? (char)code : '?';
+    return code > 0 && code < 0x80 ? (char)code : '?';
 }
 
-/* Is the key, as it stands between quotes, one of a secret? Longer ones than any name are none. */
+/* The character of a key at *at, out of JSON's and of percent-encoding; moves behind it. */
+static char key_char(mg_str key, size_t *at)
+{
+    const char c = key.ptr[(*at)++];
+    if (c == '\\' && *at < key.len) {
+        const char escaped = key.ptr[(*at)++];
+        const char code = escaped == 'u' ? unicode(key, *at) : 0;
+        *at += code ? 4 : 0;
+        return code ? code : escaped;
+    }
+    if (c == '%' && key.len - *at >= 2) {
+        const int high = hex_digit(key.ptr[*at]), low = hex_digit(key.ptr[*at + 1]);
+        if (high >= 0 && low >= 0) {
+            *at += 2;
+            return (char)(high * 16 + low);
+        }
+    }
+    return c;
+}
+
+/* Is the key, as it stands between quotes, one of a secret, or does it have a part that is one? */
 static bool is_secret_key(const struct mg_redact *redact, mg_str key)
 {
-    char name[MG_REDACT_NAME_BYTES * 4];
-    size_t length = 0;
-    for (size_t i = 0; i < key.len && length < sizeof name; i++) {
-        char c = key.ptr[i];
-        if (c == '\\' && i + 1 < key.len) {
-            c = key.ptr[++i];
-            if (c == 'u') {
-                c = unicode(key, i + 1);
-                i += 4;
+    char part[MG_REDACT_NAME_BYTES];
+    size_t length = 0; /* may be over that: then it is none */
+    for (size_t at = 0; at <= key.len;) {
+        const bool is_end = at == key.len;
+        const char c = is_end ? '.' : key_char(key, &at);
+        if (!memchr("[].\"'\\", c, 6)) {
+            if (length < sizeof part) {
+                part[length] = c;
             }
+            length++;
+            continue;
         }
-        name[length++] = c;
+        if (length <= sizeof part && mg_redact_is_name(redact, mg_str_make(part, length))) {
+            return true;
+        }
+        if (is_end) {
+            return false;
+        }
+        length = 0;
     }
-    return mg_redact_is_name(redact, mg_str_make(name, length));
+    return false;
 }
 
 static void emit(struct json *json, mg_str bytes)
@@ -144,11 +171,33 @@ static void take_out(struct json *json, size_t from, size_t end)
     json->copied = end;
 }
 
-/* A string that is a value: text[from .. end), without its quotes. */
+/* The string with "\/" as "/", which means the same: so a URL is seen. */
+static mg_str plain_slashes(struct mg_arena *arena, mg_str value)
+{
+    char *plain = NULL;
+    size_t length = 0;
+    for (size_t at = 0; at < value.len; at++) {
+        const bool escape = value.ptr[at] == '\\' && at + 1 < value.len;
+        if (escape && value.ptr[at + 1] == '/' && !plain) {
+            plain = mg_arena_copy(arena, value);
+            length = at;
+        }
+        if (escape && value.ptr[++at] != '/' && plain) {
+            plain[length++] = '\\';
+        }
+        if (plain) {
+            plain[length++] = value.ptr[at];
+        }
+    }
+    return plain ? mg_str_make(plain, length) : value;
+}
+
+/* A string that hides nothing by its key: text[from .. end), without its quotes. */
 static void clean_string(struct json *json, size_t from, size_t end)
 {
-    const mg_str value = mg_str_slice(json->text, from, end);
-    const mg_str clean = mg_redact_url(json->redact, json->arena, value);
+    const mg_str value = plain_slashes(json->arena, mg_str_slice(json->text, from, end));
+    const mg_str clean = end < json->text.len ? mg_redact_url(json->redact, json->arena, value)
+                                              : mg_redact_cut_url(json->redact, json->arena, value);
     if (clean.ptr != value.ptr) {
         copy_to(json, from);
         emit(json, clean);
@@ -170,8 +219,8 @@ static size_t read_string(struct json *json, size_t at)
         json->broken = true;
         return at;
     }
+    clean_string(json, at + 1, end); /* a key may be a query, too */
     if (!is_key) {
-        clean_string(json, at + 1, end);
         return end < text.len ? end + 1 : end;
     }
     if (!is_secret_key(json->redact, mg_str_slice(text, at + 1, end))) {
@@ -215,7 +264,7 @@ static size_t read_other(struct json *json, size_t at)
     if (is_letter(c)) {
         return read_word(json, at);
     }
-    if (memchr("{}[],:", c, 6)) {
+    if (memchr("{}[],", c, 5)) {
         json->last = c;
     } else if (memchr("0123456789+-.", c, 13)) {
         json->last = 'w';

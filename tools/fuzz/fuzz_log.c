@@ -39,20 +39,17 @@ static void add_names(struct mg_redact *redact)
 
 /* --- redaction -------------------------------------------------------------------------------- */
 
-/* A text with an escape in it is always scanned. */
+/* A text with a '%' in it is always scanned. */
 static void require_quick_look(struct mg_arena *arena, mg_str text)
 {
     struct mg_redact redact;
-    if (mg_str_ends(text, MG_STR("=")) || mg_str_ends(text, MG_STR(":"))) {
-        return; /* an empty value is hidden only where something follows */
-    }
     mg_redact_init(&redact, arena, MG_REDACT_MASK, MG_STR("k"));
     add_names(&redact);
-    const mg_str longer = mg_arena_format(arena, "%.*s&%%", MG_STR_ARG(text));
+    const mg_str longer = mg_arena_format(arena, "%%&%.*s", MG_STR_ARG(text));
     const mg_str quick = mg_redact_query(&redact, arena, text);
     const mg_str scanned = mg_redact_query(&redact, arena, longer);
-    mg_require(mg_str_equal(quick, mg_str_slice(scanned, 0, scanned.len - 2)));
-    mg_require(mg_str_equal(mg_str_slice(scanned, scanned.len - 2, scanned.len), MG_STR("&%")));
+    mg_require(mg_str_starts(scanned, MG_STR("%&")));
+    mg_require(mg_str_equal(quick, mg_str_slice(scanned, 2, scanned.len)));
     /* what was taken out once is not there a second time */
     mg_require(mg_str_equal(mg_redact_query(&redact, arena, quick), quick));
 }
