@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The option `redis`: where limits are counted when the store is Redis. Its servers are either an
 -- instance of `gateway.redis` or written out with the fields of one (moongate.entities.redis).
-local cjson = require 'cjson'
 local places = require 'moongate.entities.redis'
 local units = require 'moongate.schema.units'
 
 local M = {}
+
+local is_set = places.is_set
 
 local TIMEOUT = '20ms'
 local MOST_INSTANCES = 10000
@@ -89,10 +90,6 @@ function M.fields()
         list[#list + 1] = field
     end
     return list
-end
-
-local function is_set(value)
-    return value ~= nil and value ~= cjson.null
 end
 
 local function default_of(def)

@@ -173,9 +173,14 @@ end
 
 -- ---- rules -------------------------------------------------------------------------------------
 
-local function is_set(value)
+--- Is a field of a record set?
+-- @param value of the field
+-- @treturn boolean
+function M.is_set(value)
     return value ~= nil and value ~= cjson.null
 end
+
+local is_set = M.is_set
 
 local function given(record, ...)
     local names = {}
