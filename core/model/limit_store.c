@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/shm.h"
 #include "base/shm_words.h"
+#include "model/limit_debt.h"
 #include "net/loop.h"
 
 #include <stdio.h>
@@ -16,29 +17,16 @@
 #define NAME_CHARS 16     /* of the host, of the store */
 #define ASIDE_MS 1000     /* for the reply to what no request waits for */
 #define NEXT_MS 20        /* until the next ones */
-#define DEBTS 16384       /* at most; a power of 2 */
 #define ROUND_OF_HOLDS 3  /* renewals in the time that holds last */
 #define ARENA_BYTES 8192
 #define COUNTER_CHARS 24
 #define OVERHEAD 8 /* characters of a key besides its parts */
 
-/* What Redis is owed for one key. */
-struct debt {
-    struct mg_link link, order; /* in its bucket; among all */
-    uint64_t hash;
-    mg_str key; /* behind the struct */
-    bool is_ban;
-    struct mg_limit_rule full, share;
-    int64_t state[4]; /* of share: as if only this had been counted */
-    struct mg_limit_ban ban;
-    struct mg_cell_key cell;
-};
-
 /* A command that nobody waits for. */
 struct told {
     struct mg_redis_command command;
     struct mg_limit_store *store;
-    struct debt *debt; /* that it pays; NULL: none */
+    struct mg_limit_debt *debt; /* that it pays; NULL: none */
 };
 
 struct mg_limit_store {
@@ -58,10 +46,8 @@ struct mg_limit_store {
     struct mg_deadline beat_at, renew_at, pay_at;
     struct mg_link slots; /* struct mg_limit_slot; first those not renewed in this round */
     uint64_t round;
-    struct mg_link debts;         /* struct debt, oldest first */
+    struct mg_limit_debts debts;
     struct mg_loop_closer closer; /* linked while it owes something: then nobody else may have it */
-    uint32_t debt_count;
-    struct mg_link *buckets; /* DEBTS of them; NULL: never owed anything */
 };
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -111,7 +97,7 @@ struct mg_limit_store *mg_limit_store_new(const struct mg_limit_store_parts *par
     mg_deadline_init(&store->renew_at);
     mg_deadline_init(&store->pay_at);
     mg_link_init(&store->slots);
-    mg_link_init(&store->debts);
+    mg_limit_debts_init(&store->debts);
     mg_link_init(&store->closer.link);
     send_beat(store);
     return store;
@@ -121,16 +107,6 @@ struct mg_limit_store *mg_limit_store_hold(struct mg_limit_store *store)
 {
     store->references++;
     return store;
-}
-
-static void free_debts(struct mg_limit_store *store)
-{
-    while (!mg_list_empty(&store->debts)) {
-        struct debt *debt = MG_CONTAINER(store->debts.next, struct debt, order);
-        mg_link_remove(&debt->order);
-        free(debt);
-    }
-    free(store->buckets);
 }
 
 void mg_limit_store_release(struct mg_limit_store *store)
@@ -143,7 +119,7 @@ void mg_limit_store_release(struct mg_limit_store *store)
     mg_deadline_cancel(&store->beat_at);
     mg_deadline_cancel(&store->renew_at);
     mg_deadline_cancel(&store->pay_at);
-    free_debts(store);
+    mg_limit_debts_deinit(&store->debts);
     mg_arena_deinit(&store->arena);
     mg_redis_script_release(store->script);
     mg_redis_release(store->redis);
@@ -235,7 +211,7 @@ static void count_lost(const struct mg_limit_store *store)
     }
 }
 
-static void owe_again(struct mg_limit_store *store, struct debt *debt);
+static void owe_again(struct mg_limit_store *store, struct mg_limit_debt *debt);
 
 static void on_told(struct mg_redis_command *command, enum mg_redis_result result,
                     struct mg_resp_reply *reply)
@@ -260,7 +236,7 @@ static void on_told(struct mg_redis_command *command, enum mg_redis_result resul
 
 /* debt: owned from now on. */
 static void tell(struct mg_limit_store *store, const struct mg_limit_words *words,
-                 struct debt *debt)
+                 struct mg_limit_debt *debt)
 {
     struct told *told = calloc(1, sizeof *told);
     mg_require(told != NULL);
@@ -358,10 +334,13 @@ static void on_renewal_due(struct mg_deadline *deadline)
 }
 
 void mg_limit_slot_hold(struct mg_limit_store *store, struct mg_limit_slot *slot, mg_str key,
-                        mg_str name)
+                        mg_str name, bool was_asked)
 {
-    *slot = (struct mg_limit_slot){
-        .store = mg_limit_store_hold(store), .key = key, .name = name, .renewed = store->round};
+    *slot = (struct mg_limit_slot){.store = mg_limit_store_hold(store),
+                                   .key = key,
+                                   .name = name,
+                                   .renewed = store->round,
+                                   .was_asked = was_asked};
     mg_link_init(&slot->link);
     mg_list_append(&store->slots, &slot->link);
     if (!mg_deadline_armed(&store->renew_at)) {
@@ -377,7 +356,11 @@ void mg_limit_slot_release(struct mg_limit_slot *slot)
     if (mg_list_empty(&store->slots)) {
         mg_deadline_cancel(&store->renew_at);
     }
-    tell_slot(store, slot, MG_STR("release"), MG_STR("0"));
+    if (slot->was_asked) {
+        mg_limit_store_cancel(store, slot->key, slot->name);
+    } else {
+        mg_limit_store_drop(store, slot->key, slot->name);
+    }
     mg_limit_store_release(store);
 }
 
@@ -395,12 +378,11 @@ static void on_loop_close(struct mg_loop_closer *closer)
     mg_limit_store_release(store);
 }
 
-/* Into its place. The store stays for as long as it owes something. */
-static void enter(struct mg_limit_store *store, struct debt *debt)
+/* The store stays for as long as it owes something. */
+static void enter(struct mg_limit_store *store, struct mg_limit_debt *debt)
 {
-    mg_list_append(&store->buckets[debt->hash & (DEBTS - 1)], &debt->link);
-    mg_list_append(&store->debts, &debt->order);
-    if (store->debt_count++ == 0) {
+    mg_limit_debts_enter(&store->debts, debt);
+    if (store->debts.count == 1) {
         mg_limit_store_hold(store);
         store->closer.fn = on_loop_close;
         mg_list_append(&store->parts.loop->closers, &store->closer.link);
@@ -408,115 +390,63 @@ static void enter(struct mg_limit_store *store, struct debt *debt)
 }
 
 /* The caller has the store and the debt. */
-static void leave(struct mg_limit_store *store, struct debt *debt)
+static void leave(struct mg_limit_store *store, struct mg_limit_debt *debt)
 {
-    mg_link_remove(&debt->link);
-    mg_link_remove(&debt->order);
-    if (--store->debt_count == 0) {
+    mg_limit_debts_leave(&store->debts, debt);
+    if (store->debts.count == 0) {
         mg_link_remove(&store->closer.link);
         mg_limit_store_release(store);
     }
 }
 
-static void make_buckets(struct mg_limit_store *store)
-{
-    store->buckets = malloc(DEBTS * sizeof *store->buckets);
-    mg_require(store->buckets != NULL);
-    for (int i = 0; i < DEBTS; i++) {
-        mg_link_init(&store->buckets[i]);
-    }
-}
-
-static struct debt *find(const struct mg_limit_store *store, uint64_t hash, mg_str key)
-{
-    const struct mg_link *head = &store->buckets[hash & (DEBTS - 1)];
-    for (struct mg_link *at = head->next; at != head; at = at->next) {
-        struct debt *debt = MG_CONTAINER(at, struct debt, link);
-        if (debt->hash == hash && mg_str_equal(debt->key, key)) {
-            return debt;
-        }
-    }
-    return NULL;
-}
-
 /* That of the key, made where there is none; NULL: there are too many. */
-static struct debt *debt_of(struct mg_limit_store *store, mg_str key, bool *is_new)
+static struct mg_limit_debt *debt_of(struct mg_limit_store *store, mg_str key, bool *is_new)
 {
-    if (!store->buckets) {
-        make_buckets(store);
-    }
-    const uint64_t hash = mg_shm_key(store->parts.shm, key).hash[1];
-    struct debt *debt = find(store, hash, key);
+    struct mg_limit_debt *debt = mg_limit_debts_find(&store->debts, store->parts.shm, key);
     *is_new = debt == NULL;
-    if (debt || store->debt_count == DEBTS) {
-        return debt;
+    if (!debt && store->debts.count >= MG_LIMIT_DEBTS) {
+        count_lost(store);
+    } else if (!debt) {
+        debt = mg_limit_debt_new(store->parts.shm, key);
+        enter(store, debt);
     }
-    debt = calloc(1, sizeof *debt + key.len + 1);
-    mg_require(debt != NULL);
-    memcpy(debt + 1, key.ptr, key.len);
-    debt->key = mg_str_make((const char *)(debt + 1), key.len);
-    debt->hash = hash;
-    enter(store, debt);
     return debt;
-}
-
-/* Nothing counted, or that many units by another rule. */
-static void begin_state(struct debt *debt, const struct mg_limit_rule *share, int64_t now,
-                        int64_t used)
-{
-    struct mg_limit_view view;
-    mg_limit_look(share, NULL, now, 0, &view);
-    mg_limit_charge(share, &view, used);
-    memcpy(debt->state, view.state, sizeof debt->state);
-    debt->share = *share;
 }
 
 void mg_limit_store_owe(struct mg_limit_store *store, mg_str key, const struct mg_limit_rule *full,
                         const struct mg_limit_rule *share, int64_t now, int64_t units)
 {
     bool is_new;
-    struct debt *debt = debt_of(store, key, &is_new);
-    if (!debt) {
-        count_lost(store);
-        return;
+    struct mg_limit_debt *debt = debt_of(store, key, &is_new);
+    if (debt) {
+        mg_limit_debt_units(debt, is_new, full, share, now, units);
     }
-    debt->full = *full;
-    if (is_new) {
-        begin_state(debt, share, now, units);
-        return;
-    }
-    if (debt->share.burst != share->burst) {
-        begin_state(debt, share, now, mg_limit_used(&debt->share, debt->state, now));
-    }
-    struct mg_limit_view view;
-    mg_limit_look(share, debt->state, now, 0, &view);
-    mg_limit_charge(share, &view, units);
-    memcpy(debt->state, view.state, sizeof debt->state);
 }
 
 void mg_limit_store_owe_ban(struct mg_limit_store *store, mg_str key,
                             const struct mg_limit_ban *ban, struct mg_cell_key cell)
 {
     bool is_new;
-    struct debt *debt = debt_of(store, key, &is_new);
-    if (!debt) {
-        count_lost(store);
-        return;
+    struct mg_limit_debt *debt = debt_of(store, key, &is_new);
+    if (debt) {
+        debt->kind = MG_LIMIT_DEBT_BAN;
+        debt->ban = *ban;
+        debt->cell = cell;
     }
-    debt->is_ban = true;
-    debt->ban = *ban;
-    debt->cell = cell;
 }
 
 /* Could not be paid. */
-static void owe_again(struct mg_limit_store *store, struct debt *debt)
+static void owe_again(struct mg_limit_store *store, struct mg_limit_debt *debt)
 {
-    const struct debt *other = store->buckets ? find(store, debt->hash, debt->key) : NULL;
-    if (!other) {
+    const struct mg_limit_debt *other =
+        mg_limit_debts_find(&store->debts, store->parts.shm, debt->key);
+    if (!other && store->debts.count < MG_LIMIT_DEBTS) {
         enter(store, debt);
         return;
     }
-    if (!debt->is_ban) {
+    if (!other) {
+        count_lost(store);
+    } else if (debt->kind == MG_LIMIT_DEBT_UNITS) {
         const int64_t now = now_ms(store);
         mg_limit_store_owe(store, debt->key, &debt->full, &other->share, now,
                            mg_limit_used(&debt->share, debt->state, now));
@@ -524,46 +454,38 @@ static void owe_again(struct mg_limit_store *store, struct debt *debt)
     free(debt);
 }
 
-/* --- paying --------------------------------------------------------------------------------- */
-
-/* The words that pay it; false: there is nothing to pay any more. */
-static bool words_of(struct mg_limit_store *store, const struct debt *debt,
-                     struct mg_limit_words *words)
+static void pay(struct mg_limit_store *store, struct mg_limit_debt *debt)
 {
-    const int64_t now = now_ms(store);
-    if (debt->is_ban) {
-        struct mg_ban_state state;
-        const int64_t left =
-            mg_limit_ban_left_ms(store->parts.shm, &debt->ban, debt->cell, now, &state);
-        const struct mg_limit_remote_request request = {.ban = &debt->ban.rule,
-                                                        .ban_key = debt->key};
-        mg_limit_words_ban(&store->arena, &request, left, state.words[3], words);
-        return left > 0;
+    struct mg_limit_words words;
+    if (mg_limit_debt_words(debt, store->parts.shm, now_ms(store), &store->arena, &words)) {
+        tell(store, &words, debt);
+    } else {
+        free(debt);
     }
-    const struct mg_limit_remote limit = {.rule = debt->full,
-                                          .cost = mg_limit_used(&debt->share, debt->state, now),
-                                          .key = debt->key};
-    const struct mg_limit_remote_request request = {.limits = &limit, .count = 1};
-    mg_limit_words_add(&store->arena, &request, words);
-    return limit.cost > 0;
+    mg_arena_reset(&store->arena);
+}
+
+void mg_limit_store_cancel(struct mg_limit_store *store, mg_str key, mg_str name)
+{
+    const mg_str both =
+        mg_arena_format(&store->arena, "%.*s\n%.*s", MG_STR_ARG(key), MG_STR_ARG(name));
+    struct mg_limit_debt *debt = mg_limit_debt_new(store->parts.shm, both);
+    debt->kind = MG_LIMIT_DEBT_CANCELLATION;
+    debt->until_ms = now_ms(store) + store->hold_ttl_ms;
+    pay(store, debt);
 }
 
 static void on_payment_due(struct mg_deadline *deadline)
 {
     struct mg_limit_store *store = MG_CONTAINER(deadline, struct mg_limit_store, pay_at);
     mg_limit_store_hold(store);
-    for (int i = 0; i < MG_LIMIT_STORE_AT_ONCE && store->debt_count > 0; i++) {
-        struct debt *debt = MG_CONTAINER(store->debts.next, struct debt, order);
-        struct mg_limit_words words;
+    for (int i = 0; i < MG_LIMIT_STORE_AT_ONCE && store->debts.count > 0; i++) {
+        struct mg_limit_debt *debt =
+            MG_CONTAINER(store->debts.order.next, struct mg_limit_debt, order);
         leave(store, debt);
-        if (words_of(store, debt, &words)) {
-            tell(store, &words, debt);
-        } else {
-            free(debt);
-        }
-        mg_arena_reset(&store->arena);
+        pay(store, debt);
     }
-    if (store->debt_count > 0) {
+    if (store->debts.count > 0) {
         arm(store, &store->pay_at, NEXT_MS, on_payment_due);
     }
     mg_limit_store_release(store);
@@ -571,7 +493,7 @@ static void on_payment_due(struct mg_deadline *deadline)
 
 void mg_limit_store_answered(struct mg_limit_store *store)
 {
-    if (store->debt_count > 0 && !mg_deadline_armed(&store->pay_at)) {
+    if (store->debts.count > 0 && !mg_deadline_armed(&store->pay_at)) {
         on_payment_due(&store->pay_at);
     }
 }

@@ -75,16 +75,20 @@ struct mg_limit_slot {
     struct mg_limit_store *store;
     mg_str key, name; /* name: with ":UNITS" */
     uint64_t renewed; /* number of the round */
+    bool was_asked;   /* Redis was asked for it, and has it or may have it */
 };
 
 /* Holds it from now on; in Redis it is already, or will be with the next round of renewals. */
 void mg_limit_slot_hold(struct mg_limit_store *store, struct mg_limit_slot *slot, mg_str key,
-                        mg_str name);
+                        mg_str name, bool was_asked);
 /* Gives it back, without waiting. */
 void mg_limit_slot_release(struct mg_limit_slot *slot);
 
-/* Gives back what was perhaps held: the request did not wait for the answer. */
+/* Gives back what is held there: the request did not wait for the answer. */
 void mg_limit_store_drop(struct mg_limit_store *store, mg_str key, mg_str name);
+/* The same where no answer came: it is not taken later either. Told again until Redis knows, for as
+ * long as holds last. */
+void mg_limit_store_cancel(struct mg_limit_store *store, mg_str key, mg_str name);
 
 /* Redis has not been asked, and that was admitted: it is added there once it answers again. full:
  * the limit's rule, share: this host's part, by which what is owed ages. */

@@ -45,8 +45,9 @@ struct mg_ffi_limit_call {
     enum mg_redis_result result;
     struct mg_resp_reply reply;
     struct mg_ticket ticket;
-    bool is_waiting;
-    int64_t ban_ms; /* left of a ban that is known here; 0: none */
+    bool is_waiting, was_sent;
+    bool is_unanswered; /* who knows what Redis has done */
+    int64_t ban_ms;     /* left of a ban that is known here; 0: none */
     struct mg_cell_key ban_key;
     bool has_ban;
     bool is_decided; /* by what this host knows */
@@ -214,6 +215,7 @@ static void take_reply(struct mg_ffi_limit_call *call, enum mg_redis_result resu
 {
     call->result = result;
     call->is_waiting = false;
+    call->is_unanswered = reply == NULL;
     if (reply) {
         mg_resp_reply_move(&call->reply, reply);
     }
@@ -232,7 +234,11 @@ static void on_flight(struct mg_redis_command *command, enum mg_redis_result res
     struct flight *flight = MG_CONTAINER(command, struct flight, command);
     struct mg_ffi_limit_call *call = flight->call;
     for (unsigned i = 0; i < flight->count; i++) {
-        mg_limit_store_drop(flight->store, flight->keys[i], flight->names[i]);
+        if (result == MG_REDIS_OK) {
+            mg_limit_store_drop(flight->store, flight->keys[i], flight->names[i]);
+        } else if (!reply) {
+            mg_limit_store_cancel(flight->store, flight->keys[i], flight->names[i]);
+        }
     }
     if (!call) {
         mg_arena_deinit(&flight->arena);
@@ -315,7 +321,7 @@ MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
         mg_sched_forget(call->limits->vm, call->ticket, call);
         return MG_EAGAIN;
     }
-    call->is_waiting = true;
+    call->is_waiting = call->was_sent = true;
     return 0;
 }
 
@@ -366,7 +372,8 @@ static void hold_slot(struct mg_ffi_limit_call *call, unsigned i)
 {
     struct mg_arena *arena = &call->req->arena;
     struct mg_limit_slot *slot = mg_arena_alloc(arena, sizeof *slot);
-    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, slot_name(arena, call, i));
+    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, slot_name(arena, call, i),
+                       call->was_sent);
     mg_arena_defer(arena, (void (*)(void *))mg_limit_slot_release, slot);
 }
 
@@ -478,17 +485,25 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_f
 
 /* --- without the store ---------------------------------------------------------------------- */
 
+/* The request does not hold it, whatever becomes of what Redis was asked. */
+static void give_up_slot(struct mg_ffi_limit_call *call, unsigned i)
+{
+    if (call->is_unanswered && call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
+        mg_limit_store_cancel(call->store, call->remotes[i].key,
+                              slot_name(&call->req->arena, call, i));
+    }
+}
+
 /* Redis will know of it later. */
 static void owe(struct mg_ffi_limit_call *call, const struct mg_limit_verdict *verdict,
                 const struct mg_limit_answer *answers)
 {
     const int64_t now_ms = mg_limits_now_ms(call->limits);
-    for (unsigned i = 0; verdict->admitted && i < call->count; i++) {
+    for (unsigned i = 0; i < call->count; i++) {
         const struct mg_limit_remote *remote = &call->remotes[i];
-        if (!answers[i].charged) {
-            continue;
-        }
-        if (remote->rule.algorithm == MG_LIMIT_CONCURRENCY) {
+        if (verdict->banned || !verdict->admitted || !answers[i].charged) {
+            give_up_slot(call, i);
+        } else if (remote->rule.algorithm == MG_LIMIT_CONCURRENCY) {
             hold_slot(call, i);
         } else {
             const struct mg_limit_rule part =
@@ -531,9 +546,7 @@ static const struct mg_ffi_limit_verdict *decide_here(struct mg_ffi_limit_call *
     const struct mg_limit_verdict verdict = mg_limits_take(limits->shm, &request, answers);
     count(limits, MG_STAT_LIMIT_STORE_LOCAL, 1);
     mg_limits_show(limits, call->req, &verdict, answers, entries, call->count);
-    if (!verdict.banned) {
-        owe(call, &verdict, answers);
-    }
+    owe(call, &verdict, answers);
     return &limits->verdict;
 }
 
@@ -549,6 +562,7 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_alone(struct mg_f
     for (unsigned i = 0; i < call->count; i++) {
         entries[i]->answer.asked = 0;
         entries[i]->found.charged = false;
+        give_up_slot(call, i);
     }
     limits->verdict = (struct mg_ffi_limit_verdict){.admitted = call->ban_ms == 0 && how == ADMITS,
                                                     .banned = call->ban_ms > 0,

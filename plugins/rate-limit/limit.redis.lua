@@ -8,8 +8,9 @@
 --         fixed-window: start, count. sliding-window: bucket number, count, count of the one before
 --         token-bucket, gcra: tokens x window, time. leaky-bucket: backlog x window, time
 --         ban: bucket number, denials in it, denials in the one before, end of the last ban, bans
---         in a row. concurrency, a sorted set: `NAME:UNITS` by the time it ends without news, and
---         `*` by minus all units
+--         in a row. concurrency, a sorted set: `NAME:UNITS` by the time it ends without news, `*`
+--         by minus all units, and `-NAME:UNITS` for what was given up before it was taken, until
+--         when it must not be
 --
 -- A value of the wrong type or that does not parse is deleted; one without expiry is given one, or
 -- is deleted if its time has not come yet: none of them keeps a client out.
@@ -117,8 +118,18 @@ end
 
 -- ---- what concurrency limits hold --------------------------------------------------------------
 
+local GIVEN_UP = '-'
+
 local function units_of(slot)
-    return tonumber(slot:match(':(%d+)$')) or 1
+    return slot:sub(1, 1) == GIVEN_UP and 0 or tonumber(slot:match(':(%d+)$')) or 1
+end
+
+local function write_held(key, total)
+    if total > 0 then
+        redis.call('ZADD', key, whole(-total), '*')
+    else
+        redis.call('ZREM', key, '*') -- the last one: then the key is gone
+    end
 end
 
 -- Units that are held, without what has had no news for too long.
@@ -131,11 +142,10 @@ local function held(key, life)
     local total = redis.call('ZSCORE', key, '*')
     if not total then
         total = 0
-        local all = redis.call('ZRANGE', key, 0, -1)
-        for _, slot in ipairs(all) do
+        for _, slot in ipairs(redis.call('ZRANGE', key, 0, -1)) do
             total = total + units_of(slot)
         end
-        repaired = repaired + (#all > 0 and 1 or 0)
+        repaired = repaired + (total > 0 and 1 or 0)
     else
         total = -tonumber(total)
     end
@@ -143,19 +153,14 @@ local function held(key, life)
         redis.call('ZREM', key, slot)
         total = total - units_of(slot)
     end
+    if #over > 0 then
+        write_held(key, total)
+    end
     if redis.call('PTTL', key) == -1 then
         repaired = repaired + 1
         redis.call('PEXPIRE', key, expire_in(life))
     end
     return max(0, total)
-end
-
-local function write_held(key, total)
-    if total > 0 then
-        redis.call('ZADD', key, whole(-total), '*')
-    else
-        redis.call('DEL', key)
-    end
 end
 
 local function hold(key, slot, life)
@@ -247,8 +252,13 @@ local function leaky_look(l)
     l.retry = max(l.delay - l.max_delay, ceil((backlog - most) / q))
 end
 
+local function slot_of(l)
+    return l.holder .. ':' .. whole(l.cost)
+end
+
 local function concurrency_look(l)
     l.ok = l.state[1] + l.cost <= l.full
+        and not redis.call('ZSCORE', l.key, GIVEN_UP .. slot_of(l))
     l.retry = CONCURRENCY_RETRY
 end
 
@@ -362,7 +372,7 @@ end
 local function charge(l)
     if l.algorithm == CONCURRENCY then
         l.state[1] = l.state[1] + l.cost
-        hold(l.key, l.holder .. ':' .. whole(l.cost), l.life)
+        hold(l.key, slot_of(l), l.life)
         write_held(l.key, l.state[1])
         return
     end

@@ -31,6 +31,7 @@
 --   renew   KEYS of concurrency limits, 3 how long, ms; then pairs: which key, what is held there.
 --           RESULT 0
 --   release the same without a time (3 is 0). RESULT 0
+--   cancel  the same as renew: is released, and cannot be taken any more for that time. RESULT 0
 --   host    KEYS the hosts', 3 name, 4 ms without news until it is dead. RESULT how many live
 local HEAD, EACH = 13, 10
 local COUNT_MAX = 1000002
@@ -249,6 +250,21 @@ function OPERATIONS.release()
         local total = held(key, HOUR)
         if redis.call('ZREM', key, slot) == 1 then
             write_held(key, total - units_of(slot))
+        end
+    end
+    return 0
+end
+
+-- The take may come later: nobody waits for its answer.
+function OPERATIONS.cancel()
+    local life = tonumber(ARGV[3])
+    for i = 4, #ARGV, 2 do
+        local key, slot = KEYS[tonumber(ARGV[i])], ARGV[i + 1]
+        local total = held(key, life)
+        if redis.call('ZREM', key, slot) == 1 then
+            write_held(key, total - units_of(slot))
+        else
+            hold(key, GIVEN_UP .. slot, life)
         end
     end
     return 0

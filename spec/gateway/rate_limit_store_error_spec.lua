@@ -200,6 +200,26 @@ describe('rate-limit, when its Redis fails,', function()
         fleet:wait(gateway, 'k', 200)
     end)
 
+    for _, failures in ipairs({ 3, 1000 }) do
+        it(('has a slot back that was taken too late, with a breaker of %d failures')
+            :format(failures), function()
+            local gateway = fleet:start('quota: 3, algorithm: concurrency', { error = 'deny',
+                workers = 1, timeout = '200ms', redis = ('breaker: { failures: %d, open: 100ms, '
+                    .. 'max: 100ms }'):format(failures) })
+            fleet:wait(gateway, 'k', 200)
+            fleet.server:signal('STOP')
+            local statuses = limited.burst(fleet:many(30), limited.get('k'))
+            assert.same({ [503] = 30 }, statuses)
+            fleet.server:signal('CONT')
+            fleet:wait(gateway, 'k', 200)
+            wait_for(function() -- nothing is held; what was given up is noted for hold_ttl
+                local key = keys('*:concurrency')[1]
+                return not (key and fleet.server:ask('ZSCORE', key, '*'))
+            end, 'the slots')
+            assert.equal(0, counters(gateway).ratelimit_repaired)
+        end)
+    end
+
     it('remembers for a new worker how many hosts there were', function()
         local gateway = start('quota: 8, ' .. LONG, 'local')
         fleet.server:ask('ZADD', 'mg:rl:hosts', '99999999999999', 'another')

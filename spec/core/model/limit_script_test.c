@@ -363,10 +363,74 @@ static void core_and_redis_decide_alike(void **state)
     free(entry);
 }
 
+/* --- what a concurrency limit holds --------------------------------------------------------- */
+
+struct taking {
+    const char *holder;
+    int64_t quota, cost, hold_ms, now;
+};
+
+static bool takes(struct bench *bench, struct taking taking)
+{
+    const struct mg_limit_remote limit = {
+        .rule = {.algorithm = MG_LIMIT_CONCURRENCY, .quota = taking.quota},
+        .cost = taking.cost,
+        .key = MG_STR("t:{c}:in flight")};
+    const struct mg_limit_remote_request request = {.limits = &limit,
+                                                    .count = 1,
+                                                    .holder = mg_str_from(taking.holder),
+                                                    .hold_ttl_ms = taking.hold_ms,
+                                                    .now_ms = taking.now};
+    struct mg_limit_words words;
+    struct mg_limit_found found;
+    mg_limit_words_take(&bench->arena, &request, &words);
+    run_script(bench, &words);
+    assert_int_equal(mg_limit_reply_read(&bench->reply, &request, &found), 0);
+    assert_int_equal(found.repaired, 0);
+    return found.verdict.admitted;
+}
+
+static void cancel(struct bench *bench, const char *slot, const char *now)
+{
+    mg_str key = MG_STR("t:{c}:in flight");
+    mg_str items[] = {mg_str_from(now), MG_STR("cancel"), MG_STR("500"), MG_STR("1"),
+                      mg_str_from(slot)};
+    const struct mg_limit_words words = {.keys = &key, .items = items, .key_count = 1, .count = 5};
+    run_script(bench, &words);
+}
+
+static void what_was_given_up_is_not_taken_later(void **state)
+{
+    struct bench *bench = *state;
+    cancel(bench, "a:1", "1000");
+    assert_false(takes(bench, (struct taking){"a", 2, 1, 9000, 1400}));
+    assert_true(takes(bench, (struct taking){"b", 2, 1, 9000, 1400}));
+    assert_true(takes(bench, (struct taking){"c", 2, 1, 9000, 1400}));
+    assert_false(takes(bench, (struct taking){"d", 2, 1, 9000, 1400}));
+    cancel(bench, "b:1", "1450"); /* the take came first */
+    assert_true(takes(bench, (struct taking){"d", 2, 1, 9000, 1450}));
+    release_in_redis(bench, MG_STR("t:{c}:in flight"), MG_STR("c:1"));
+    release_in_redis(bench, MG_STR("t:{c}:in flight"), MG_STR("d:1"));
+    assert_false(takes(bench, (struct taking){"a", 2, 1, 9000, 1499}));
+    assert_true(takes(bench, (struct taking){"a", 2, 1, 9000, 1501})); /* forgotten */
+}
+
+static void what_had_no_news_for_too_long_is_free_after_a_denial_too(void **state)
+{
+    struct bench *bench = *state;
+    assert_true(takes(bench, (struct taking){"a", 2, 1, 100, 1000}));
+    assert_true(takes(bench, (struct taking){"b", 2, 1, 9000, 1000}));
+    assert_false(takes(bench, (struct taking){"c", 2, 2, 9000, 1200}));
+    assert_true(takes(bench, (struct taking){"d", 2, 1, 9000, 1200}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(core_and_redis_decide_alike, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_given_up_is_not_taken_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_had_no_news_for_too_long_is_free_after_a_denial_too,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
