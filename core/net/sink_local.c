@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stream gets what it takes once per loop turn, a file is written by libuv's pool. */
+/* A stream gets what it takes once per loop turn. A file is written by libuv's pool: at once after
+ * a quiet time, else BATCH_MS after the write before or when there is much, since each write wakes
+ * a thread. */
 #include "net/sink_local.h"
 
 #include "net/sink_file.h"
@@ -14,13 +16,17 @@
 
 #define RETRY_STREAM_MS 20 /* until a reader that was too slow is tried again */
 #define RETRY_FILE_MS 500  /* until a file that failed is; back within 1 s of the cause's end */
+#define BATCH_MS 20        /* lines of a file wait for others so long at most */
+#define BATCH_BYTES MG_SINK_FILE_BYTES
 
 struct local_sink {
     struct mg_sink sink;
     bool is_file; /* file below, else stream */
     struct mg_sink_stream stream;
     struct mg_sink_file file;
-    bool reopen; /* asked for; file.reopen belongs to the job */
+    bool reopen;                /* asked for; file.reopen belongs to the job */
+    uint64_t written_ms;        /* when the last job began */
+    struct mg_deadline batched; /* armed: the next one is due then */
 };
 
 static struct local_sink *local_of(const struct mg_sink *sink)
@@ -75,6 +81,7 @@ static void open_standard(struct local_sink *local, int fd)
 static int open_local(struct mg_sink *sink, char *message, size_t message_bytes)
 {
     struct local_sink *local = local_of(sink);
+    mg_deadline_init(&local->batched);
     const enum mg_sink_kind kind = sink->settings.kind;
     if (kind == MG_SINK_FILE) {
         const int err = open_path(local, message, message_bytes);
@@ -96,6 +103,7 @@ static int open_local(struct mg_sink *sink, char *message, size_t message_bytes)
 static void close_local(struct mg_sink *sink)
 {
     struct local_sink *local = local_of(sink);
+    mg_deadline_cancel(&local->batched);
     if (local->is_file) {
         mg_sink_file_close(&local->file);
     } else {
@@ -186,12 +194,38 @@ static void prepare_file(struct local_sink *local)
     local->reopen = false;
 }
 
+/* The turn that follows flushes. */
+static void on_batched(struct mg_deadline *deadline)
+{
+    (void)deadline;
+}
+
+static bool is_due(const struct local_sink *local)
+{
+    const struct mg_sink_queue *queue = &local->sink.queue;
+    const struct mg_loop *loop = mg_sink_loop(&local->sink);
+    return local->reopen || loop->clock.is_virtual ||
+           mg_loop_now_ms(loop) - local->written_ms >= BATCH_MS ||
+           queue->bytes.len >= BATCH_BYTES || queue->bytes.len >= queue->max_bytes / 2 ||
+           queue->counts.queued >= queue->max_entries / 2;
+}
+
 static void flush_file(struct local_sink *local)
 {
     struct mg_sink *sink = &local->sink;
+    struct mg_loop *loop = mg_sink_loop(sink);
     if (local->file.busy || (mg_sink_queue_is_empty(&sink->queue) && !local->reopen)) {
         return;
     }
+    if (!is_due(local)) {
+        if (!mg_deadline_armed(&local->batched)) {
+            mg_deadline_arm(mg_deadlines_class(&loop->deadlines, BATCH_MS), &local->batched,
+                            on_batched, mg_loop_now_ms(loop));
+        }
+        return;
+    }
+    mg_deadline_cancel(&local->batched);
+    local->written_ms = mg_loop_now_ms(loop);
     prepare_file(local);
     if (mg_sink_file_start(&local->file, mg_sink_loop(sink), on_file_done, local)) {
         sink->queue.busy = false;
