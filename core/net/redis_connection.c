@@ -41,6 +41,7 @@ struct mg_redis_connection {
     struct mg_buf out;
     struct mg_loop_flush flush;
     struct mg_deadline patience; /* until UP */
+    bool has_ended;              /* our half, since nobody answers the handshake */
     struct mg_deadline late;
     struct place *places;
     uint32_t size, count; /* size: a power of 2 */
@@ -406,11 +407,14 @@ static void log_in(struct mg_redis_connection *connection)
     mg_loop_flush_later(options->loop, &connection->flush);
 }
 
+#define NO_HANDSHAKE "no answer to the TLS handshake: does the server speak TLS?"
+
 /* A peer that ends the connection in the handshake is likely one without TLS. */
 static void on_secure(void *context, int status, const char *text)
 {
     struct mg_redis_connection *connection = context;
     if (status) {
+        text = connection->has_ended ? NO_HANDSHAKE : text;
         down(connection,
              status == MG_ETLS || status == MG_ECLOSED ? MG_REDIS_TLS : MG_REDIS_REFUSED,
              mg_str_from(text));
@@ -439,14 +443,23 @@ static void on_dial(struct mg_dial *dial, int status, struct mg_io *io)
     log_in(connection);
 }
 
+/* A Redis without TLS takes a handshake for a line whose end it waits for. It is told from one that
+ * hangs by an end of our half: who is alive and reads ends the connection too. */
 static void on_patience(struct mg_deadline *deadline)
 {
     struct mg_redis_connection *connection =
         MG_CONTAINER(deadline, struct mg_redis_connection, patience);
-    const char *const waited_for[] = {
-        [DIALLING] = "connect timeout",
-        [SECURING] = "no answer to the TLS handshake: does the server speak TLS?",
-        [LOGIN] = "no answer to the login"};
+    const char *const waited_for[] = {[DIALLING] = "connect timeout",
+                                      [SECURING] = NO_HANDSHAKE,
+                                      [LOGIN] = "no answer to the login"};
+    if (connection->state == SECURING && !connection->has_ended) {
+        connection->has_ended = true;
+        mg_io_shutdown(connection->io);
+        mg_deadline_arm(mg_deadlines_class(&connection->options->loop->deadlines,
+                                           connection->options->connect_timeout_ms),
+                        deadline, on_patience, now_ms(connection));
+        return;
+    }
     down(connection, MG_REDIS_TIMEOUT, mg_str_from(waited_for[connection->state]));
 }
 

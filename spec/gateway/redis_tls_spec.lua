@@ -79,10 +79,18 @@ describe('moongate.redis with TLS', function()
         expect_failure('tls', '')
     end)
 
-    it('waits no longer than connect_timeout for a server without TLS', function()
+    it('tells a server without TLS from one that hangs', function()
+        local text = 'no answer to the TLS handshake: does the server speak TLS?'
         server = redis.server() -- it waits for the end of a line
-        start_at(server.port, 'ca: ' .. files.ca, 'timeout: 2s, connect_timeout: 200ms')
-        expect_failure('timeout', 'no answer to the TLS handshake: does the server speak TLS?')
+        start_at(server.port, 'ca: ' .. files.ca, 'timeout: 5s, connect_timeout: 500ms')
+        expect_failure('tls', text)
+        assert.is_nil(gateway:status().stores[1].results.timeout)
+        server = redis.tls_server(files)
+        server:signal('STOP')
+        start_at(server.tls_port, 'ca: ' .. files.ca, 'timeout: 5s, connect_timeout: 500ms')
+        expect_failure('timeout', text)
+        assert.is_nil(gateway:status().stores[1].results.tls)
+        server:signal('CONT')
     end)
 
     it('names a server that answers something else', function()
