@@ -11,6 +11,9 @@
 #define TICK_MS 100
 #define LEASE_MS 2000 /* a dead worker's checks go on that much later */
 #define LEASE_LOOK_MS 500
+/* Of a target's answer. The head tells all; a short body is read so that the connection ends in
+ * good order. */
+#define BODY_BYTES (16UL * 1024)
 
 struct check {
     struct mg_checks *checks;
@@ -147,6 +150,7 @@ static int start_call(struct check *check)
     const struct mg_active_check *active = &check->group->upstream->check;
     struct mg_checks *checks = check->checks;
     check->call = mg_http_call_new(checks->parts.loop, checks->parts.pool, NULL);
+    mg_http_call_bound(check->call, BODY_BYTES);
     mg_headers_add(&check->call->fields, MG_STR("User-Agent"), MG_STR("moongate-healthcheck"));
     for (uint32_t i = 0; i < active->header_count; i++) {
         mg_headers_add(&check->call->fields, active->headers[i].name, active->headers[i].value);

@@ -49,6 +49,11 @@ struct mg_http_call *mg_http_call_new(struct mg_loop *loop, struct mg_pool *pool
     return call;
 }
 
+void mg_http_call_bound(struct mg_http_call *call, size_t bytes)
+{
+    mg_buf_init(&call->body, bytes);
+}
+
 /* --- the end ---------------------------------------------------------------------------------- */
 
 static void let_go(struct mg_http_call *call)

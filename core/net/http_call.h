@@ -81,6 +81,9 @@ struct mg_http_call {
 /* limits are copied; NULL = built-in ones. */
 struct mg_http_call *mg_http_call_new(struct mg_loop *loop, struct mg_pool *pool,
                                       const struct mg_http_limits *limits);
+/* Before the start: no more than so many bytes of the answer's body are taken, in place of the
+ * limit's; a longer one is MG_ERESPONSE_TOO_LARGE once more has come. */
+void mg_http_call_bound(struct mg_http_call *call, size_t bytes);
 /* fn fires exactly once, after this has returned; on an error it does not. Copies what ask points
  * to. MG_EINVALID: bytes that cannot stand in a head, or a method the gateway does not know. */
 MG_NODISCARD int mg_http_call_start(struct mg_http_call *call, const struct mg_http_ask *ask,

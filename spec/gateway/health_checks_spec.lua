@@ -129,6 +129,20 @@ describe('an active health check', function()
         silent:close()
     end)
 
+    it('needs the head of an answer, and takes little of a long body', function()
+        local upstream = scripted.listen()
+        local gateway = start([[{ active: { timeout: 600, healthy: { interval: 0.1 } } }]],
+            { upstream.port })
+        for count = 1, 2 do
+            upstream:accept():say('HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n'
+                .. ('x'):rep(20000)) -- and no more
+            assert.truthy(gateway:wait_status(function(status)
+                return targets_of(status)[1].checks_ok == count
+            end))
+        end
+        upstream:close()
+    end)
+
     it('of the type tcp connects and asks for nothing', function()
         local upstream = scripted.listen()
         local lost = process.free_port()
