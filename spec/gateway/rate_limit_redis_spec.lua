@@ -52,9 +52,9 @@ describe('rate-limit with the store redis', function()
     end
 
     for algorithm, numbers in pairs(ALGORITHMS) do
-        it(('admits exactly %d of %d parallel requests to two gateways, by %s'):format(LIMIT,
+        it(('R1: admits exactly %d of %d parallel requests to four gateways, by %s'):format(LIMIT,
             PARALLEL, algorithm), function()
-            for _ = 1, 2 do
+            for _ = 1, 4 do
                 fleet:start(('quota: %d, algorithm: %s, %s'):format(LIMIT, algorithm, numbers))
             end
             local list = fleet:many(PARALLEL)
