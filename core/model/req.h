@@ -166,9 +166,10 @@ struct mg_req {
     mg_str consumer; /* username or id of the authenticated consumer, for the log */
 
     /* the script layer's */
-    bool lua_used;   /* some Lua ran for it: mg_hook_end has work to do */
-    int32_t lua_ref; /* free for the script layer */
-    void *script;    /* free for the script layer */
+    struct mg_took *took; /* script/took.h; NULL where nobody wants it */
+    bool lua_used;        /* some Lua ran for it: mg_hook_end has work to do */
+    int32_t lua_ref;      /* free for the script layer */
+    void *script;         /* free for the script layer */
 
     /* large, and not read beyond their counts */
     struct mg_match match;

@@ -5,6 +5,7 @@
 #include "script/record.h"
 #include "script/record_value.h"
 #include "script/vm.h"
+#include "wire/trace.h"
 
 #include "script/export.h"
 #include "script/ffi.h"
@@ -137,15 +138,11 @@ MG_FFI_EXPORT void mg_ffi_log_sink_free(struct mg_sink *sink)
 
 /* --- which requests ------------------------------------------------------------------------- */
 
-/* The trace id of a W3C traceparent, "00-32 hex digits-...", else the request's id. */
+/* The same on every host of a trace; without one it is the request's. */
 static mg_str trace_id(const struct mg_req *req)
 {
-    const struct mg_header *field = mg_headers_find(&req->head.headers, MG_STR("traceparent"), 0);
-    if (!field || field->value.len < 55 || field->value.ptr[2] != '-' ||
-        field->value.ptr[35] != '-') {
-        return req->request_id;
-    }
-    return mg_str_slice(field->value, 3, 35);
+    struct mg_trace trace;
+    return mg_trace_of(&req->head.headers, &trace) ? trace.trace_id : req->request_id;
 }
 
 static double share_of(mg_str id)

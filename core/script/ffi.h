@@ -61,6 +61,8 @@ void mg_ffi_sched_update_time(struct mg_vm *vm); /* takes the time anew (ngx.upd
  * its part of the CPU limit: the rest of the slice goes on. */
 void mg_ffi_expression_forgive(struct mg_vm *vm);
 void mg_ffi_expression_failed(struct mg_vm *vm, const char *plugin, const char *option);
+/* A plugin's turn begins, and the one before is over: only where an access log shows plugin_ms. */
+void mg_ffi_took(struct mg_req *req, int turn);
 /* metrics (script/api_metrics.c); a series below 0 is -1 - that of __overflow__ */
 struct mg_ffi_metric_def {
     const char *name, *help, *labels; /* names of labels with blanks between */

@@ -17,6 +17,7 @@
 #include "script/chain.h"
 #include "script/fault.h"
 #include "script/sched.h"
+#include "script/took.h"
 #include "script/vm.h"
 
 #include "script/ffi.h"
@@ -177,7 +178,9 @@ static enum mg_verdict settle(struct mg_task *task, enum mg_run result)
 static void measure(struct mg_req *req, enum mg_phase phase, uint64_t began_us)
 {
     if (phase != MG_PHASE_LOG) {
-        req->plugins_us += mg_clock_precise_us(&req->vm->loop->clock) - began_us;
+        const uint64_t now_us = mg_clock_precise_us(&req->vm->loop->clock);
+        req->plugins_us += now_us - began_us;
+        mg_took_end(req, now_us);
     }
 }
 

@@ -5,6 +5,9 @@
 #include "base/escape.h"
 #include "script/record_text.h"
 #include "script/record_value.h"
+#include "script/took.h"
+#include "script/turn.h"
+#include "script/vm.h"
 
 #include <stdlib.h>
 
@@ -206,6 +209,22 @@ static void put_spans(struct line *line)
     close_group(line, begin, "{}");
 }
 
+static void put_plugins(struct line *line)
+{
+    const struct mg_req *req = line->req;
+    char *begin = line->text.at;
+    for (uint32_t turn = 1; req->took && turn < req->vm->turn_count; turn++) {
+        uint64_t us;
+        if (mg_took_of(req, turn, &us)) {
+            mg_record_put_char(&line->text, ',');
+            mg_record_put_json(&line->text, mg_str_from(req->vm->turns[turn].plugin));
+            mg_record_put_char(&line->text, ':');
+            mg_record_put_ms(&line->text, us);
+        }
+    }
+    close_group(line, begin, "{}");
+}
+
 static void put_try(struct line *line, const struct mg_try *try)
 {
     struct mg_record_text *text = &line->text;
@@ -319,6 +338,12 @@ static void put_json_item(struct line *line, uint32_t at)
     case MG_RECORD_T:
         put_key(line, item->key);
         put_spans(line);
+        break;
+    case MG_RECORD_PLUGIN_MS:
+        if (req->took) {
+            put_key(line, item->key);
+            put_plugins(line);
+        }
         break;
     case MG_RECORD_TRIES:
         put_key(line, item->key);

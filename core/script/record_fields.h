@@ -26,6 +26,8 @@ enum mg_record_client_ip {
 #define MG_RECORD_MAP(X)                                                                           \
     X(TS, "ts", true)                                                                              \
     X(REQUEST_ID, "request_id", true)                                                              \
+    X(TRACE_ID, "trace_id", true)                                                                  \
+    X(SPAN_ID, "span_id", true)                                                                    \
     X(CLIENT_IP, "client_ip", true)                                                                \
     X(PEER_IP, "peer_ip", true)                                                                    \
     X(METHOD, "method", true)                                                                      \
@@ -34,6 +36,7 @@ enum mg_record_client_ip {
     X(PATH, "path", true)                                                                          \
     X(QUERY, "query", true)                                                                        \
     X(PROTOCOL, "protocol", true)                                                                  \
+    X(TLS, "tls", false) /* absent: no listener speaks it yet */                                   \
     X(ROUTE, "route", true)                                                                        \
     X(SERVICE, "service", true)                                                                    \
     X(UPSTREAM, "upstream", true)                                                                  \
@@ -54,6 +57,7 @@ enum mg_record_client_ip {
     X(REFERER, "referer", true)                                                                    \
     X(WORKER, "worker", true)                                                                      \
     X(GENERATION, "generation", true)                                                              \
+    X(PLUGIN_MS, "plugin_ms", false)                                                               \
     X(REQ_BODY, "req_body", true)                                                                  \
     X(RESP_BODY, "resp_body", true)                                                                \
     X(T_HEAD, "t.head", true)                                                                      \

@@ -4,6 +4,7 @@
 
 #include "script/redact_body.h"
 #include "script/seen.h"
+#include "wire/trace.h"
 
 #include <arpa/inet.h>
 
@@ -172,12 +173,25 @@ static mg_str body_of(const struct mg_record *record, struct mg_req *req, enum m
                           mg_str_make(req->seen[side].octets, seen < most ? seen : most));
 }
 
+/* Of the caller's: the gateway makes no spans of its own. */
+static mg_str trace_part(const struct mg_req *req, enum mg_record_field field)
+{
+    struct mg_trace trace;
+    if (!mg_trace_of(&req->head.headers, &trace)) {
+        return (mg_str){0};
+    }
+    return field == MG_RECORD_TRACE_ID ? trace.trace_id : trace.span_id;
+}
+
 static mg_str text_of(const struct mg_record *record, const struct mg_record_item *item,
                       struct mg_req *req)
 {
     switch (item->field) {
     case MG_RECORD_REQUEST_ID:
         return req->request_id;
+    case MG_RECORD_TRACE_ID:
+    case MG_RECORD_SPAN_ID:
+        return trace_part(req, item->field);
     case MG_RECORD_CLIENT_IP:
         return mg_record_ip(record, req, req->client_ip);
     case MG_RECORD_PEER_IP:

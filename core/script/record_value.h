@@ -22,7 +22,7 @@ struct mg_record_value {
     uint64_t number;
 };
 
-/* Of a field that has one value: not T, TRIES, LIMIT, BREAKER, LITERAL, CONSTANT. */
+/* Of a field that has one value: not T, TRIES, LIMIT, BREAKER, PLUGIN_MS, LITERAL, CONSTANT. */
 struct mg_record_value mg_record_value(const struct mg_record *record,
                                        const struct mg_record_item *item, struct mg_req *req,
                                        uint32_t worker);

@@ -272,6 +272,12 @@ static void take_out(struct scan *scan, size_t end)
     begin_name(scan);
 }
 
+/* Was it the ':' of "https://"? */
+static bool is_scheme(const struct scan *scan)
+{
+    return scan->has_authority && scan->at + 2 == scan->authority;
+}
+
 static void read_char(struct scan *scan)
 {
     const size_t from = scan->at;
@@ -303,7 +309,7 @@ static void read_char(struct scan *scan)
     case '=':
     case ':':
         end_part(scan);
-        if (scan->found && scan->at < scan->text.len) {
+        if (scan->found && scan->at < scan->text.len && !is_scheme(scan)) {
             take_out(scan, value_end(scan));
         } else {
             begin_name(scan);

@@ -45,6 +45,7 @@
     X(RETRY_AFTER, "retry-after")                                                                  \
     X(ACCEPT, "accept")                                                                            \
     X(USER_AGENT, "user-agent")                                                                    \
+    X(TRACEPARENT, "traceparent")                                                                  \
     X(REFERER, "referer")                                                                          \
     X(FORWARDED, "forwarded")                                                                      \
     X(X_FORWARDED_FOR, "x-forwarded-for")                                                          \

@@ -252,6 +252,84 @@ describe('access-log', function()
             'cannot open the log file /nonexistent/a.log: No such file or directory', 1, true))
     end)
 
+    describe('traces', function()
+        local TRACE, SPAN = '0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331'
+
+        local function get(traceparent)
+            gw:get('/', { headers = { traceparent = traceparent } })
+        end
+
+        it('are those of a valid traceparent', function()
+            start({})
+            get('00-' .. TRACE .. '-' .. SPAN .. '-01')
+            get('cc-' .. TRACE .. '-' .. SPAN .. '-00-more')
+            for _, record in ipairs(records(2)) do
+                assert.equal(TRACE, record.trace_id)
+                assert.equal(SPAN, record.span_id)
+            end
+        end)
+
+        it('are absent without one', function()
+            start({})
+            get(nil)
+            get('00-' .. TRACE:upper() .. '-' .. SPAN .. '-01')
+            get('00-' .. ('0'):rep(32) .. '-' .. SPAN .. '-01')
+            for _, record in ipairs(records(3)) do
+                assert.is_nil(record.trace_id)
+                assert.is_nil(record.span_id)
+            end
+        end)
+
+        it('are fields of a template', function()
+            start({ format = 'custom', template = '{trace_id} {span_id:-none}' })
+            get('00-' .. TRACE .. '-' .. SPAN .. '-01')
+            get(nil)
+            assert.same({ TRACE .. ' ' .. SPAN, '- none' }, lines(2))
+        end)
+    end)
+
+    it('leaves tls out, as no listener speaks it yet', function()
+        start({ fields = { 'tls', 'status' } })
+        gw:get('/')
+        assert.same({ status = 200 }, records(1)[1])
+    end)
+
+    describe('plugin_ms', function()
+        local TERMINATION = { name = 'request-termination', config = { status_code = 403 } }
+
+        local function keys(map)
+            local list = {}
+            for key in pairs(map) do
+                list[#list + 1] = key
+            end
+            return list
+        end
+
+        it('has the time of each plugin that ran before the log, where it is asked for', function()
+            start({ fields = { 'plugin_ms', 't' } }, TERMINATION)
+            gw:get('/')
+            local record = records(1)[1]
+            assert.same({ 'request-termination' }, keys(record.plugin_ms))
+            -- it ended the request: its time goes on to the end of the phase
+            assert.is_true(record.plugin_ms['request-termination'] <= record.t.plugins)
+        end)
+
+        it('is there for values in Lua', function()
+            start({ fields = { 'plugin_ms', 'status' },
+                custom_fields = { took = "lua: record.plugin_ms['request-termination']" } },
+                TERMINATION)
+            gw:get('/')
+            local record = records(1)[1]
+            assert.equal(record.plugin_ms['request-termination'], record.took)
+        end)
+
+        it('is absent where no plugin ran', function()
+            start({ fields = { 'plugin_ms', 'status' } })
+            gw:get('/')
+            assert.same({ status = 200 }, records(1)[1])
+        end)
+    end)
+
     describe('refuses at load', function()
         local function refusal(config)
             local ok, err = pcall(gateway.start, config_of(config))
@@ -261,7 +339,7 @@ describe('access-log', function()
 
         local CASES = {
             { { fields = { 'stauts' } }, "unknown field 'stauts'" },
-            { { fields = { 'trace_id' } }, 'not supported yet' },
+            { { format = 'custom', template = '{plugin_ms}' }, "unknown field 'plugin_ms'" },
             { { format = 'custom' }, 'needs a template' },
             { { sinks = { { type = 'stdout', format = 'custom' } } }, 'needs a template' },
             { { format = 'custom', template = '{nothing}' }, "unknown field 'nothing'" },

@@ -4,23 +4,18 @@ local M = {}
 
 --- What a JSON line shows where `fields` is not set, in this order.
 M.default = {
-    'ts', 'request_id', 'client_ip', 'method', 'scheme', 'host', 'path', 'protocol', 'route',
-    'service', 'upstream', 'consumer', 'status', 'outcome', 'ended_by', 'ended_in', 'bytes_in',
-    'bytes_out', 'body_bytes_out', 't', 'tries', 'retries', 'limit', 'breaker', 'user_agent',
-    'referer', 'worker', 'generation',
+    'ts', 'request_id', 'trace_id', 'span_id', 'client_ip', 'method', 'scheme', 'host', 'path',
+    'protocol', 'tls', 'route', 'service', 'upstream', 'consumer', 'status', 'outcome', 'ended_by',
+    'ended_in', 'bytes_in', 'bytes_out', 'body_bytes_out', 't', 'tries', 'retries', 'limit',
+    'breaker', 'user_agent', 'referer', 'worker', 'generation',
 }
 
-local OPTIONAL = { 'peer_ip', 'query', 'req_body', 'resp_body' }
+local OPTIONAL = { 'peer_ip', 'query', 'plugin_ms', 'req_body', 'resp_body' }
 local SPANS = { 'head', 'plugins', 'delay', 'queue', 'connect', 'ttfb', 'upstream', 'total' }
 
 -- Objects and lists: JSON only.
-local COMPOSITE = { t = true, tries = true, limit = true, breaker = true }
-
-local NOT_BUILT = {
-    trace_id = 'tracing is not built yet', span_id = 'tracing is not built yet',
-    tls = 'TLS is not built yet',
-    plugin_ms = 'the time of each plugin is not measured yet',
-}
+local COMPOSITE = { tls = true, t = true, tries = true, limit = true, breaker = true,
+    plugin_ms = true }
 
 local json, text = {}, {}
 for _, list in ipairs({ M.default, OPTIONAL }) do
@@ -51,9 +46,6 @@ local function check(name, known)
     if known[name] or is_header(name) then
         return true
     end
-    if NOT_BUILT[name] then
-        return nil, ("field '%s' is not supported yet: %s"):format(name, NOT_BUILT[name])
-    end
     if name == 'sample' or name == 'truncated' then
         return nil, ("'%s' needs no mention: it stands where it applies"):format(name)
     end
@@ -68,7 +60,7 @@ end
 -- @tparam string name
 -- @treturn boolean is it the name of a field of the record?
 function M.is_field(name)
-    return json[name] ~= nil or NOT_BUILT[name] ~= nil or name == 'sample' or name == 'truncated'
+    return json[name] ~= nil or name == 'sample' or name == 'truncated'
         or name == 'req_headers' or name == 'resp_headers'
 end
 

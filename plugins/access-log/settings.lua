@@ -78,7 +78,7 @@ local function default_fields(conf)
 end
 
 local READER_BYTES = 65536 -- of a record as text
-local READER_FIELDS = { 'peer_ip', 'query', 'req_headers', 'resp_headers' }
+local READER_FIELDS = { 'peer_ip', 'query', 'plugin_ms', 'req_headers', 'resp_headers' }
 
 -- What is the same in all lines of an entry.
 local function line_of(conf, form)
@@ -91,6 +91,25 @@ local function line_of(conf, form)
         action = conf.redact.action, hash_key = conf.redact.key,
         headers = joined(HEADERS, conf.redact.headers, conf.redact.replace),
         names = joined(NAMES, conf.redact.names, conf.redact.replace) }
+end
+
+--- Does a JSON line of the entry show an optional field?
+-- @tparam table conf checked
+-- @tparam string name
+-- @treturn boolean
+function M.shows(conf, name)
+    local lists = { conf.fields or {} }
+    for _, sink in ipairs(conf.sinks) do
+        lists[#lists + 1] = sink.fields
+    end
+    for _, list in ipairs(lists) do
+        for _, one in ipairs(list) do
+            if one == name then
+                return true
+            end
+        end
+    end
+    return false
 end
 
 --- The record that values in Lua see: all fields, all headers.

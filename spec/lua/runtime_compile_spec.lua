@@ -46,6 +46,28 @@ describe('compile', function()
         assert.same({ 'b two 2' }, seen)
     end)
 
+    it('tells of each turn where that is wanted, but not in log', function()
+        local told = {}
+        local function timed(phase, places, dynamic)
+            shared.request = 'req'
+            return compile.compiler({
+                shared = shared, turn_of = turn_of, took = function(request, turn)
+                    told[#told + 1] = request .. turn
+                end,
+                pickers = { start = function() return object.confs, object end },
+            })(phase, places, dynamic)
+        end
+        timed('access', { { turn = 3, handler = handler('a') },
+            { turn = 7, handler = handler('b') } }, false)({ 'one', 'two' })
+        assert.same({ 'a one 3', 'b two 7' }, seen)
+        turn_of.chosen = 9
+        timed('access', { { turn = 5, handler = handler('c'), dynamic = true } }, true)({ false,
+            choose = function() return 'chosen' end })
+        local log = { log = function() end }
+        timed('log', { { turn = 4, handler = log } }, false)({ 'one' })
+        assert.same({ 'req3', 'req7', 'req9' }, told)
+    end)
+
     it('makes one function for a sequence', function()
         local places = { { turn = 1, handler = handler('a') } }
         assert.equal(make('access', places, false), make('access', places, false))

@@ -208,13 +208,19 @@ local function identity_names(plugins)
     return names
 end
 
+-- A log of ours that shows how long each plugin took says so.
+local function wants_times(plugin, conf)
+    return plugin.handler.WANTS_TIMES ~= nil and plugin.handler.WANTS_TIMES(conf)
+end
+
 --- Builds all chains of a snapshot.
 -- @tparam table o plugins (name -> plugin; each gets `index` and `configs`), entities (plugin
--- entries), routes, settings (gateway.plugins), shared, request (function), run_from (function)
+-- entries), routes, settings (gateway.plugins), shared, request (function), run_from (function),
+-- took (function, told of turns where a plugin wants times)
 -- @treturn table the description that core/script/chain.c takes
 -- @treturn table { pick =, collect =, turn_of =, plugin_of_turn = } for the careful runner
 function M.build(o)
-    local turn_of = setmetatable({}, { __mode = 'k' })
+    local turn_of, timed = setmetatable({}, { __mode = 'k' }), false
     local self = setmetatable({
         plugins = o.plugins, scopes = scope.new(), turns = turns.new(o.settings, o.plugins),
         entity_of = {}, chains = {}, known = {},
@@ -226,11 +232,13 @@ function M.build(o)
             self.entity_of[conf] = entity
             table.insert(plugin.configs, conf)
             turn_of[conf] = self.turns:of(plugin, entity)
+            timed = timed or wants_times(plugin, conf)
             self.scopes:add(plugin, entity, conf)
         end
     end
-    local pickers = picker(o.request)
-    self.compile = compile.compiler({ shared = o.shared, pickers = pickers, turn_of = turn_of })
+    local pickers, took = picker(o.request), timed and o.took or nil
+    self.compile = compile.compiler({ shared = o.shared, pickers = pickers, turn_of = turn_of,
+        took = took })
     self.long = function(phase, places)
         for _, place in ipairs(places) do
             if place.handler[phase] then
@@ -246,7 +254,7 @@ function M.build(o)
     description.turns, description.plugins = self.turns.list, self.turns.plugin_count
     return description, {
         pick = pickers.pick, start = pickers.start, collect = pickers.collect, choose = choose,
-        turn_of = turn_of,
+        turn_of = turn_of, took = took,
     }
 end
 

@@ -18,19 +18,32 @@
 --         ...
 local M = {}
 
-local HEAD = 'local shared, pick, turn_of%s = ...\nreturn function(base)\n'
+local HEAD = 'local shared, pick, turn_of, took%s = ...\nreturn function(base)\n'
 
+-- The note of whose turn it is; where it is timed also of when it began.
+local NOTE = '    shared.turn = %d\n'
+local TIMED_NOTE = NOTE .. '    took(shared.request, %d)\n'
 local IF_CHOSEN = '    if conf then shared.turn = turn_of[conf] f%d(h%d, conf) end'
+local IF_CHOSEN_TIMED = '    if conf then shared.turn = turn_of[conf]'
+    .. ' took(shared.request, shared.turn) f%d(h%d, conf) end'
+
+local function note(p, timed)
+    return timed and TIMED_NOTE:format(p.turn, p.turn) or NOTE:format(p.turn)
+end
+
+local function if_chosen(i, timed)
+    return (timed and IF_CHOSEN_TIMED or IF_CHOSEN):format(i, i)
+end
 
 -- Steps of a place: `i` is the place, `p` = { turn =, dynamic = }, `called` whether the phase has a
 -- function there.
-local function static_step(lines, i, p, called)
+local function static_step(lines, i, p, called, timed)
     if called then
-        lines[#lines + 1] = ('    shared.turn = %d\n    f%d(h%d, base[%d])'):format(p.turn, i, i, i)
+        lines[#lines + 1] = note(p, timed) .. ('    f%d(h%d, base[%d])'):format(i, i, i)
     end
 end
 
-local function choosing_step(lines, i, p, called)
+local function choosing_step(lines, i, p, called, timed)
     if p.dynamic then
         lines[#lines + 1] = ('    conf = base.choose(base, %d, object)'):format(i)
     else
@@ -40,28 +53,29 @@ local function choosing_step(lines, i, p, called)
     if not called then
         return
     elseif p.dynamic then
-        lines[#lines + 1] = IF_CHOSEN:format(i, i)
+        lines[#lines + 1] = if_chosen(i, timed)
     else
-        lines[#lines + 1] = ('    shared.turn = %d\n    f%d(h%d, conf)'):format(p.turn, i, i)
+        lines[#lines + 1] = note(p, timed) .. ('    f%d(h%d, conf)'):format(i, i)
     end
 end
 
-local function chosen_step(lines, i, p, called)
+local function chosen_step(lines, i, p, called, timed)
     if not called then
         return
     elseif p.dynamic then
         lines[#lines + 1] = ('    conf = confs[%d]'):format(i)
-        lines[#lines + 1] = IF_CHOSEN:format(i, i)
+        lines[#lines + 1] = if_chosen(i, timed)
     else
-        lines[#lines + 1] = ('    shared.turn = %d\n    f%d(h%d, base[%d])'):format(p.turn, i, i, i)
+        lines[#lines + 1] = note(p, timed) .. ('    f%d(h%d, base[%d])'):format(i, i, i)
     end
 end
 
 --- @tparam string phase
 -- @tparam table places array of { turn = number, dynamic = boolean, handler = table }
 -- @tparam boolean dynamic whether any place is
+-- @tparam boolean|nil timed whether `took` is told of each turn
 -- @treturn string|nil source, nil when no plugin of the chain takes part in the phase
-function M.source(phase, places, dynamic)
+function M.source(phase, places, dynamic, timed)
     local names, lines, any = {}, {}, false
     local step = static_step
     if dynamic then
@@ -73,7 +87,7 @@ function M.source(phase, places, dynamic)
         local called = type(p.handler[phase]) == 'function'
         any = any or called
         names[#names + 1] = (', h%d, f%d'):format(i, i)
-        step(lines, i, p, called)
+        step(lines, i, p, called, timed)
     end
     if not any then
         return nil
@@ -90,15 +104,16 @@ local function key_of(phase, places)
 end
 
 --- Makes functions, and gives the same one for the same sequence.
--- @tparam table env { shared =, turn_of =, pickers = { start = for access, pick = for later phases
--- } }
+-- @tparam table env { shared =, turn_of =, took = nil or function (request, turn), pickers =
+-- { start = for access, pick = for later phases } }
 -- @treturn function (phase, places, dynamic) -> function|nil
 function M.compiler(env)
     local made = {}
     return function(phase, places, dynamic)
         local key = key_of(phase, places)
         if made[key] == nil then
-            local source = M.source(phase, places, dynamic)
+            local timed = env.took ~= nil and phase ~= 'log' -- which comes after the answer
+            local source = M.source(phase, places, dynamic, timed)
             made[key] = false
             if source then
                 local arguments = {}
@@ -108,7 +123,7 @@ function M.compiler(env)
                 end
                 local chunk = assert(loadstring(source, '=chain of ' .. phase))
                 local pick = phase == 'access' and env.pickers.start or env.pickers.pick
-                made[key] = chunk(env.shared, pick, env.turn_of, unpack(arguments))
+                made[key] = chunk(env.shared, pick, env.turn_of, env.took, unpack(arguments))
             end
         end
         return made[key] or nil

@@ -101,7 +101,7 @@ function M.run(o)
     local description, built = chain.build({
         plugins = snapshot.handlers, entities = snapshot.plugins, routes = snapshot.routes,
         settings = snapshot.gateway.plugins, shared = runtime.shared, request = runtime.request,
-        run_from = runner.slow,
+        run_from = runner.slow, took = C.mg_ffi_took,
     })
     runner.use(built, in_order(snapshot.handlers))
     runtime.set_chains(description)

@@ -18,9 +18,12 @@ function M.use(built, in_order)
     state, plugins = built, in_order
 end
 
-local function call(place, fn, conf)
+local function call(phase, place, fn, conf)
     local turn = state.turn_of[conf]
     shared.turn = turn
+    if state.took and phase ~= 'log' then
+        state.took(shared.request, turn)
+    end
     local blocked = boot.blocked(turn)
     if blocked == FAIL then
         shared.unwind = boot.unwind.QUARANTINE
@@ -67,7 +70,7 @@ function M.slow(phase, base, from, failed)
         local conf = conf_at(phase, base, place, confs, object)
         local fn = at.handler[phase]
         if fn and conf and not (skipped and skipped[place]) then
-            call(at, fn, conf)
+            call(phase, at, fn, conf)
         end
     end
 end

@@ -74,6 +74,7 @@ static void secrets_are_taken_out_wherever_they_stand(void **state)
         {"[\"{\\\"token\\\":\\\"a&b\\\"}\"]", "[\"{\\\"token\\\":***\"]"},
         {"x \"token\" : \"a&b\"&c", "x \"token\" :***&c"},
         {"[\"http://h&token=x\"]", "[\"http://h&token=***\"]"},
+        {"[\"token://token:80/token:x\"]", "[\"token://token:80/token:***\"]"},
         {"[\"&token=x&a://h\"]", "[\"&token=***&a://h\"]"},
         {"{\"token\":", "{\"token\":"},
         {"{\"token\"", "{\"token\""},
