@@ -46,7 +46,8 @@ function Fleet:yaml(config, o)
 %s]]):format(o.key or 'header:X-Run', config, o.error or 'deny',
             o.place or ('unix: %s, connect_timeout: 2s'):format(self.server.socket),
             o.timeout or '5s', o.redis or '', last),
-        gateway = '  limits: { body_timeout: 5m, body_min_rate: 0, header_timeout: 5m }\n'
+        gateway = '  limits: { body_timeout: 5m, body_min_rate: 0, header_timeout: 5m, '
+            .. 'connection_requests: 1000000000 }\n'
             .. (o.more or ''),
     })
 end
