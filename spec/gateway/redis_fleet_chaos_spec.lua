@@ -14,13 +14,16 @@ local PROMOTED = 1 -- s, until a new master is used
 local CONNECTIONS = 16
 
 describe('sentinels', function()
-    local fleet, rig
+    local fleet
 
     before_each(function()
         fleet = redis.sentinels('orders')
-        rig = chaos.rig(('topology: sentinel, nodes: %s, sentinel: { master: orders }'):format(
-            fleet:nodes()))
     end)
+
+    local function rig(is_patient)
+        return chaos.rig(('topology: sentinel, nodes: %s, sentinel: { master: orders }'):format(
+            fleet:nodes()), is_patient)
+    end
 
     after_each(process.stop_all)
 
@@ -37,15 +40,15 @@ describe('sentinels', function()
     end
 
     it('hand over a master', function()
-        rig:run{ name = 'hand over', reasons = { 'readonly' }, is_harmless = true,
-            recovery = PROMOTED, hold = 0, stop = wait_promoted,
+        rig(true):run{ name = 'hand over', reasons = { 'readonly' }, is_harmless = true,
+            recovery = PROMOTED, hold = 0, stop = wait_promoted, may_fail = CONNECTIONS,
             start = function()
                 assert.equal('OK', fleet.sentinels[1]:ask('SENTINEL', 'FAILOVER', 'orders'))
             end }
     end)
 
     it('replace a master that is killed', function()
-        rig:run{ name = 'replace a dead master', reasons = { 'refused' }, recovery = PROMOTED,
+        rig():run{ name = 'replace a dead master', reasons = { 'refused' }, recovery = PROMOTED,
             hold = 0, stop = wait_promoted, start = function() fleet.master:kill() end }
     end)
 end)
@@ -56,7 +59,7 @@ describe('a cluster', function()
     setup(function()
         cluster = redis.cluster({ replicas = 0 })
         rig = chaos.rig(('topology: cluster, nodes: ["127.0.0.1:%d"]'):format(
-            cluster.servers[1].port))
+            cluster.servers[1].port), true)
     end)
 
     teardown(process.stop_all)

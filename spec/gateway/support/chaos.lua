@@ -8,7 +8,9 @@
 --              reasons = { 'refused' } }
 --
 -- The suite runs it in short and looks at counts alone; script/chaos sets MOONGATE_CHAOS_SECONDS,
--- the time each fault lasts, and times count too.
+-- the time each fault lasts, and times count too. What else runs on the machine costs time as well:
+-- a tenth of the load goes to a gateway whose Redis is sound, and what is added there too is not of
+-- the fault.
 local client = require 'spec.gateway.support.client'
 local open_load = require 'spec.gateway.support.open_load'
 local posix = require 'spec.gateway.support.posix'
@@ -25,8 +27,7 @@ local SHORT_HOLD = 0.25  -- s, in the suite: some 50 requests
 local IN_A_ROW = 20      -- own answers: every worker is well again
 local FIRST_ADDED_MS, ADDED_MS = 25, 1 -- to the 99th percentile: for a second, and then
 local RECOVERY = 2.5     -- s
--- On a busy machine the breaker may have opened just before a fault, and then nobody meets it.
-local COUNTED, ATTEMPTS = 10, 3 -- s, until a reason is counted; how often a fault is tried
+local CONTROL = 0.1      -- of the load, to the gateway that is spared
 M.KEYS = 10
 
 -- Answers what Redis gave for this request's id, or the class of the failure.
@@ -69,8 +70,11 @@ local LIMITED = [[
 -- In the suite the machine may be busy, and a recovery may take no second.
 local TIMES = M.seconds and { timeout = '20ms', connect = '100ms', breaker = '{}' }
     or { timeout = '500ms', connect = '500ms', breaker = '{ open: 100ms, max: 200ms }' }
+-- Of those that a fault must not disturb at all.
+local PATIENT = M.seconds and TIMES
+    or { timeout = '5s', connect = '5s', breaker = '{ open: 100ms, max: 200ms }' }
 
-local function yaml(place, port)
+local function yaml(place, port, times)
     local parts = { ([[
 _format_version: "3.0"
 services:
@@ -80,14 +84,15 @@ services:
   - { name: ask, paths: [/ask], plugins: [{ name: ask }] }
 ]]) }
     for _, policy in ipairs({ 'deny', 'allow', 'local' }) do
-        parts[#parts + 1] = LIMITED:format(policy, policy, policy, TIMES.timeout, TIMES.connect)
+        parts[#parts + 1] = LIMITED:format(policy, policy, policy, times.timeout,
+            times.connect)
     end
     parts[#parts + 1] = ([[
 gateway:
   workers: 2
   listeners: [{ address: "127.0.0.1:%d" }]
   redis: { main: { %s, timeout: %s, connect_timeout: %s, breaker: %s } }
-]]):format(port, place, TIMES.timeout, TIMES.connect, TIMES.breaker)
+]]):format(port, place, times.timeout, times.connect, times.breaker)
     return table.concat(parts)
 end
 
@@ -96,13 +101,16 @@ Rig.__index = Rig
 
 --- Starts a gateway.
 -- @tparam string place where the Redis is: fields of an entry of gateway.redis
-function M.rig(place)
+-- @tparam[opt] boolean is_patient in the suite it waits for Redis however busy the machine is: for
+-- faults that are harmless
+function M.rig(place, is_patient)
     local folder, port = process.folder(), process.free_port()
     assert(os.execute(("mkdir -p '%s/plugins/ask'"):format(folder)) == 0)
     process.write(folder .. '/plugins/ask/handler.lua', (HANDLER:format(M.KEYS)))
     process.write(folder .. '/plugins/ask/schema.lua', SCHEMA)
     process.write(folder .. '/plugins/ask/keep.redis.lua', SCRIPT)
-    local gateway = process.gateway(yaml(place, port), { folder = folder })
+    local gateway = process.gateway(yaml(place, port, is_patient and PATIENT or TIMES),
+        { folder = folder })
     return setmetatable({ gateway = gateway, ids = 1e9 }, Rig)
 end
 
@@ -139,25 +147,33 @@ function Rig:results(reasons)
     return list
 end
 
--- Until one of the reasons was counted.
-function Rig:wait_counted(reasons, before)
-    local deadline = posix.now() + COUNTED
-    repeat
-        local sum = 0
-        for i, reason in ipairs(reasons) do
-            sum = sum + self:result(reason) - before[i]
+-- Whether one of the reasons was met since: by a command, or by the one connection that is tried
+-- while the breaker is open.
+function Rig:is_met(reasons, before)
+    local store = self.gateway:status().stores[1]
+    for i, reason in ipairs(reasons) do
+        if (store.results[reason] or 0) > before[i]
+            or store.state ~= 'closed' and store.last_failure == reason then
+            return true
         end
-        if sum > 0 then
-            return
+    end
+    return false
+end
+
+-- Until one of the reasons was met.
+function Rig:wait_met(reasons, before)
+    local deadline = posix.now() + process.deadline
+    while not self:is_met(reasons, before) do
+        if posix.now() > deadline then
+            local list = {}
+            for reason, count in pairs(self.gateway:status().stores[1].results) do
+                list[#list + 1] = ('%s %d'):format(reason, count)
+            end
+            error(('not met: %s; counted: %s'):format(table.concat(reasons, ', '),
+                table.concat(list, ', ')), 0)
         end
         posix.pause(0.02)
-    until posix.now() > deadline
-    local list = {}
-    for reason, count in pairs(self.gateway:status().stores[1].results) do
-        list[#list + 1] = ('%s %d'):format(reason, count)
     end
-    error(('not counted: %s; counted: %s'):format(table.concat(reasons, ', '),
-        table.concat(list, ', ')), 0)
 end
 
 local STATUSES = {
@@ -184,12 +200,14 @@ end
 local function check_policy(records, fault)
     local asked = open_load.count(open_load.between(records, 0, math.huge, '/ask'), 'word')
     local denied = open_load.count(open_load.between(records, 0, math.huge, '/deny'), 'status')
-    if fault.is_harmless then -- a busy machine is late now and then
-        local good, all = asked.own or 0, 0
-        for _, count in pairs(asked) do
-            all = all + count
+    if fault.is_harmless then
+        local bad = 0
+        for word, count in pairs(asked) do
+            bad = bad + (word == 'own' and 0 or count)
         end
-        assert(good >= 0.9 * all, ('%d of %d are good'):format(good, all))
+        -- with 20 ms to answer, a busy machine is late now and then
+        local most = M.seconds and 0.1 * #records or fault.may_fail or 0
+        assert(bad <= most, ('%d of %d fail'):format(bad, bad + (asked.own or 0)))
     elseif not fault.spares_limits then
         assert((denied[503] or 0) > 0, 'no request was denied')
     end
@@ -209,57 +227,75 @@ local function well_again(records, from)
     return math.huge
 end
 
--- In long: what a fault adds, against the load before it.
-local function check_times(records, times, fault)
-    local base = open_load.p99(open_load.between(records, times.began, times.fault))
-    local first = open_load.p99(open_load.between(records, times.fault, times.fault + 1)) - base
-    local later = open_load.p99(open_load.between(records, times.fault + 1, times.over)) - base
+-- What a fault adds to the 99th percentile, ms: in its first second, and then.
+local function added(records, times)
+    local function p99(from, to)
+        return open_load.p99(open_load.between(records, from, to))
+    end
+    local base = p99(times.began, times.fault)
+    return p99(times.fault, times.fault + 1) - base, p99(times.fault + 1, times.over) - base, base
+end
+
+-- In long: what a fault adds, against the load before it and to a gateway that has no fault.
+local function check_times(records, spared, times, fault)
+    local first, later, base = added(records, times)
+    local spared_first, spared_later = added(spared, times)
     local recovery = well_again(records, times.well_at) - times.well_at
-    print(('%-38s p99 %.2f ms, first second +%.2f, then +%.2f ms, recovery %.2f s, %d requests')
-        :format(fault.name, base, first, later, recovery, #records))
+    print(('%-30s p99 %.2f ms, first second %+.2f (spared %+.2f), then %+.2f (spared %+.2f) ms, '
+        .. 'recovery %.2f s, %d requests'):format(fault.name, base, first, spared_first, later,
+        spared_later, recovery, #records))
     if not fault.is_slow then
+        first, later = first - math.max(0, spared_first), later - math.max(0, spared_later)
         assert(first < FIRST_ADDED_MS, ('the first second: %.2f ms more'):format(first))
         assert(later < ADDED_MS, ('then: %.2f ms more'):format(later))
     end
     assert(recovery <= (fault.recovery or RECOVERY), ('well again after %.2f s'):format(recovery))
 end
 
--- The fault, until it was seen.
+-- In long: load on a gateway of its own, with a Redis that nothing happens to.
+local function start_spared()
+    local redis = require 'spec.gateway.support.redis'
+    local rig = M.rig(('host: 127.0.0.1, port: %d'):format(redis.server().port))
+    rig:wait_well()
+    return rig
+end
+
+-- The fault, until it was met.
 function Rig:begin(fault)
     local before = self:results(fault.reasons)
     fault.start()
     if fault.is_harmless then
         return true
     end
-    local ok, err = pcall(self.wait_counted, self, fault.reasons, before)
+    local ok, err = pcall(self.wait_met, self, fault.reasons, before)
     if ok and fault.log then
         return self.gateway:wait_text(fault.log), 'not in the log: ' .. fault.log
     end
     return ok, err
 end
 
+function Rig:start_load()
+    if not M.seconds then
+        return open_load.start(self.gateway.port, { rate = M.rate, paths = PATHS })
+    end
+    self.spared = self.spared or start_spared()
+    return open_load.start(self.gateway.port, { rate = M.rate, paths = PATHS }),
+        open_load.start(self.spared.gateway.port, { rate = M.rate * CONTROL, paths = PATHS })
+end
+
 --- Load, the fault, and its end.
 -- @tparam table fault name, start and stop (functions), reasons (each may be counted, one must be),
--- log (a text that comes), is_harmless (nobody notices), spares_limits (rate-limit does not
--- notice), is_slow (it is no outage: requests may wait), recovery (s, other than 2.5), hold (s that
--- it lasts, in place of what was asked for)
+-- log (a text that comes), is_harmless (nobody notices, but for may_fail requests), spares_limits
+-- (rate-limit does not notice), is_slow (it is no outage: requests may wait), recovery (s, other
+-- than 2.5), hold (s that it lasts, in place of what was asked for)
 -- @treturn table records
 function Rig:run(fault)
     self:wait_well()
-    local running = open_load.start(self.gateway.port, { rate = M.rate, paths = PATHS })
+    local running, spared = self:start_load()
     local times = { began = posix.now() + 0.2 }
     posix.pause(M.seconds and math.max(5, M.seconds / 2) or SHORT_HOLD)
-    local ok, err
-    for attempt = 1, fault.hold and 1 or ATTEMPTS do
-        times.fault = posix.now()
-        ok, err = self:begin(fault)
-        if ok then
-            break
-        elseif attempt < ATTEMPTS and not fault.hold then
-            fault.stop()
-            self:wait_well()
-        end
-    end
+    times.fault = posix.now()
+    local ok, err = self:begin(fault)
     posix.pause(fault.hold or ok and M.seconds or SHORT_HOLD)
     times.over = posix.now()
     fault.stop()
@@ -268,10 +304,11 @@ function Rig:run(fault)
     self:wait_well()
     posix.pause(M.seconds and 3 or SHORT_HOLD)
     local records = running:stop()
+    local control = spared and spared:stop()
     check_answers(records, fault)
     check_policy(records, fault)
-    if M.seconds then
-        check_times(records, times, fault)
+    if control then
+        check_times(records, control, times, fault)
     end
     return records, times
 end
