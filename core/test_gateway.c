@@ -395,7 +395,7 @@ MG_FFI_EXPORT int mg_ffi_test_turn(struct mg_test *test)
 
 MG_FFI_EXPORT int mg_ffi_test_wait(struct mg_test *test, int ms)
 {
-    struct pollfd fd = {.fd = uv_backend_fd(&test->loop.uv), .events = POLLIN};
+    struct pollfd fd = {.fd = mg_loop_fd(&test->loop), .events = POLLIN};
     return poll(&fd, 1, ms) > 0;
 }
 
@@ -432,7 +432,7 @@ MG_FFI_EXPORT struct mg_test_stream *mg_ffi_test_connect(struct mg_test *test, c
     const uint64_t before = test->server.connections_made;
     struct mg_test_stream *stream = mg_test_stream_connect(&test->streams, &test->front);
     for (int i = 0; stream && i < 100 && test->server.connections_made == before; i++) {
-        uv_run(&test->loop.uv, UV_RUN_NOWAIT); /* until it is accepted: the address is the next's */
+        mg_loop_step(&test->loop, false); /* until it is accepted: the address is the next's */
     }
     *connection = (double)test->server.connections_made;
     return stream;

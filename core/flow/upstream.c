@@ -378,11 +378,9 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
     upstream->read_timeout = ask->read_timeout;
     upstream->write_timeout = ask->write_timeout;
     upstream->want_tunnel = ask->want_tunnel;
-    const struct mg_loop *loop = server->parts.loop;
-    const bool was_looked_at = ask->once || mg_loop_hides_events(loop);
     struct mg_io *idle = ask->fresh ? NULL : mg_pool_take(ask->origin, ask->once);
     if (idle) {
-        upstream->taken_turn = was_looked_at ? 0 : loop->turn;
+        upstream->taken_turn = server->parts.loop->turn;
         use_connection(upstream, idle, true);
         return true;
     }

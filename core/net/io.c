@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams on libuv. An idle one is this struct and nothing else (about 320 bytes): the write queue,
- * the connect request and the lingering state are allocated while they are needed.
+ * Streams on the loop's watches, which are edge-triggered: a beginning is told once, and READABLE
+ * remembers it until the kernel has nothing left. An idle stream is this struct and nothing else
+ * (144 bytes): the write queue, the connection attempt and the lingering state are allocated while
+ * they are needed.
  *
- * A write goes straight to the kernel. Only what is left over is copied: the first rest becomes the
- * uv_write in flight, everything later gathers in one buffer that follows it.
- *
- * The loop is found through the handle (struct mg_loop begins with its uv_loop_t), the owner's
- * context lies in the handle's data pointer.
+ * A write goes straight to the kernel. Only what is left over is copied, into one buffer that is
+ * written on when the kernel has room.
  */
 #include "net/io.h"
+
+#include "net/write_queue.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* One connection may not keep the loop to itself: so many reads, then the next one's turn. */
 #define READS_PER_TURN 8
+#define EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 enum {
     IS_UNIX = 1 << 0,
@@ -25,13 +28,9 @@ enum {
     ENDED = 1 << 2,    /* on_end has fired: nothing more will be read */
     SHUTDOWN = 1 << 3, /* half-closed, or will be when the queue is written */
     CLOSING = 1 << 4,
-};
-
-struct write_queue {
-    uv_write_t request;
-    char *in_flight; /* what request writes */
-    char *next;      /* follows it */
-    size_t next_bytes, next_size;
+    READABLE = 1 << 5,   /* a read may find something */
+    PEER_ENDED = 1 << 6, /* its end, or an error, stands behind what can be read */
+    TELLS_ROOM = 1 << 7  /* EPOLLOUT is watched: from the first time on that something is queued */
 };
 
 /* A stream that waits for its peer to read our last words (mg_io_close_lingering). */
@@ -42,136 +41,105 @@ struct lingering {
 };
 
 struct connecting {
-    uv_connect_t request;
     mg_io_connect_fn *fn;
     void *context;
 };
 
 struct mg_io {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;
+    struct mg_watch watch;
+    struct mg_loop *loop;
+    struct mg_loop_task task; /* resume: go on where no event will tell; then: on_closed */
     const struct mg_io_handler *handler;
+    void *context;
     const struct mg_io_filter *filter; /* NULL: the bytes of the socket are the owner's */
     void *filter_context;
-    struct write_queue *queue;
+    struct mg_write_queue *queue;
     struct lingering *lingering;
+    struct connecting *connecting;
     uint64_t bytes_in, bytes_out;
     uint32_t read_bytes;
     uint32_t turn;       /* of the loop (low bits), in which reads were made */
-    int16_t write_error; /* libuv's codes fit */
+    int16_t write_error; /* negative codes fit */
     uint8_t reads;
     uint8_t flags;
 };
 
-static struct mg_loop *loop_of(const struct mg_io *io)
-{
-    return MG_CONTAINER(io->uv.handle.loop, struct mg_loop, uv);
-}
+static void on_ready(struct mg_watch *watch, uint32_t events);
+static void on_resume(struct mg_loop_task *task);
 
-static struct mg_io *io_of(void *uv_handle)
-{
-    return MG_CONTAINER(uv_handle, struct mg_io, uv);
-}
-
-/* -1: it has none. */
-static int fd_of(const struct mg_io *io)
-{
-    int fd = -1;
-    return uv_fileno(&io->uv.handle, &fd) == 0 ? fd : -1;
-}
-
-static struct mg_io *new_io(struct mg_loop *loop, bool is_unix)
+/* Takes the fd, or closes it. */
+static int open_io(struct mg_io **out, struct mg_loop *loop, int fd, uint8_t flags)
 {
     struct mg_io *io = malloc(sizeof *io);
     mg_require(io != NULL);
-    *io = (struct mg_io){.read_bytes = MG_IO_READ_BYTES, .flags = is_unix ? IS_UNIX : 0};
-    if (is_unix) {
-        mg_require(uv_pipe_init(&loop->uv, &io->uv.pipe, 0) == 0);
-    } else {
-        mg_require(uv_tcp_init(&loop->uv, &io->uv.tcp) == 0);
-    }
-    return io;
-}
-
-static int attach_fd(struct mg_io *io, int fd)
-{
-    const int err =
-        io->flags & IS_UNIX ? uv_pipe_open(&io->uv.pipe, fd) : uv_tcp_open(&io->uv.tcp, fd);
+    *io = (struct mg_io){.watch.fn = on_ready,
+                         .loop = loop,
+                         .task.fn = on_resume,
+                         .read_bytes = MG_IO_READ_BYTES,
+                         .flags = flags};
+    mg_link_init(&io->task.link);
+    const uint32_t events = flags & TELLS_ROOM ? EVENTS | EPOLLOUT : EVENTS;
+    const int err = mg_loop_watch(loop, &io->watch, fd, events);
     if (err) {
         close(fd);
-        mg_io_close(io);
+        free(io);
+        io = NULL;
     }
+    *out = io;
     return err;
 }
 
 int mg_io_new_fd(struct mg_io **out, struct mg_loop *loop, int fd, bool is_unix)
 {
-    struct mg_io *io = new_io(loop, is_unix);
-    const int err = attach_fd(io, fd);
-    *out = err ? NULL : io;
-    return err;
+    return open_io(out, loop, fd, is_unix ? IS_UNIX : 0);
 }
 
-static void on_connected(uv_connect_t *request, int status)
+static int socket_error(const struct mg_io *io)
 {
-    struct connecting *connecting = MG_CONTAINER(request, struct connecting, request);
-    struct mg_io *io = io_of(request->handle);
-    mg_io_connect_fn *fn = connecting->fn;
-    void *context = connecting->context;
-    mg_loop_wake(loop_of(io));
-    free(connecting);
-    if (!(io->flags & CLOSING)) {
-        fn(context, status);
-    }
+    int err = 0;
+    socklen_t length = sizeof err;
+    return getsockopt(io->watch.fd, SOL_SOCKET, SO_ERROR, &err, &length) == 0 ? -err : -errno;
 }
 
-/* Kernels without IPv6 and the like fail here; libuv reports "refused" later, even when it is
- * known. */
-static int start_connect(struct mg_io *io, const struct sockaddr *sockaddr,
-                         struct connecting *connecting)
+static void end_connecting(struct mg_io *io)
 {
-    const int fd = socket(sockaddr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        mg_io_close(io);
-        return -errno;
-    }
-    const int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    int err = attach_fd(io, fd);
-    if (err) {
-        return err;
-    }
-    err = uv_tcp_connect(&connecting->request, &io->uv.tcp, sockaddr, on_connected);
-    if (err) {
-        mg_io_close(io);
-    }
-    return err;
+    struct connecting connecting = *io->connecting;
+    free(io->connecting);
+    io->connecting = NULL;
+    connecting.fn(connecting.context, socket_error(io));
 }
 
 int mg_io_new_connect(struct mg_io **out, struct mg_loop *loop, const struct sockaddr *sockaddr,
                       mg_io_connect_fn *fn, void *context)
 {
-    struct connecting *connecting = malloc(sizeof *connecting);
-    mg_require(connecting != NULL);
-    connecting->fn = fn;
-    connecting->context = context;
-    struct mg_io *io = new_io(loop, false);
-    const int err = start_connect(io, sockaddr, connecting);
-    if (err) {
-        free(connecting);
+    const int on = 1;
+    *out = NULL;
+    const int fd = socket(sockaddr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
     }
-    *out = err ? NULL : io;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    const socklen_t length =
+        sockaddr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (connect(fd, sockaddr, length) != 0 && errno != EINPROGRESS && errno != EINTR) {
+        const int err = -errno;
+        close(fd);
+        return err;
+    }
+    const int err = open_io(out, loop, fd, TELLS_ROOM);
+    if (err == 0) {
+        struct connecting *connecting = malloc(sizeof *connecting);
+        mg_require(connecting != NULL);
+        *connecting = (struct connecting){.fn = fn, .context = context};
+        (*out)->connecting = connecting;
+    }
     return err;
 }
 
 void mg_io_set_handler(struct mg_io *io, const struct mg_io_handler *handler, void *context)
 {
     io->handler = handler;
-    io->uv.handle.data = context;
+    io->context = context;
 }
 
 void mg_io_set_filter(struct mg_io *io, const struct mg_io_filter *filter, void *context)
@@ -192,37 +160,20 @@ bool mg_io_is_closed(const struct mg_io *io)
 
 struct mg_loop *mg_io_loop(const struct mg_io *io)
 {
-    return loop_of(io);
+    return io->loop;
 }
 
 void *mg_io_context(const struct mg_io *io)
 {
-    return io->uv.handle.data;
+    return io->context;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* libuv reads again while reads come back full. An empty buffer tells it to stop for this time;
- * what is left is reported by the next poll. */
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
-{
-    (void)suggested;
-    struct mg_io *io = io_of(handle);
-    struct mg_loop *loop = loop_of(io);
-    mg_loop_wake(loop);
-    if (io->turn != (uint32_t)loop->turn) {
-        io->turn = (uint32_t)loop->turn;
-        io->reads = 0;
-    }
-    buffer->base = loop->read_buffer;
-    buffer->len = io->reads < READS_PER_TURN ? io->read_bytes : 0;
-    io->reads++;
-}
-
 void mg_io_deliver(struct mg_io *io, mg_str bytes)
 {
     if (!(io->flags & CLOSING) && !io->lingering && io->handler && io->handler->on_data) {
-        io->handler->on_data(mg_io_context(io), bytes);
+        io->handler->on_data(io->context, bytes);
     }
 }
 
@@ -233,26 +184,61 @@ void mg_io_deliver_end(struct mg_io *io, int status)
     if (io->lingering) {
         mg_io_close(io);
     } else if (!(io->flags & CLOSING) && io->handler && io->handler->on_end) {
-        io->handler->on_end(mg_io_context(io), status);
+        io->handler->on_end(io->context, status);
     }
 }
 
-static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+/* The end of what the socket has for us. */
+static void end_reading(struct mg_io *io, int status)
 {
-    struct mg_io *io = io_of(stream);
-    const struct mg_io_filter *filter = io->filter;
-    mg_loop_wake(loop_of(io)); /* libuv reports some ends without asking for a buffer */
-    if (count == 0 || count == UV_ENOBUFS) {
-        return;
+    io->flags &= (uint8_t) ~(READABLE | READING);
+    io->filter ? io->filter->on_end(io->filter_context, status) : mg_io_deliver_end(io, status);
+}
+
+/* One read; false: there was nothing. */
+static bool read_once(struct mg_io *io)
+{
+    const size_t room = io->read_bytes;
+    char *bytes = io->loop->read_buffer;
+    ssize_t count;
+    do {
+        count = recv(io->watch.fd, bytes, room, MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0 && errno == EAGAIN) {
+        io->flags &= (uint8_t)~READABLE;
+        return false;
     }
-    if (count < 0) {
-        const int status = count == UV_EOF ? MG_ECLOSED : (int)count;
-        filter ? filter->on_end(io->filter_context, status) : mg_io_deliver_end(io, status);
-        return;
+    if (count <= 0) {
+        end_reading(io, count == 0 ? MG_ECLOSED : -errno);
+        return false;
+    }
+    mg_loop_wake(io->loop);
+    /* less than asked for: the kernel had no more, and will tell of what comes */
+    if ((size_t)count < room && !(io->flags & PEER_ENDED)) {
+        io->flags &= (uint8_t)~READABLE;
     }
     io->bytes_in += (uint64_t)count;
-    const mg_str bytes = mg_str_make(buffer->base, (size_t)count);
-    filter ? filter->on_data(io->filter_context, bytes) : mg_io_deliver(io, bytes);
+    const mg_str got = mg_str_make(bytes, (size_t)count);
+    io->filter ? io->filter->on_data(io->filter_context, got) : mg_io_deliver(io, got);
+    return true;
+}
+
+static void read_some(struct mg_io *io)
+{
+    if (io->turn != (uint32_t)io->loop->turn) {
+        io->turn = (uint32_t)io->loop->turn;
+        io->reads = 0;
+    }
+    while ((io->flags & (READING | READABLE | CLOSING)) == (READING | READABLE)) {
+        if (io->reads == READS_PER_TURN) {
+            mg_loop_resume_later(io->loop, &io->task);
+            return;
+        }
+        io->reads++;
+        if (!read_once(io)) {
+            return;
+        }
+    }
 }
 
 void mg_io_read_start(struct mg_io *io)
@@ -261,7 +247,9 @@ void mg_io_read_start(struct mg_io *io)
         return;
     }
     io->flags |= READING;
-    mg_require(uv_read_start(&io->uv.stream, on_alloc, on_read) == 0);
+    if (io->flags & READABLE) {
+        mg_loop_resume_later(io->loop, &io->task);
+    }
     if (io->filter) {
         io->filter->on_resume(io->filter_context);
     }
@@ -269,10 +257,7 @@ void mg_io_read_start(struct mg_io *io)
 
 void mg_io_read_stop(struct mg_io *io)
 {
-    if (io->flags & READING) {
-        io->flags &= (uint8_t)~READING;
-        uv_read_stop(&io->uv.stream);
-    }
+    io->flags &= (uint8_t)~READING;
 }
 
 bool mg_io_is_reading(const struct mg_io *io)
@@ -288,15 +273,19 @@ bool mg_io_is_reusable(const struct mg_io *io)
 int mg_io_look(const struct mg_io *io)
 {
     char byte;
-    const int fd = fd_of(io);
-    if (io->flags & (ENDED | CLOSING) || fd < 0) {
+    if (io->flags & (ENDED | CLOSING)) {
         return MG_ECLOSED;
     }
-    const ssize_t count = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t count = recv(io->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (count < 0) {
         return errno == EAGAIN ? 0 : -errno;
     }
     return count > 0 ? 1 : MG_ECLOSED;
+}
+
+bool mg_io_is_told(const struct mg_io *io)
+{
+    return io->watch.place > 0;
 }
 
 void mg_io_set_read_size(struct mg_io *io, size_t bytes)
@@ -306,29 +295,20 @@ void mg_io_set_read_size(struct mg_io *io, size_t bytes)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static void free_queue(struct mg_io *io)
-{
-    free(io->queue->in_flight);
-    free(io->queue->next);
-    free(io->queue);
-    io->queue = NULL;
-}
-
 static void send_fin(const struct mg_io *io)
 {
-    const int fd = fd_of(io);
-    if (fd >= 0) {
-        shutdown(fd, SHUT_WR);
-    }
+    (void)shutdown(io->watch.fd, SHUT_WR);
 }
 
 /* All is written, or writing failed. */
 static void end_queue(struct mg_io *io, int status)
 {
-    free_queue(io);
+    mg_write_queue_free(io->queue);
+    io->queue = NULL;
     io->write_error = (int16_t)status;
-    if (io->flags & CLOSING) {
-        return;
+    if (io->flags & IS_UNIX) { /* would be told after each read of the peer */
+        io->flags &= (uint8_t)~TELLS_ROOM;
+        mg_loop_rewatch(io->loop, &io->watch, EVENTS);
     }
     if (io->lingering && status) {
         mg_io_close(io);
@@ -338,78 +318,50 @@ static void end_queue(struct mg_io *io, int status)
         send_fin(io);
     }
     if (!io->lingering && io->handler && io->handler->on_drain) {
-        io->handler->on_drain(mg_io_context(io), status);
+        io->handler->on_drain(io->context, status);
     }
 }
 
-static void on_written(uv_write_t *request, int status);
-
-/* Takes bytes, which are freed when they are written. */
-static int write_in_flight(struct mg_io *io, char *bytes, size_t count)
+/* How many bytes the kernel took, 0 when it has no room, or a negative code. */
+static ssize_t send_parts(struct mg_io *io, struct iovec *parts, size_t count)
 {
-    free(io->queue->in_flight);
-    io->queue->in_flight = bytes;
-    const uv_buf_t buffer = {.base = bytes, .len = count};
-    return uv_write(&io->queue->request, &io->uv.stream, &buffer, 1, on_written);
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    ssize_t taken;
+    do {
+        taken = count == 1 ? send(io->watch.fd, parts->iov_base, parts->iov_len, flags)
+                           : sendmsg(io->watch.fd, &message, flags);
+    } while (taken < 0 && errno == EINTR);
+    if (taken < 0 && errno == ENOBUFS) { /* no memory at present: no event will tell */
+        mg_loop_resume_later(io->loop, &io->task);
+        return 0;
+    }
+    return taken < 0 ? (errno == EAGAIN ? 0 : -errno) : taken;
 }
 
-static void on_written(uv_write_t *request, int status)
+static void write_queued(struct mg_io *io)
 {
-    struct mg_io *io = io_of(request->handle);
-    struct write_queue *queue = io->queue;
-    mg_loop_wake(loop_of(io));
-    if (status == 0 && queue->next_bytes > 0 && !(io->flags & CLOSING)) {
-        char *bytes = queue->next;
-        const size_t count = queue->next_bytes;
-        queue->next = NULL;
-        queue->next_bytes = queue->next_size = 0;
-        status = write_in_flight(io, bytes, count);
-        if (status == 0) {
-            return;
+    struct mg_write_queue *queue = io->queue;
+    struct iovec part = {.iov_base = queue->bytes + queue->begin,
+                         .iov_len = mg_write_queue_bytes(queue)};
+    const ssize_t taken = send_parts(io, &part, 1);
+    queue->begin += taken > 0 ? (size_t)taken : 0;
+    if (taken < 0 || mg_write_queue_bytes(queue) == 0) {
+        end_queue(io, taken < 0 ? (int)taken : 0);
+    }
+}
+
+/* What is behind the first skip bytes follows what waits. */
+static void queue_rest(struct mg_io *io, const mg_str *parts, size_t count, size_t skip)
+{
+    if (!io->queue) {
+        io->queue = mg_write_queue_new();
+        if (!(io->flags & TELLS_ROOM)) {
+            io->flags |= TELLS_ROOM;
+            mg_loop_rewatch(io->loop, &io->watch, EVENTS | EPOLLOUT);
         }
     }
-    end_queue(io, status);
-}
-
-/* Copies the parts without their first skip bytes. */
-static void copy_parts(char *to, const mg_str *parts, size_t count, size_t skip)
-{
-    for (size_t i = 0; i < count; i++) {
-        const size_t skipped = skip < parts[i].len ? skip : parts[i].len;
-        skip -= skipped;
-        if (parts[i].len > skipped) {
-            memcpy(to, parts[i].ptr + skipped, parts[i].len - skipped);
-            to += parts[i].len - skipped;
-        }
-    }
-}
-
-static void append_next(struct write_queue *queue, const mg_str *parts, size_t count, size_t total)
-{
-    if (queue->next_size - queue->next_bytes < total) {
-        const size_t doubled = queue->next_size * 2;
-        const size_t needed = queue->next_bytes + total;
-        queue->next_size = doubled > needed ? doubled : needed;
-        queue->next = realloc(queue->next, queue->next_size);
-        mg_require(queue->next != NULL);
-    }
-    copy_parts(queue->next + queue->next_bytes, parts, count, 0);
-    queue->next_bytes += total;
-}
-
-static int queue_rest(struct mg_io *io, const mg_str *parts, size_t count, size_t total,
-                      size_t written)
-{
-    char *bytes = malloc(total - written);
-    io->queue = malloc(sizeof *io->queue);
-    mg_require(bytes != NULL && io->queue != NULL);
-    *io->queue = (struct write_queue){.in_flight = NULL};
-    copy_parts(bytes, parts, count, written);
-    const int err = write_in_flight(io, bytes, total - written);
-    if (err) {
-        free_queue(io);
-    }
-    return err;
+    mg_write_queue_put(io->queue, parts, count, skip);
 }
 
 /* What writing would fail with, or 0. */
@@ -432,39 +384,35 @@ int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count)
 int mg_io_write_raw(struct mg_io *io, const mg_str *parts, size_t count)
 {
     mg_require(count <= MG_IO_PARTS);
-    uv_buf_t buffers[MG_IO_PARTS];
-    unsigned used = 0;
-    size_t total = 0;
+    struct iovec buffers[MG_IO_PARTS];
+    size_t used = 0, total = 0;
     for (size_t i = 0; i < count; i++) {
         if (parts[i].len > 0) {
-            /* libuv's type has no const; it does not write there */
-            buffers[used++] = (uv_buf_t){.base = (char *)parts[i].ptr, .len = parts[i].len};
+            /* the kernel's type has no const; it does not write there */
+            buffers[used++] =
+                (struct iovec){.iov_base = (char *)parts[i].ptr, .iov_len = parts[i].len};
             total += parts[i].len;
         }
     }
-    int err = writable(io);
+    const int err = writable(io);
     if (err || used == 0) {
         return err;
     }
-    if (io->queue) {
-        append_next(io->queue, parts, count, total);
-        io->bytes_out += total;
-        return 0;
+    const ssize_t taken = io->queue ? 0 : send_parts(io, buffers, used);
+    if (taken < 0) {
+        io->write_error = (int16_t)taken;
+        return (int)taken;
     }
-    const int written = uv_try_write(&io->uv.stream, buffers, used);
-    if (written < 0 && written != UV_EAGAIN) {
-        io->write_error = (int16_t)written;
-        return written;
+    if ((size_t)taken < total) {
+        queue_rest(io, parts, count, (size_t)taken);
     }
-    const size_t done = written > 0 ? (size_t)written : 0;
-    err = done < total ? queue_rest(io, parts, count, total, done) : 0;
-    io->bytes_out += err ? done : total;
-    return err;
+    io->bytes_out += total;
+    return 0;
 }
 
 size_t mg_io_queued(const struct mg_io *io)
 {
-    return io->queue ? io->uv.stream.write_queue_size + io->queue->next_bytes : 0;
+    return io->queue ? mg_write_queue_bytes(io->queue) : 0;
 }
 
 /* The filter's last words, if anybody can hear them. */
@@ -487,14 +435,49 @@ void mg_io_shutdown(struct mg_io *io)
     }
 }
 
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void on_resume(struct mg_loop_task *task)
+{
+    struct mg_io *io = MG_CONTAINER(task, struct mg_io, task);
+    mg_loop_wake(io->loop);
+    read_some(io);
+    if (io->queue) {
+        write_queued(io);
+    }
+}
+
+static void on_ready(struct mg_watch *watch, uint32_t events)
+{
+    struct mg_io *io = MG_CONTAINER(watch, struct mg_io, watch);
+    const bool is_broken = events & (EPOLLERR | EPOLLHUP);
+    mg_loop_wake(io->loop);
+    if (is_broken || events & (EPOLLIN | EPOLLRDHUP)) {
+        io->flags |= READABLE;
+    }
+    if (is_broken || events & EPOLLRDHUP) {
+        io->flags |= PEER_ENDED;
+    }
+    if (io->connecting) {
+        if (is_broken || events & EPOLLOUT) {
+            end_connecting(io);
+        }
+        return;
+    }
+    read_some(io);
+    if (io->queue && (is_broken || events & EPOLLOUT)) {
+        write_queued(io);
+    }
+}
+
 /* --- closing ---------------------------------------------------------------------------------- */
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(struct mg_loop_task *task)
 {
-    struct mg_io *io = io_of(handle);
-    mg_loop_wake(loop_of(io));
+    struct mg_io *io = MG_CONTAINER(task, struct mg_io, task);
+    mg_loop_wake(io->loop);
     if (io->handler && io->handler->on_closed) {
-        io->handler->on_closed(mg_io_context(io));
+        io->handler->on_closed(io->context);
     }
     if (io->filter) {
         io->filter->free(io->filter_context);
@@ -517,7 +500,14 @@ static void close_now(struct mg_io *io)
     io->flags |= CLOSING;
     io->flags &= (uint8_t)~READING;
     free_lingering(io);
-    uv_close(&io->uv.handle, on_closed);
+    mg_write_queue_free(io->queue);
+    io->queue = NULL;
+    free(io->connecting);
+    io->connecting = NULL;
+    mg_loop_close_watched(io->loop, &io->watch);
+    mg_link_remove(&io->task.link);
+    io->task.fn = on_closed;
+    mg_loop_end_later(io->loop, &io->task);
 }
 
 void mg_io_close(struct mg_io *io)
@@ -535,7 +525,7 @@ void mg_io_reset(struct mg_io *io)
     }
     if (!(io->flags & IS_UNIX)) {
         const struct linger linger = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(fd_of(io), SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        (void)setsockopt(io->watch.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
     close_now(io);
 }
@@ -559,7 +549,7 @@ void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms)
         mg_io_close(io);
         return;
     }
-    struct mg_loop *loop = loop_of(io);
+    struct mg_loop *loop = io->loop;
     struct lingering *lingering = malloc(sizeof *lingering);
     mg_require(lingering != NULL);
     *lingering = (struct lingering){.io = io, .closer.fn = on_loop_close};
@@ -577,12 +567,12 @@ void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms)
 
 void mg_io_local(const struct mg_io *io, struct mg_address *address)
 {
-    mg_address_of(fd_of(io), false, address);
+    mg_address_of(io->watch.fd, false, address);
 }
 
 void mg_io_peer(const struct mg_io *io, struct mg_address *address)
 {
-    mg_address_of(fd_of(io), true, address);
+    mg_address_of(io->watch.fd, true, address);
 }
 
 uint64_t mg_io_bytes_in(const struct mg_io *io)

@@ -34,7 +34,7 @@ struct mg_io;
 struct mg_io_handler {
     /* Bytes arrived; borrowed until the callback returns, and until then they may be changed. */
     void (*on_data)(void *context, mg_str bytes);
-    /* Once: MG_ECLOSED at the peer's orderly end (it may still read), or a negative libuv code. */
+    /* Once: MG_ECLOSED at the peer's orderly end (it may still read), or a negative code. */
     void (*on_end)(void *context, int status);
     /* All queued bytes are with the kernel (0), or writing failed (negative; the stream is
      * dead). */
@@ -46,9 +46,9 @@ struct mg_io_handler {
 /* Takes an fd that is connected (accepted). is_unix: a unix stream socket. On failure the fd is
  * closed too. Not reading yet. */
 MG_NODISCARD int mg_io_new_fd(struct mg_io **out, struct mg_loop *loop, int fd, bool is_unix);
-/* Connects by TCP: fn fires once, later, with 0 (connected, not reading yet) or a libuv code (then
- * the caller closes io). Until then only mg_io_close may be called, after which fn does not fire.
- * An error that is known at once is returned instead. */
+/* Connects by TCP: fn fires once, later, with 0 (connected, not reading yet) or a negative code
+ * (then the caller closes io). Until then only mg_io_close may be called, after which fn does not
+ * fire. An error that is known at once is returned instead. */
 typedef void mg_io_connect_fn(void *context, int status);
 MG_NODISCARD int mg_io_new_connect(struct mg_io **out, struct mg_loop *loop,
                                    const struct sockaddr *sockaddr, mg_io_connect_fn *fn,
@@ -64,6 +64,8 @@ bool mg_io_is_reusable(const struct mg_io *io);
 /* What waits to be read, without reading it (one system call): 0 nothing, 1 bytes, MG_ECLOSED the
  * peer's end, or a negative code. */
 MG_NODISCARD int mg_io_look(const struct mg_io *io);
+/* Whether the last poll has told of something on it that has not been looked at yet. */
+bool mg_io_is_told(const struct mg_io *io);
 /* Most bytes taken by one read, at most MG_READ_BYTES; MG_IO_READ_BYTES at first. */
 void mg_io_set_read_size(struct mg_io *io, size_t bytes);
 /* Writes the parts in order (at most MG_IO_PARTS). What the kernel does not take is copied and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listening sockets. accept4 gives fd and address in one system call, so the fd is watched with a
- * uv_poll_t rather than handed to uv_listen.
+ * Listening sockets. accept4 gives fd and address in one system call. The watch is level-triggered:
+ * what one event does not accept, the next poll tells of again.
  *
  * Out of file descriptors the kernel keeps reporting the waiting connection, which would make the
  * loop spin. So one descriptor is held in reserve: it is closed, one connection accepted and
@@ -253,8 +253,9 @@ uint16_t mg_listen_port(int fd)
 /* --- accepting -------------------------------------------------------------------------------- */
 
 struct mg_listener {
-    uv_poll_t poll;
+    struct mg_watch watch;
     struct mg_loop *loop;
+    struct mg_loop_task end;
     struct mg_deadline resume;
     struct mg_stats *stats; /* NULL: nobody counts */
     mg_accept_fn *on_accept;
@@ -269,18 +270,16 @@ static int open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events);
-
 static void on_resume(struct mg_deadline *deadline)
 {
     struct mg_listener *listener = MG_CONTAINER(deadline, struct mg_listener, resume);
-    mg_require(uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0);
+    mg_loop_rewatch(listener->loop, &listener->watch, EPOLLIN);
 }
 
 static void rest(struct mg_listener *listener)
 {
     struct mg_loop *loop = listener->loop;
-    uv_poll_stop(&listener->poll);
+    mg_loop_rewatch(loop, &listener->watch, 0);
     mg_deadline_arm(mg_deadlines_class(&loop->deadlines, PAUSE_MS), &listener->resume, on_resume,
                     mg_loop_now_ms(loop));
 }
@@ -327,11 +326,11 @@ static bool survive(struct mg_listener *listener, int err)
     }
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+/* Whatever the events: accept tells what is wrong. */
+static void on_ready(struct mg_watch *watch, uint32_t events)
 {
-    (void)status; /* accept tells what is wrong */
     (void)events;
-    struct mg_listener *listener = MG_CONTAINER(poll, struct mg_listener, poll);
+    struct mg_listener *listener = MG_CONTAINER(watch, struct mg_listener, watch);
     mg_loop_wake(listener->loop);
     for (int i = 0; i < ACCEPTS_PER_EVENT && !listener->is_closing; i++) {
         struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
@@ -355,26 +354,33 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     }
 }
 
+static void on_closed(struct mg_loop_task *end)
+{
+    free(MG_CONTAINER(end, struct mg_listener, end));
+}
+
 int mg_listener_open(struct mg_listener **out, struct mg_loop *loop, int fd, bool is_unix,
                      mg_accept_fn *on_accept, void *context)
 {
     struct mg_listener *listener = malloc(sizeof *listener);
     mg_require(listener != NULL);
-    *listener = (struct mg_listener){.loop = loop,
+    *listener = (struct mg_listener){.watch.fn = on_ready,
+                                     .loop = loop,
+                                     .end.fn = on_closed,
                                      .on_accept = on_accept,
                                      .context = context,
                                      .fd = fd,
                                      .reserve = -1,
                                      .is_unix = is_unix};
     mg_deadline_init(&listener->resume);
-    int err = uv_poll_init(&loop->uv, &listener->poll, fd);
+    mg_link_init(&listener->end.link);
+    const int err = mg_loop_watch(loop, &listener->watch, fd, EPOLLIN);
     if (err) {
         free(listener);
         *out = NULL;
         return err;
     }
     listener->reserve = open_reserve();
-    mg_require(uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0);
     *out = listener;
     return 0;
 }
@@ -384,13 +390,6 @@ void mg_listener_count(struct mg_listener *listener, struct mg_stats *stats)
     listener->stats = stats;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct mg_listener *listener = MG_CONTAINER(handle, struct mg_listener, poll);
-    mg_loop_wake(listener->loop);
-    free(listener);
-}
-
 void mg_listener_close(struct mg_listener *listener)
 {
     if (listener->is_closing) {
@@ -398,8 +397,9 @@ void mg_listener_close(struct mg_listener *listener)
     }
     listener->is_closing = true;
     mg_deadline_cancel(&listener->resume);
-    uv_close((uv_handle_t *)&listener->poll, on_closed); /* takes the fd out of epoll first */
+    mg_loop_unwatch(listener->loop, &listener->watch); /* the master has the socket, too */
     close(listener->fd);
+    mg_loop_end_later(listener->loop, &listener->end);
     if (listener->reserve >= 0) {
         close(listener->reserve);
     }

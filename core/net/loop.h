@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One event loop of a worker: libuv's loop, the clock of the turn, the deadline lists with their
- * single timer, and the one read buffer that all connections share. Made after the fork.
+ * One event loop of a worker: its own epoll instance for listeners and streams, libuv's loop behind
+ * it for all else (thread pool, signals, c-ares), the clock of the turn, the deadline lists, and
+ * the one read buffer that all connections share. Made after the fork.
  *
  *     struct mg_loop loop;
  *     mg_loop_open(&loop);
@@ -25,27 +26,32 @@
 #include "base/err.h"
 #include "base/list.h"
 
+#include <sys/epoll.h>
 #include <uv.h>
 
 #define MG_READ_BYTES (256 * 1024) /* size of the shared read buffer */
 
+struct mg_loop_batch; /* what one poll tells */
+
 struct mg_loop {
     uv_loop_t uv;
+    uv_async_t anchor; /* without any handle libuv would not wait */
     struct mg_clock clock;
     struct mg_deadlines deadlines;
-    uv_timer_t timer;       /* fires at deadlines.next_ms */
-    uv_prepare_t prepare;   /* before polling: before_poll, then the timer is set when it is late */
-    uv_check_t check;       /* after polling: due deadlines, after_poll */
+    struct mg_loop_batch *batch;
+    int epoll;              /* holds libuv's descriptor too */
+    uint32_t watches;       /* in epoll, libuv aside */
     char *read_buffer;      /* MG_READ_BYTES; valid within one read callback */
-    uint64_t timer_ms;      /* what the timer is set to, MG_DEADLINE_NEVER = stopped */
-    uint64_t turn;          /* counts polls, but for the further ones of mg_loop_hides_events */
+    uint64_t turn;          /* counts polls */
     uint64_t events;        /* counts callbacks, see mg_loop_wake */
     uint64_t events_before; /* this turn */
     bool awake;             /* the time of this turn has been taken */
-    bool is_crowded;        /* more may be ready in this turn than one poll tells of */
-    bool knows_batch;       /* libuv shows how many events the poll told of */
+    bool is_crowded;        /* more may be ready in this turn than its poll told of */
+    bool is_stopped;
     struct mg_link closers; /* struct mg_loop_closer: what mg_loop_close has to end itself */
-    struct mg_link flushes; /* struct mg_loop_flush: what is to be done before the next poll */
+    struct mg_link flushes; /* struct mg_loop_task: what is to be done before the next poll */
+    struct mg_link resumes; /* the same: after the next poll, which does not wait */
+    struct mg_link ends;    /* the same: at the end of this turn */
     /* hooks of the owner (worker): heartbeat and per-turn flushes; may be NULL */
     void (*before_poll)(void *context);
     void (*after_poll)(void *context);
@@ -55,6 +61,13 @@ struct mg_loop {
     uint32_t *waiting;
 };
 
+/* A descriptor in epoll. */
+struct mg_watch {
+    void (*fn)(struct mg_watch *watch, uint32_t events); /* EPOLLIN and so on */
+    int fd;
+    uint32_t place; /* in the batch, from 1; 0: the last poll told nothing, or fn has been told */
+};
+
 /* Something that ends by itself later (a lingering stream): told to end at once by
  * mg_loop_close. */
 struct mg_loop_closer {
@@ -62,11 +75,10 @@ struct mg_loop_closer {
     void (*fn)(struct mg_loop_closer *closer); /* unlinked before it runs */
 };
 
-/* Something that gathers during a turn and is handed on once, before the next poll (commands that
- * leave in one write). */
-struct mg_loop_flush {
+/* Something to be done once and later; in one of the lists at a time. */
+struct mg_loop_task {
     struct mg_link link;
-    void (*fn)(struct mg_loop_flush *flush); /* unlinked before it runs; may close handles */
+    void (*fn)(struct mg_loop_task *task); /* unlinked before it runs; may close handles */
 };
 
 /* Ignores SIGPIPE for the process (libuv writes without MSG_NOSIGNAL). */
@@ -78,20 +90,53 @@ MG_NODISCARD int mg_loop_open_virtual(struct mg_loop *loop, int64_t wall_ms);
 void mg_loop_close(struct mg_loop *loop);
 void mg_loop_run(struct mg_loop *loop);
 void mg_loop_stop(struct mg_loop *loop);
+/* One turn. waits: until there is an event or, with a real clock, a deadline. */
+void mg_loop_step(struct mg_loop *loop, bool waits);
 /* Without waiting: polls until there is nothing ready, fires due deadlines. Returns whether
  * anything happened. Callbacks count that called mg_loop_wake. */
 bool mg_loop_turn(struct mg_loop *loop);
-/* flush->fn runs once, before the next poll; asking again meanwhile does nothing. Taken back with
- * mg_link_remove(&flush->link). */
-static inline void mg_loop_flush_later(struct mg_loop *loop, struct mg_loop_flush *flush)
+/* A descriptor that can be polled when mg_loop_turn has returned false. */
+int mg_loop_fd(const struct mg_loop *loop);
+
+/* Tells watch->fn of these events from the next poll on (with EPOLLET: of their beginnings). Each
+ * fd once. 0 or a negative code: the kernel has no room for it. */
+MG_NODISCARD int mg_loop_watch(struct mg_loop *loop, struct mg_watch *watch, int fd,
+                               uint32_t events);
+/* Other events; what is ready is told anew. */
+void mg_loop_rewatch(struct mg_loop *loop, struct mg_watch *watch, uint32_t events);
+/* Nothing is told any more, not even what the last poll found. Before the fd is closed. */
+void mg_loop_unwatch(struct mg_loop *loop, struct mg_watch *watch);
+/* The same, and closes the fd. It has no duplicate (in another process neither), so that the kernel
+ * takes it out of epoll by itself. */
+void mg_loop_close_watched(struct mg_loop *loop, struct mg_watch *watch);
+
+static inline void mg_loop_add_task(struct mg_link *list, struct mg_loop_task *task)
 {
-    if (mg_list_empty(&flush->link)) {
-        mg_list_append(&loop->flushes, &flush->link);
+    if (mg_list_empty(&task->link)) {
+        mg_list_append(list, &task->link);
     }
 }
 
-/* The first statement of every libuv callback: takes the time once after polling (libuv's check
- * handles run only after the events, so they would see the time of before the wait). */
+/* task->fn runs once, before the next poll; asking again meanwhile does nothing. For what gathers
+ * during a turn (commands that leave in one write). Taken back with mg_link_remove(&task->link). */
+static inline void mg_loop_flush_later(struct mg_loop *loop, struct mg_loop_task *task)
+{
+    mg_loop_add_task(&loop->flushes, task);
+}
+
+/* The same after the next poll and its events: for who has let others pass. */
+static inline void mg_loop_resume_later(struct mg_loop *loop, struct mg_loop_task *task)
+{
+    mg_loop_add_task(&loop->resumes, task);
+}
+
+/* The same at the end of this turn, when nobody on the stack uses the object any more. */
+static inline void mg_loop_end_later(struct mg_loop *loop, struct mg_loop_task *task)
+{
+    mg_loop_add_task(&loop->ends, task);
+}
+
+/* The first statement of every callback: takes the time once after polling. */
 static inline void mg_loop_wake(struct mg_loop *loop)
 {
     loop->events++;
@@ -104,10 +149,12 @@ static inline void mg_loop_wake(struct mg_loop *loop)
     }
 }
 
-/* Whether something may have happened before the last poll that it did not tell of: 1024 events or
- * more were ready, and libuv takes 1024 at a time. What is ready behind them is told of by a
- * further poll in the same turn, or by one of the next. */
-bool mg_loop_hides_events(const struct mg_loop *loop);
+/* Whether something may have happened before the last poll that it did not tell of: it told of as
+ * much as one poll can. */
+static inline bool mg_loop_hides_events(const struct mg_loop *loop)
+{
+    return loop->is_crowded;
+}
 
 /* Callbacks since the last poll. */
 static inline uint64_t mg_loop_events_of_turn(const struct mg_loop *loop)

@@ -314,7 +314,7 @@ struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain)
     struct idle *idle = first_idle(origin, &is_warm);
     const struct mg_loop *loop = origin->pool->loop;
     const bool trusted = !certain && !mg_loop_hides_events(loop) && was_polled_lately(loop);
-    while (idle && (is_warm || !trusted) && mg_io_look(idle->io) != 0) {
+    while (idle && (is_warm || !trusted || mg_io_is_told(idle->io)) && mg_io_look(idle->io) != 0) {
         close_idle(idle);
         idle = first_idle(origin, &is_warm);
     }

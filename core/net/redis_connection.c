@@ -39,7 +39,7 @@ struct mg_redis_connection {
     struct mg_io *io;
     struct mg_resp_reader *reader;
     struct mg_buf out;
-    struct mg_loop_flush flush;
+    struct mg_loop_task flush;
     struct mg_deadline patience; /* until UP */
     bool has_ended;              /* our half, since nobody answers the handshake */
     struct mg_deadline late;
@@ -145,7 +145,7 @@ static void down_with(struct mg_redis_connection *connection, int err)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-static void on_flush(struct mg_loop_flush *flush)
+static void on_flush(struct mg_loop_task *flush)
 {
     struct mg_redis_connection *connection = MG_CONTAINER(flush, struct mg_redis_connection, flush);
     const mg_str bytes = mg_buf_view(&connection->out);

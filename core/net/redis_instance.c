@@ -348,7 +348,7 @@ static void on_watch(struct mg_deadline *deadline)
     }
 }
 
-static void on_news(struct mg_loop_flush *news)
+static void on_news(struct mg_loop_task *news)
 {
     struct mg_redis *redis = MG_CONTAINER(news, struct mg_redis, news);
     if (mg_redis_breaker_is_open(&redis->breaker)) {

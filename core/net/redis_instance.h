@@ -75,11 +75,11 @@ struct mg_redis {
     bool closed;                  /* for good */
     enum mg_redis_result failure; /* of starting, the last one */
     uint64_t opened_ms;
-    struct mg_deadline watch;  /* of the breaker, while commands are pending */
-    struct mg_deadline probe;  /* when to look next */
-    struct mg_deadline sweep;  /* closes retired nodes */
-    struct mg_loop_flush news; /* the breaker was found open or closed */
-    uint32_t complained_of;    /* reasons, as bits, why connections could not be made */
+    struct mg_deadline watch; /* of the breaker, while commands are pending */
+    struct mg_deadline probe; /* when to look next */
+    struct mg_deadline sweep; /* closes retired nodes */
+    struct mg_loop_task news; /* the breaker was found open or closed */
+    uint32_t complained_of;   /* reasons, as bits, why connections could not be made */
     uint32_t random;
 };
 

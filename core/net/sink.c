@@ -264,7 +264,7 @@ static void finish_all(struct mg_sinks *sinks, uint64_t until_ms)
         }
     }
     while (go_on(sinks) && real_ms() < until_ms) {
-        uv_run(&sinks->parts.loop->uv, UV_RUN_NOWAIT);
+        mg_loop_step(sinks->parts.loop, false);
         usleep(1000);
     }
 }

@@ -280,7 +280,7 @@ static void finish_file(struct local_sink *local, uint64_t until_ms)
 {
     struct mg_sink *sink = &local->sink;
     while (local->file.busy && real_ms() < until_ms) {
-        uv_run(&mg_sink_loop(sink)->uv, UV_RUN_NOWAIT);
+        mg_loop_step(mg_sink_loop(sink), false);
         usleep(1000);
     }
     while (!local->file.busy && !mg_sink_queue_is_empty(&sink->queue)) {

@@ -20,7 +20,7 @@ struct tls_stream {
     enum state state;
     mg_tls_stream_fn *fn;
     void *context;
-    struct mg_loop_flush pump; /* the first flight; then: deliver what is left */
+    struct mg_loop_task pump; /* the first flight; then: deliver what is left */
 };
 
 /* Hands the session's output to the socket. */
@@ -119,7 +119,7 @@ static void on_end(void *context, int status)
     }
 }
 
-static void on_pump(struct mg_loop_flush *pump)
+static void on_pump(struct mg_loop_task *pump)
 {
     struct tls_stream *stream = MG_CONTAINER(pump, struct tls_stream, pump);
     if (stream->state == OPEN && !mg_io_is_closed(stream->io)) {
@@ -178,7 +178,7 @@ static const struct mg_io_filter filter = {.on_data = on_data,
                                            .end = end_writing,
                                            .free = free_stream};
 
-static void on_start(struct mg_loop_flush *pump)
+static void on_start(struct mg_loop_task *pump)
 {
     struct tls_stream *stream = MG_CONTAINER(pump, struct tls_stream, pump);
     stream->pump.fn = on_pump;

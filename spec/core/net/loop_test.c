@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop: deadlines on the real clock through libuv's timer, and the virtual clock. */
+/* The loop: deadlines on the real clock and on the virtual one, watches, tasks. */
 #include "net/loop.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +58,7 @@ static void runs_a_deadline_when_it_is_due(void **state)
     mg_loop_close(&loop);
 }
 
-static void an_earlier_deadline_moves_the_timer(void **state)
+static void an_earlier_deadline_ends_the_wait(void **state)
 {
     (void)state;
     struct mg_loop loop;
@@ -66,17 +67,15 @@ static void an_earlier_deadline_moves_the_timer(void **state)
     init(&late, 1);
     init(&early, 1);
     arm(&late, &loop, 3600 * 1000);
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
-    const uint64_t timer_ms = loop.timer_ms;
+    mg_loop_step(&loop, false);
     arm(&early, &loop, 10);
     mg_loop_run(&loop);
     assert_int_equal(early.fired, 1);
     assert_int_equal(late.fired, 0);
-    assert_int_equal(timer_ms, late.deadline.at_ms);
     mg_loop_close(&loop);
 }
 
-static void a_later_deadline_leaves_the_timer_alone(void **state)
+static void a_deadline_that_moves_is_not_run_early(void **state)
 {
     (void)state;
     struct mg_loop loop;
@@ -85,10 +84,8 @@ static void a_later_deadline_leaves_the_timer_alone(void **state)
     init(&alarm, 1);
     arm(&alarm, &loop, 20);
     const uint64_t first_ms = alarm.deadline.at_ms;
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    mg_loop_step(&loop, false);
     arm(&alarm, &loop, 60);
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
-    assert_int_equal(loop.timer_ms, first_ms); /* fires too early, then is set anew */
     mg_loop_run(&loop);
     assert_int_equal(alarm.fired, 1);
     assert_true(alarm.fired_ms >= first_ms + 40);
@@ -121,7 +118,7 @@ static void callbacks_see_the_time_after_the_wait(void **state)
     assert_int_equal(uv_poll_init(&loop.uv, &poll, fd), 0);
     assert_int_equal(uv_poll_start(&poll, UV_READABLE, on_event), 0);
     while (alarm.fired == 0) {
-        uv_run(&loop.uv, UV_RUN_ONCE);
+        mg_loop_step(&loop, true);
     }
     assert_true(alarm.fired_ms * 1000 + 1000 > start_us + 30 * 1000);
     mg_loop_close(&loop);
@@ -164,7 +161,7 @@ static void calls_the_owners_hooks_around_each_poll(void **state)
     loop.before_poll = count;
     loop.after_poll = count;
     loop.context = &calls;
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    mg_loop_step(&loop, false);
     assert_int_equal(calls, 2);
     loop.before_poll = loop.after_poll = NULL;
     mg_loop_close(&loop);
@@ -185,12 +182,12 @@ static void closes_after_stop_and_with_armed_deadlines(void **state)
 }
 
 struct flushes {
-    struct mg_loop_flush flush;
+    struct mg_loop_task flush;
     struct mg_loop *loop;
     int count;
 };
 
-static void on_flush(struct mg_loop_flush *flush)
+static void on_flush(struct mg_loop_task *flush)
 {
     struct flushes *flushes = MG_CONTAINER(flush, struct flushes, flush);
     if (++flushes->count == 1) {
@@ -219,80 +216,157 @@ static void flushes_once_before_the_next_poll(void **state)
     mg_loop_close(&loop);
 }
 
-/* Handles that are ready once, and the answers of mg_loop_hides_events in their callbacks. */
-struct crowd {
-    struct mg_loop loop;
-    uv_poll_t handles[1100];
-    int hidden, seen;
-};
-
-static void on_ready(uv_poll_t *handle, int status, int events)
+static void resumes_behind_the_next_poll_which_does_not_wait(void **state)
 {
-    (void)status;
-    (void)events;
-    struct crowd *crowd = handle->data;
-    int fd;
-    eventfd_t value;
-    mg_loop_wake(&crowd->loop);
-    assert_int_equal(uv_fileno((uv_handle_t *)handle, &fd), 0);
-    assert_int_equal(eventfd_read(fd, &value), 0);
-    crowd->seen++;
-    crowd->hidden += mg_loop_hides_events(&crowd->loop);
+    (void)state;
+    struct mg_loop loop;
+    struct flushes resumes = {.flush.fn = on_flush, .loop = &loop};
+    mg_link_init(&resumes.flush.link);
+    assert_int_equal(mg_loop_open(&loop), 0);
+    mg_loop_resume_later(&loop, &resumes.flush);
+    mg_loop_step(&loop, true);
+    assert_int_equal(resumes.count, 1); /* has asked for a flush, before the next poll */
+    mg_loop_resume_later(&loop, &resumes.flush);
+    mg_loop_step(&loop, false);
+    assert_int_equal(resumes.count, 2);
+    mg_loop_close(&loop);
 }
 
-/* How many of the callbacks were told that something may be hidden. */
-static int hidden_of(int watched, int ready, bool knows_batch)
+/* Watches that are ready, and the answers of mg_loop_hides_events in their callbacks. */
+struct crowd {
+    struct mg_loop loop;
+    struct member {
+        struct mg_watch watch;
+        struct crowd *crowd;
+    } members[1100];
+    int hidden, seen;
+    bool ends_others;
+};
+
+static void on_ready(struct mg_watch *watch, uint32_t events)
+{
+    struct member *member = MG_CONTAINER(watch, struct member, watch);
+    struct crowd *crowd = member->crowd;
+    mg_loop_wake(&crowd->loop);
+    assert_int_equal(events, EPOLLIN);
+    assert_int_equal(watch->place, 0);
+    crowd->seen++;
+    crowd->hidden += mg_loop_hides_events(&crowd->loop);
+    for (int i = 0; crowd->ends_others && i < 1100; i++) {
+        struct mg_watch *other = &crowd->members[i].watch;
+        if (other != watch && other->fd >= 0) {
+            mg_loop_close_watched(&crowd->loop, other);
+        }
+    }
+}
+
+static struct crowd *gather(int watched, int ready)
 {
     struct crowd *crowd = calloc(1, sizeof *crowd);
     assert_non_null(crowd);
     assert_int_equal(mg_loop_open_virtual(&crowd->loop, 0), 0);
-    crowd->loop.knows_batch &= knows_batch;
-    for (int i = 0; i < watched; i++) {
-        const int fd = eventfd(i < ready, EFD_NONBLOCK);
-        assert_true(fd >= 0);
-        assert_int_equal(uv_poll_init(&crowd->loop.uv, &crowd->handles[i], fd), 0);
-        crowd->handles[i].data = crowd;
-        assert_int_equal(uv_poll_start(&crowd->handles[i], UV_READABLE, on_ready), 0);
+    for (int i = 0; i < 1100; i++) {
+        struct member *member = &crowd->members[i];
+        *member = (struct member){.watch = {.fn = on_ready, .fd = -1}, .crowd = crowd};
+        if (i < watched) {
+            const int fd = eventfd(i < ready, EFD_NONBLOCK);
+            assert_true(fd >= 0);
+            assert_int_equal(mg_loop_watch(&crowd->loop, &member->watch, fd, EPOLLIN | EPOLLET), 0);
+        }
     }
-    mg_loop_turn(&crowd->loop);
-    assert_int_equal(crowd->seen, ready);
-    const int hidden = crowd->hidden;
-    for (int i = 0; i < watched; i++) {
-        int fd;
-        assert_int_equal(uv_fileno((uv_handle_t *)&crowd->handles[i], &fd), 0);
-        uv_close((uv_handle_t *)&crowd->handles[i], NULL);
-        close(fd);
+    return crowd;
+}
+
+static void scatter(struct crowd *crowd)
+{
+    for (int i = 0; i < 1100; i++) {
+        if (crowd->members[i].watch.fd >= 0) {
+            mg_loop_close_watched(&crowd->loop, &crowd->members[i].watch);
+        }
     }
     mg_loop_close(&crowd->loop);
     free(crowd);
+}
+
+/* How many of the callbacks were told that something may be hidden. */
+static int hidden_of(int watched, int ready)
+{
+    struct crowd *crowd = gather(watched, ready);
+    mg_loop_turn(&crowd->loop);
+    assert_int_equal(crowd->seen, ready);
+    const int hidden = crowd->hidden;
+    scatter(crowd);
     return hidden;
 }
 
-/* If one of these fails, libuv does not hand out events as mg_loop_hides_events thinks. */
 static void knows_when_a_poll_could_not_tell_all(void **state)
 {
     (void)state;
-    assert_int_equal(hidden_of(1023, 1023, true), 0);
-    assert_int_equal(hidden_of(1024, 1024, true), 1024);
-    if (uv_version() < 0x012d00) {
-        assert_int_equal(hidden_of(1025, 1025, true), 1024); /* the last by a poll of its own */
-        assert_int_equal(hidden_of(1100, 1023, true), 0);
-    }
-    assert_int_equal(hidden_of(1000, 1000, false), 0);
-    assert_int_equal(hidden_of(1100, 10, false), 10);
+    assert_int_equal(hidden_of(1023, 1023), 0);
+    assert_int_equal(hidden_of(1024, 1024), 1024);
+    assert_int_equal(hidden_of(1025, 1025), 1024);
+    assert_int_equal(hidden_of(1100, 1023), 0);
+    assert_int_equal(hidden_of(1100, 10), 0);
+}
+
+static void tells_nobody_who_was_closed_in_the_same_turn(void **state)
+{
+    (void)state;
+    struct crowd *crowd = gather(100, 100);
+    crowd->ends_others = true;
+    mg_loop_turn(&crowd->loop);
+    assert_int_equal(crowd->seen, 1);
+    scatter(crowd);
+}
+
+/* Edge-triggered: once, until something comes or the events are set anew. */
+static void tells_of_a_beginning_once(void **state)
+{
+    (void)state;
+    struct crowd *crowd = gather(1, 1);
+    struct mg_watch *watch = &crowd->members[0].watch;
+    assert_true(mg_loop_turn(&crowd->loop));
+    assert_false(mg_loop_turn(&crowd->loop));
+    assert_int_equal(crowd->seen, 1);
+    assert_int_equal(eventfd_write(watch->fd, 1), 0);
+    assert_true(mg_loop_turn(&crowd->loop));
+    assert_int_equal(crowd->seen, 2);
+    mg_loop_rewatch(&crowd->loop, watch, EPOLLIN | EPOLLET);
+    assert_true(mg_loop_turn(&crowd->loop));
+    assert_int_equal(crowd->seen, 3);
+    const int fd = watch->fd;
+    mg_loop_unwatch(&crowd->loop, watch);
+    assert_int_equal(eventfd_write(fd, 1), 0);
+    assert_false(mg_loop_turn(&crowd->loop));
+    close(fd);
+    scatter(crowd);
+}
+
+static void says_why_a_descriptor_cannot_be_watched(void **state)
+{
+    (void)state;
+    struct crowd *crowd = gather(0, 0);
+    struct mg_watch watch = {.fn = on_ready, .fd = -1};
+    assert_int_equal(mg_loop_watch(&crowd->loop, &watch, -1, EPOLLIN), -EBADF);
+    assert_int_equal(watch.fd, -1);
+    scatter(crowd);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_a_deadline_when_it_is_due),
-        cmocka_unit_test(an_earlier_deadline_moves_the_timer),
-        cmocka_unit_test(a_later_deadline_leaves_the_timer_alone),
+        cmocka_unit_test(an_earlier_deadline_ends_the_wait),
+        cmocka_unit_test(a_deadline_that_moves_is_not_run_early),
         cmocka_unit_test(callbacks_see_the_time_after_the_wait),
         cmocka_unit_test(a_virtual_clock_stands_until_it_is_advanced),
         cmocka_unit_test(calls_the_owners_hooks_around_each_poll),
         cmocka_unit_test(flushes_once_before_the_next_poll),
+        cmocka_unit_test(resumes_behind_the_next_poll_which_does_not_wait),
         cmocka_unit_test(knows_when_a_poll_could_not_tell_all),
+        cmocka_unit_test(tells_nobody_who_was_closed_in_the_same_turn),
+        cmocka_unit_test(tells_of_a_beginning_once),
+        cmocka_unit_test(says_why_a_descriptor_cannot_be_watched),
         cmocka_unit_test(closes_after_stop_and_with_armed_deadlines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

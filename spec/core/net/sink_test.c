@@ -116,7 +116,7 @@ static void drain(struct fixture *f, const struct mg_sink *sink)
     const uint64_t until = now_ms() + DEADLINE_MS;
     while (counts_of(sink).queued > 0) {
         assert_true(now_ms() < until);
-        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        mg_loop_step(&f->loop, false);
     }
 }
 
@@ -221,7 +221,7 @@ static void a_pipe_that_nobody_reads_holds_nothing_up(void **state)
     while (counts_of(sink).queued > 0) {
         assert_true(now_ms() < until);
         length = read_all(fds[0], text, length, sizeof text);
-        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        mg_loop_step(&f->loop, false);
     }
     read_all(fds[0], text, length, sizeof text);
     counts = counts_of(sink);
@@ -355,7 +355,7 @@ static void rename_and_reopen_lose_no_line(void **state)
     for (int round = 0; round < 20; round++) {
         for (int i = 0; i < 100; i++) {
             put_number(sink, number++);
-            uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+            mg_loop_step(&f->loop, false);
         }
         assert_int_equal(rename(f->path, f->other), 0);
         put_number(sink, number++);
@@ -382,7 +382,7 @@ static void a_reopen_happens_without_traffic(void **state)
     const uint64_t until = now_ms() + DEADLINE_MS;
     while (access(f->path, F_OK) != 0) {
         assert_true(now_ms() < until);
-        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        mg_loop_step(&f->loop, false);
     }
     mg_sink_close(sink);
 }
@@ -427,11 +427,11 @@ static void a_full_disk_costs_lines_but_tears_none(void **state)
     const uint64_t until = now_ms() + DEADLINE_MS;
     while (counts_of(sink).written < 83) {
         assert_true(now_ms() < until);
-        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        mg_loop_step(&f->loop, false);
     }
     for (int i = 100; i < 2000; i++) {
         put_number(sink, i);
-        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        mg_loop_step(&f->loop, false);
     }
     struct mg_sink_counts counts = counts_of(sink);
     assert_int_equal(counts.written, 83);
@@ -504,7 +504,7 @@ static void equal_settings_are_one_sink(void **state)
     const uint64_t until = now_ms() + DEADLINE_MS;
     while (f->stats.value[MG_STAT_LOG_WRITTEN] < 2) {
         assert_true(now_ms() < until);
-        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        mg_loop_step(&f->loop, false);
     }
     assert_string_equal(read_file(f->path), "line 000001\nline 000002\n");
 }

@@ -10,6 +10,7 @@
 
 #define LIMIT_MS 20
 #define SLACK_MS 20
+#define MOST_LATE 1 /* of all stops: a virtual CPU counts as used what its host takes away */
 #define TICK_MS 4
 #define ROUNDS 100 /* of the shortest loop; of each other one ROUNDS_EACH */
 #define ROUNDS_EACH 4
@@ -109,6 +110,7 @@ static struct vm_fixture *open_loops(bool jit)
 }
 
 static double worst_ms;
+static int late;
 
 static void stop_once(struct vm_fixture *f, size_t index)
 {
@@ -123,7 +125,8 @@ static void stop_once(struct vm_fixture *f, size_t index)
         fail_msg("%s: verdict %d, status %d, log: %s", loops[index].name, verdict, req->status,
                  vm_log_text(f));
     }
-    if (used < LIMIT_MS - TICK_MS || used > LIMIT_MS + SLACK_MS) { /* counted in whole ticks */
+    late += used > LIMIT_MS + SLACK_MS;
+    if (used < LIMIT_MS - TICK_MS || late > MOST_LATE) { /* counted in whole ticks */
         fail_msg("%s: %.1f ms of CPU at a limit of %d ms", loops[index].name, used, LIMIT_MS);
     }
     mg_buf_clear(&f->log);
@@ -135,6 +138,7 @@ static void stop_all(bool jit)
 {
     struct vm_fixture *f = open_loops(jit);
     worst_ms = 0;
+    late = 0;
     for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
         for (int round = 0; round < (i ? ROUNDS_EACH : ROUNDS); round++) {
             stop_once(f, i);

@@ -92,7 +92,7 @@ static struct mg_generation *build(const char *plugin, uint64_t number)
                      0);
     assert_false(world.done);
     for (int turns = 0; !world.done && turns < 1000000; turns++) {
-        uv_run(&world.loop.uv, UV_RUN_ONCE);
+        mg_loop_step(&world.loop, true);
     }
     assert_true(world.done);
     mg_bundle_close(&world.bundle);
@@ -254,7 +254,7 @@ static void a_request_keeps_the_generation_it_began_with(void **state)
     mg_generation_retire(old);
     assert_int_equal(old->references, 1);
     while (world.verdict < 0) {
-        uv_run(&world.loop.uv, UV_RUN_ONCE);
+        mg_loop_step(&world.loop, true);
     }
     assert_int_equal(world.verdict, MG_VERDICT_CONTINUE);
     end_request(old); /* which frees it: the sanitizer would tell */
@@ -292,7 +292,7 @@ static void timers_of_a_retired_generation_fire_once_as_premature(void **state)
     world.done = false;
     mg_deadline_arm_at(&world.loop.deadlines, &later, on_later, mg_loop_now_ms(&world.loop) + 50);
     while (!world.done) {
-        uv_run(&world.loop.uv, UV_RUN_ONCE);
+        mg_loop_step(&world.loop, true);
     }
 }
 

@@ -80,7 +80,7 @@ void sockets_run_until(struct mg_loop *loop, bool (*holds)(void *context), void 
     while (!holds(context)) {
         if (!mg_loop_turn(loop) && !holds(context)) {
             /* short, because deadlines of a real clock may be due before the next event */
-            struct pollfd wanted = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+            struct pollfd wanted = {.fd = mg_loop_fd(loop), .events = POLLIN};
             assert_return_code(poll(&wanted, 1, 5), 0);
         }
         assert_true(real_us() < give_up_us);
