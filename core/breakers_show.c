@@ -64,6 +64,9 @@ void mg_breakers_show_text(const struct mg_breaker_view *view, int64_t now_ms, s
         mg_buf_put(out, ", %u keys (%u of them not closed)", view->keys,
                    view->keys - view->keys_in[MG_BREAKER_CLOSED]);
     }
+    if (view->overflowed > 0) {
+        mg_buf_put(out, ", %" PRIu64 " requests with keys that found no place", view->overflowed);
+    }
     if (view->probes > 0) {
         mg_buf_put(out, ", %u probes under way", view->probes);
     }

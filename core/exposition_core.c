@@ -67,11 +67,6 @@ static const struct row rows[] = {
     {"upstream_sent_bytes_total", "bytes written to upstreams",
      NULL, NULL, MG_STAT_UPSTREAM_BYTES_OUT, NOTHING},
     {"plugin_runs_total", "chains of handlers run", NULL, NULL, MG_STAT_PLUGIN_RUNS, NOTHING},
-    {"plugin_yields_total", "times a handler waited", NULL, NULL, MG_STAT_PLUGIN_YIELDS, NOTHING},
-    {"plugin_failures_total", "handlers that ended badly: error, limit, or not run in quarantine",
-     "reason", "error", MG_STAT_PLUGIN_ERRORS, NOTHING},
-    {"plugin_failures_total", NULL, "reason", "limit", MG_STAT_PLUGIN_LIMITS, NOTHING},
-    {"plugin_failures_total", NULL, "reason", "quarantine", MG_STAT_PLUGIN_QUARANTINED, NOTHING},
     {"lua_trace_aborts_total", "traces that the compiler of LuaJIT gave up",
      NULL, NULL, MG_STAT_TRACE_ABORTS, NOTHING},
     {"lua_timers", "timers of plugins pending", NULL, NULL, MG_STAT_TIMERS, NOTHING},
@@ -200,7 +195,11 @@ bool mg_exposition_is_elsewhere(enum mg_stat which)
 {
     switch (which) {
     case MG_STAT_POLICY_LUA_ERRORS: /* script/api_expression.c, by plugin and option */
-    case MG_STAT_LIMIT_ALLOWED:     /* model/meter.c */
+    case MG_STAT_PLUGIN_YIELDS:     /* script/plugin_count.c, by plugin */
+    case MG_STAT_PLUGIN_ERRORS:
+    case MG_STAT_PLUGIN_LIMITS:
+    case MG_STAT_PLUGIN_QUARANTINED:
+    case MG_STAT_LIMIT_ALLOWED: /* model/meter.c */
     case MG_STAT_LIMIT_DENIED:
     case MG_STAT_LIMIT_SHADOW_DENIED:
     case MG_STAT_BREAKER_REJECTED: /* exposition_records.c, as the next ones */

@@ -166,6 +166,17 @@ static void breaker_stale(const struct scrape *scrape)
     each_breaker(scrape, put_stale);
 }
 
+static void put_overflowed(const struct scrape *scrape, const struct mg_breaker_view *view)
+{
+    const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
+    put(scrape, &label, 1, view->overflowed);
+}
+
+static void breaker_overflowed(const struct scrape *scrape)
+{
+    each_breaker(scrape, put_overflowed);
+}
+
 /* --- limits ----------------------------------------------------------------------------------- */
 
 #define POLICIES 128 /* names of limits that are told apart */
@@ -507,6 +518,8 @@ static const struct {
     {"moongate_breaker_open_seconds_total", "counter", "time it was open", breaker_open_seconds},
     {"moongate_breaker_stale_results_total", "counter",
      "results of requests that were admitted in a former state", breaker_stale},
+    {"moongate_breaker_overflow_total", "counter",
+     "requests whose key found no place: they share one breaker", breaker_overflowed},
     {"moongate_ratelimit_keys", "gauge", "keys that have a counter of their own", limit_keys},
     {"moongate_ratelimit_max_keys", "gauge", "keys that can have one", limit_max_keys},
     {"moongate_store_operations_total", "counter", "operations of a Redis", store_operations},

@@ -484,6 +484,7 @@ static int open_parts(struct worker *worker)
                                                .worker = parts->index};
     worker->sinks = mg_sinks_open(&sinks_parts);
     const struct mg_redis_parts redis_parts = {.loop = &worker->loop,
+                                               .worker = parts->index,
                                                .dns = worker->dns,
                                                .shm = parts->shm,
                                                .stats = mg_shm_stats(parts->shm, parts->index),
@@ -551,8 +552,7 @@ static void close_parts(struct worker *worker)
     mg_status_listener_free(worker->status);
 }
 
-/* A buffer that one burst made large goes back to the system when it is freed. By itself, glibc
- * raises its threshold for that to the largest block it has seen, and keeps as much for ever. */
+/* A buffer that one burst made large goes back when it is freed; glibc would keep such for ever. */
 static void give_memory_back(void)
 {
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);

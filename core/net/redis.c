@@ -31,6 +31,9 @@ struct mg_redis_set *mg_redis_set_open(const struct mg_redis_parts *parts)
     struct mg_redis_set *set = calloc(1, sizeof *set);
     mg_require(set != NULL);
     set->parts = *parts;
+    if (parts->shm) {
+        (void)mg_redis_timing_define(parts->shm);
+    }
     mg_redis_scripts_init(&set->scripts);
     mg_link_init(&set->instances);
     return set;
@@ -252,6 +255,7 @@ enum mg_redis_result mg_redis_send(struct mg_redis *redis, struct mg_redis_comma
         return result;
     }
     redis->pending++;
+    command->begun_us = mg_clock_precise_us(&redis->parts->loop->clock);
     arm(redis, command, ask->timeout_ms);
     return MG_REDIS_OK;
 }

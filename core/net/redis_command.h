@@ -44,6 +44,7 @@ struct mg_redis_command {
     const char **argv;                      /* one block with the lengths and all bytes */
     size_t *lengths;
     uint32_t count;
+    uint64_t begun_us;         /* when it was handed over */
     int32_t slot;              /* of a cluster, -1 = any */
     uint16_t port;             /* of host */
     char *host;                /* ASK: where it goes this once; NULL: where its slot is */

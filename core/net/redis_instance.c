@@ -34,6 +34,8 @@ void mg_redis_instance_finish(struct mg_redis_command *command, enum mg_redis_re
     mg_link_remove(&command->link);
     redis->pending--;
     mg_redis_breaker_count(&redis->breaker, result);
+    mg_redis_timing_observe(&redis->timing,
+                            mg_clock_precise_us(&redis->parts->loop->clock) - command->begun_us);
     if (redis->parts->stats) {
         mg_stats_add(redis->parts->stats, MG_STAT_REDIS_COMMANDS, 1);
         mg_stats_add(redis->parts->stats, MG_STAT_REDIS_FAILURES, result != MG_REDIS_OK);
@@ -470,6 +472,7 @@ static void find_record(struct mg_redis *redis)
     redis->breaker.record =
         index >= 0 ? mg_store_record(parts->shm, (uint32_t)index) : &redis->own_record;
     redis->breaker.rule = redis->options->breaker;
+    mg_redis_timing_open(&redis->timing, parts->shm, parts->worker, redis->options->name);
     mg_buf_deinit(&identity);
 }
 

@@ -15,6 +15,7 @@
 #include "base/stats.h"
 #include "net/redis_node.h"
 #include "net/redis_options.h"
+#include "net/redis_timing.h"
 
 struct mg_shm;
 struct mg_redis_cluster;
@@ -27,6 +28,7 @@ struct mg_redis_parts {
     struct mg_shm *shm;     /* breakers common to all workers; NULL: of this process alone */
     struct mg_stats *stats; /* may be NULL */
     struct mg_log *log;     /* may be NULL */
+    uint32_t worker;        /* whose words of metrics are used */
 };
 
 struct mg_redis_ops {
@@ -61,6 +63,7 @@ struct mg_redis {
     struct mg_redis_options *options;
     struct mg_tls_context *tls; /* NULL: none */
     struct mg_redis_breaker breaker;
+    struct mg_redis_timing timing;
     struct mg_store_record own_record; /* without shared memory */
     struct mg_deadline_class *timeout_class;
     struct mg_link nodes;         /* struct mg_redis_node */

@@ -10,6 +10,7 @@
 #include "base/stats.h"
 #include "model/req.h"
 #include "net/loop.h"
+#include "script/plugin_count.h"
 
 #include "script/ffi.h"
 
@@ -253,6 +254,7 @@ int mg_fault_blocked(struct mg_vm *vm, uint32_t index)
     }
     if (vm->options.stats) {
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_QUARANTINED, 1);
+        mg_plugin_count(vm, index, MG_PLUGIN_QUARANTINED);
     }
     return turn->open ? 1 : 2;
 }
@@ -272,13 +274,14 @@ void mg_fault_passed(struct mg_vm *vm, uint32_t index)
 /* --- all of it
  * --------------------------------------------------------------------------------- */
 
-static void count(const struct mg_vm *vm, bool is_limit)
+static void count(struct mg_vm *vm, bool is_limit)
 {
     struct mg_stats *stats = vm->options.stats;
     if (!stats) {
         return;
     }
     mg_stats_add(stats, is_limit ? MG_STAT_PLUGIN_LIMITS : MG_STAT_PLUGIN_ERRORS, 1);
+    mg_plugin_count(vm, (uint32_t)vm->shared->turn, is_limit ? MG_PLUGIN_LIMIT : MG_PLUGIN_ERROR);
     if (vm->shared->unwind == MG_UNWIND_CPU) {
         mg_stats_add(stats, MG_STAT_CPU_LIMIT, 1);
     } else if (vm->shared->unwind == MG_UNWIND_WALL) {

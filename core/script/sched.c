@@ -16,6 +16,7 @@
 #include "base/shm.h"
 #include "model/req.h"
 #include "net/loop.h"
+#include "script/plugin_count.h"
 #include "script/vm.h"
 
 #include "script/export.h"
@@ -277,6 +278,7 @@ static enum mg_run suspend(struct mg_task *task)
     task->touched = true;
     if (vm->options.stats) {
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_YIELDS, 1);
+        mg_plugin_count(vm, (uint32_t)vm->shared->turn, MG_PLUGIN_YIELD);
     }
     task->plain = why != &vm->shared->slot;
     if (task->plain) {

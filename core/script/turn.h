@@ -11,6 +11,15 @@
 
 #define MG_CPU_TICK_MS 4 /* Debian's kernels fire CPU-clock timers at this pace */
 
+/* What is counted by plugin: script/plugin_count.h. The first three are failures. */
+enum mg_plugin_event {
+    MG_PLUGIN_ERROR,
+    MG_PLUGIN_LIMIT,
+    MG_PLUGIN_QUARANTINED, /* not run */
+    MG_PLUGIN_YIELD,
+    MG_PLUGIN_EVENTS
+};
+
 struct mg_turn {
     const char *plugin; /* name; lives as long as the VM */
     uint32_t cpu_ms;    /* of one slice; 0 = unlimited */
@@ -18,7 +27,8 @@ struct mg_turn {
     uint64_t wall_ms;   /* of one phase call; 0 = unlimited */
     bool open;          /* on_error: open */
     bool may_quarantine;
-    uint32_t plugin_index; /* same for all turns of a plugin */
+    uint32_t plugin_index;              /* same for all turns of a plugin */
+    uint32_t counted[MG_PLUGIN_EVENTS]; /* plugin_count's: its word plus 1; 0: not known yet */
 };
 
 /* Limits that a plugin reached, and what follows. */
