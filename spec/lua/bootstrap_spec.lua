@@ -6,7 +6,7 @@ local source = require 'tools.source'
 local PACKAGE_OF = {
     curl = 'curl', luajit = 'luajit', nginx = 'nginx-light', node = 'nodejs', openssl = 'openssl',
     prlimit = 'util-linux', ['redis-cli'] = 'redis-tools',
-    strace = 'strace', valgrind = 'valgrind', wrk = 'wrk',
+    strace = 'strace', taskset = 'util-linux', valgrind = 'valgrind', wrk = 'wrk',
 }
 -- Of coreutils, findutils and dash, and this binary under other names.
 local ESSENTIAL = {}

@@ -21,3 +21,13 @@ foreach(source ${bench_sources})
     set_target_properties(bench_${name} PROPERTIES ENABLE_EXPORTS ON)
     add_dependencies(bench bench_${name})
 endforeach()
+
+# bench/programs/<name>.c are what the comparison with other gateways runs beside them: they stand on
+# libuv at most, and are made with everything else, since a spec runs them too.
+file(GLOB bench_programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/bench/programs/*.c")
+foreach(source ${bench_programs})
+    cmake_path(GET source STEM LAST_ONLY name)
+    add_executable(bench_${name} "${source}")
+    target_link_libraries(bench_${name} PRIVATE moongate_flags PkgConfig::libuv)
+    add_dependencies(bench bench_${name})
+endforeach()

@@ -91,11 +91,12 @@ function M.is_root()
     return C.geteuid() == 0
 end
 
---- Lets this process have so many descriptors open.
--- @tparam number count
+--- Lets this process, and those that it starts, have so many descriptors open.
+-- @tparam[opt] number count; else as many as the hard limit allows
 function M.allow_descriptors(count)
     local limit = ffi.new('struct mgt_limit')
     assert(C.getrlimit(RLIMIT_NOFILE, limit) == 0, text_of_errno())
+    count = count or limit.hard
     if limit.soft < count then
         limit.soft = count
         assert(C.setrlimit(RLIMIT_NOFILE, limit) == 0, text_of_errno())
