@@ -100,6 +100,9 @@ static size_t copy_plain(char *out, size_t room, mg_str text)
 {
     const size_t most = text.len < room ? text.len : room;
     size_t at = 0;
+    if (most == 0) { /* NULL has no + 0 */
+        return 0;
+    }
     for (; most - at >= BLOCK; at += BLOCK) {
         const size_t plain = copy_block(out + at, text.ptr + at);
         if (plain < BLOCK) {
