@@ -75,16 +75,17 @@ void mg_attempt_start(struct mg_exchange *x)
     mg_retry_time(x);
     x->head_out = x->tail_out = false;
     x->kept_sent = 0;
+    const enum mg_method method = mg_method_of(req->up.method);
     const struct mg_upstream_ask ask = {
         .origin = origin,
         .arena = &req->arena,
         .limits = req->route ? req->route->limits : &req->config->gateway.limits,
-        .method = mg_method_of(req->up.method),
+        .method = method,
         .connect_timeout = req->up.connect_timeout,
         .read_timeout = req->up.read_timeout,
         .write_timeout = req->up.write_timeout,
         .fresh = x->fresh,
-        .once = x->body_due || !mg_method_is_idempotent(mg_method_of(req->up.method)),
+        .once = x->body_due || !mg_method_is_idempotent(method),
         .want_tunnel = x->upgrade.len > 0,
     };
     mg_upstream_start(&x->upstream, &ask);
@@ -112,6 +113,7 @@ static void add_forwarding(struct mg_exchange *x)
         .prefix =
             strips ? mg_str_slice(req->uri.path, 0, req->match.matched) : mg_str_make(NULL, 0),
         .via = req->config->gateway.headers.via,
+        .via_1_1 = req->config->gateway.headers.via_1_1,
         .minor = req->head.minor,
     };
     mg_rules_add_forwarding(&req->head.headers, &forward);

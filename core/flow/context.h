@@ -14,6 +14,7 @@
 #include "net/pool.h"
 #include "script/generation.h"
 #include "wire/chunk.h"
+#include "wire/rules.h"
 
 struct mg_checks;
 struct mg_client;
@@ -58,8 +59,9 @@ struct mg_server {
     uint32_t shed_count;   /* connections over the limit, being told so */
     uint32_t linger_count; /* connections with their last answer, until the client has read it */
     uint64_t connections_made;
-    uint64_t id_seed, id_count; /* of request ids */
-    struct mg_link exchanges;   /* not yet ended, log phase included */
+    uint64_t id_seed, id_count;          /* of request ids */
+    struct mg_rules_host_memo host_memo; /* of the last request */
+    struct mg_link exchanges;            /* not yet ended, log phase included */
     struct mg_link free_exchanges;
     struct mg_link
         ended_exchanges;       /* recycled by mg_server_turn_end, so that callbacks on the stack

@@ -7,6 +7,10 @@
 
 #include "wire/rules.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define VIA_LOOP 5 /* our own pseudonym this often: the request runs in circles */
 
 static uint64_t mix(uint64_t x) /* splitmix64's finaliser */
@@ -16,18 +20,37 @@ static uint64_t mix(uint64_t x) /* splitmix64's finaliser */
     return x ^ (x >> 31);
 }
 
-/* Eight hex digits, all at once and in no order of note: each half byte is spread to a byte of its
- * own, and those above 9 are moved on to the letters. */
-static void put_digits(char *to, uint32_t word)
+#ifdef __SSE2__
+
+/* A half byte each, as digits. */
+static __m128i digits_of(__m128i halves)
 {
-    uint64_t halves = word;
-    halves = (halves | halves << 16) & 0x0000ffff0000ffffU;
-    halves = (halves | halves << 8) & 0x00ff00ff00ff00ffU;
-    halves = (halves | halves << 4) & 0x0f0f0f0f0f0f0f0fU;
-    const uint64_t letters = ((halves + 0x0606060606060606U) >> 4) & 0x0101010101010101U;
-    halves += 0x3030303030303030U + letters * ('a' - '9' - 1);
-    memcpy(to, &halves, sizeof halves);
+    const __m128i letters = _mm_cmpgt_epi8(halves, _mm_set1_epi8(9));
+    const __m128i moved = _mm_and_si128(letters, _mm_set1_epi8('a' - '9' - 1));
+    return _mm_add_epi8(_mm_add_epi8(halves, moved), _mm_set1_epi8('0'));
 }
+
+/* 32 hex digits, in no order of note. */
+static void put_digits(char *to, const uint64_t words[2])
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)words);
+    const __m128i low = _mm_set1_epi8(0x0f);
+    const __m128i first = digits_of(_mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+    const __m128i second = digits_of(_mm_and_si128(bytes, low));
+    _mm_storeu_si128((__m128i *)(void *)to, first);
+    _mm_storeu_si128((__m128i *)(void *)(to + 16), second);
+}
+
+#else
+
+static void put_digits(char *to, const uint64_t words[2])
+{
+    for (unsigned i = 0; i < 32; i++) {
+        to[i] = "0123456789abcdef"[words[i / 16] >> i % 16 * 4 & 15];
+    }
+}
+
+#endif
 
 mg_str mg_head_request_id(struct mg_exchange *x)
 {
@@ -36,10 +59,7 @@ mg_str mg_head_request_id(struct mg_exchange *x)
     const uint64_t words[2] = {mix(server->id_seed + server->id_count * 0x9e3779b97f4a7c15U),
                                mix(server->id_seed ^ (server->id_count << 20))};
     char *text = mg_arena_alloc(&x->req.arena, 32);
-    put_digits(text, (uint32_t)words[0]);
-    put_digits(text + 8, (uint32_t)(words[0] >> 32));
-    put_digits(text + 16, (uint32_t)words[1]);
-    put_digits(text + 24, (uint32_t)(words[1] >> 32));
+    put_digits(text, words);
     return mg_str_make(text, 32);
 }
 
@@ -148,8 +168,9 @@ static void forget_head(struct mg_req *req, bool has_target)
 }
 
 /* Syntax and rules: what needs no knowledge of who the client is. */
-static int parse_head(struct mg_req *req, mg_str bytes)
+static int parse_head(struct mg_exchange *x, mg_str bytes)
 {
+    struct mg_req *req = &x->req;
     const mg_str copy = mg_arena_copy_str(&req->arena, bytes);
     int err = mg_http1_parse_request(&req->arena, copy, &req->head);
     if (!err) {
@@ -160,7 +181,7 @@ static int parse_head(struct mg_req *req, mg_str bytes)
         forget_head(req, false);
         return err;
     }
-    err = mg_rules_check_request(&req->head, &req->uri, &req->host);
+    err = mg_rules_check_request_with(&req->head, &req->uri, &x->server->host_memo, &req->host);
     if (err) {
         forget_head(req, true);
     }
@@ -170,7 +191,7 @@ static int parse_head(struct mg_req *req, mg_str bytes)
 int mg_head_understand(struct mg_exchange *x, mg_str bytes)
 {
     struct mg_req *req = &x->req;
-    const int err = parse_head(req, bytes);
+    const int err = parse_head(x, bytes);
     if (err) {
         return err;
     }

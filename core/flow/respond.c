@@ -373,11 +373,9 @@ static void set_via(struct mg_exchange *x, uint8_t minor)
     if (pseudonym.len == 0) {
         return;
     }
-    char *via = mg_arena_alloc(&req->arena, pseudonym.len + 4);
-    memcpy(via, minor ? "1.1 " : "1.0 ", 4);
-    memcpy(via + 4, pseudonym.ptr, pseudonym.len);
-    mg_headers_add_known(&req->out, MG_HEADER_VIA, MG_STR("Via"),
-                         mg_str_make(via, pseudonym.len + 4));
+    const mg_str value = minor ? req->config->gateway.headers.via_1_1
+                               : mg_arena_format(&req->arena, "1.0 %.*s", MG_STR_ARG(pseudonym));
+    mg_headers_add_known(&req->out, MG_HEADER_VIA, MG_STR("Via"), value);
 }
 
 void mg_respond_upstream_head(struct mg_exchange *x, struct mg_response_head *head)

@@ -265,6 +265,14 @@ static void feed(struct mg_upstream *upstream, mg_str bytes)
     upstream->feeding = false;
 }
 
+/* Most answers come as one piece. The others have time anew, unless somebody has seen to that, or
+ * this is another attempt already. */
+static bool expects_more(const struct mg_upstream *upstream, uint64_t at_ms)
+{
+    return upstream->response_begun && mg_deadline_armed(&upstream->deadline) &&
+           upstream->deadline.at_ms == at_ms;
+}
+
 static void on_data(void *context, mg_str bytes)
 {
     struct mg_upstream *upstream = context;
@@ -273,16 +281,19 @@ static void on_data(void *context, mg_str bytes)
         return;
     }
     upstream->response_begun = true;
-    if (upstream->state != MG_UPSTREAM_DONE && mg_deadline_armed(&upstream->deadline)) {
-        arm(upstream, upstream->read_timeout);
-    }
-    if (upstream->paused) {
+    if (upstream->paused) { /* without a deadline */
         if (mg_buf_append(&upstream->in, bytes) != 0) {
             fail(upstream, MG_ENO_MEMORY);
         }
         return;
     }
+    const bool timed =
+        upstream->state != MG_UPSTREAM_DONE && mg_deadline_armed(&upstream->deadline);
+    const uint64_t at_ms = upstream->deadline.at_ms;
     feed(upstream, bytes);
+    if (timed && expects_more(upstream, at_ms)) {
+        arm(upstream, upstream->read_timeout);
+    }
     upstream->user->on_batch_end(upstream);
 }
 

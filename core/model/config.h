@@ -125,6 +125,7 @@ struct mg_gateway {
         mg_str request_id;                 /* field name, empty = none */
         enum mg_header_id request_id_kind; /* id of that name */
         mg_str via;                        /* pseudonym, empty = none */
+        mg_str via_1_1;                    /* "1.1 " and the pseudonym; empty where that is */
         mg_str server;                     /* value, empty = none */
         bool latency, kong_names;
     } headers;

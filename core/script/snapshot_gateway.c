@@ -125,6 +125,10 @@ static void read_headers(struct mg_snapshot_reader *reader, int at)
         text_or_flag(reader, headers, "request_id", MG_STR("X-Request-ID"));
     gateway->headers.request_id_kind = mg_header_id_of(gateway->headers.request_id);
     gateway->headers.via = text_or_flag(reader, headers, "via", MG_STR("moongate"));
+    if (gateway->headers.via.len > 0) {
+        gateway->headers.via_1_1 =
+            mg_arena_format(&reader->config->arena, "1.1 %.*s", MG_STR_ARG(gateway->headers.via));
+    }
     gateway->headers.server = text_or_flag(reader, headers, "server", MG_STR("moongate"));
     gateway->headers.latency = mg_snapshot_flag(reader, headers, "latency", false);
     gateway->headers.kong_names = mg_snapshot_flag(reader, headers, "kong_names", false);

@@ -467,21 +467,34 @@ const char *mg_find_control(const char *at, const char *end)
     return bits ? end - 16 + __builtin_ctz(bits) : end;
 }
 
+static size_t sum_of(__m128i bytes)
+{
+    const __m128i halves = _mm_sad_epu8(bytes, _mm_setzero_si128());
+    return (size_t)(_mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4));
+}
+
 size_t mg_count_controls(const char *at, const char *end)
 {
+    static const char last[32] = {[16 ... 31] = '\xff'}; /* from byte n on: the last n of 16 */
     size_t count = 0;
     const bool long_enough = end - at >= 16;
     while (end - at >= 16) {
         __m128i sums = _mm_setzero_si128(); /* of each place of 16; a byte holds 255 */
         const ptrdiff_t blocks = (end - at) / 16 < 255 ? (end - at) / 16 : 255;
-        for (const char *stop = at + blocks * 16; at < stop; at += 16) {
+        if (blocks & 1) {
             sums = _mm_sub_epi8(sums, control_mask(load_16(at)));
+            at += 16;
         }
-        const __m128i halves = _mm_sad_epu8(sums, _mm_setzero_si128());
-        count += (size_t)(_mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4));
+        for (const char *stop = at + blocks / 2 * 32; at < stop; at += 32) {
+            const __m128i second = control_mask(load_16(at + 16));
+            sums = _mm_sub_epi8(_mm_sub_epi8(sums, control_mask(load_16(at))), second);
+        }
+        count += sum_of(sums);
     }
     if (long_enough && at < end) { /* the last 16 once more, without those that were counted */
-        return count + (size_t)__builtin_popcount(bits_of_16(end - 16) >> (16 - (end - at)));
+        const __m128i rest =
+            _mm_and_si128(control_mask(load_16(end - 16)), load_16(last + (end - at)));
+        return count + sum_of(_mm_sub_epi8(_mm_setzero_si128(), rest));
     }
     for (; at < end; at++) {
         count += is_control(*at);

@@ -98,6 +98,48 @@ static int find_host(const struct mg_request_head *head, const struct mg_uri *ur
     return agree ? 0 : MG_EHOST;
 }
 
+static bool recall_host(const struct mg_rules_host_memo *memo, mg_str text, struct mg_host *host)
+{
+    if (text.len != memo->bytes || text.len == 0 || memcmp(text.ptr, memo->text, text.len) != 0) {
+        return false;
+    }
+    *host = (struct mg_host){.name = mg_str_make(text.ptr, memo->name_bytes), .port = memo->port};
+    return true;
+}
+
+/* Only what was left as it came, and whose name is a part of it. */
+static void remember_host(struct mg_rules_host_memo *memo, mg_str came, mg_str text,
+                          const struct mg_host *host)
+{
+    if (came.ptr != text.ptr || came.len != text.len || host->name.ptr != text.ptr ||
+        text.len > sizeof memo->text) {
+        return;
+    }
+    memcpy(memo->text, text.ptr, text.len);
+    memo->bytes = (uint32_t)text.len;
+    memo->name_bytes = (uint32_t)host->name.len;
+    memo->port = host->port;
+}
+
+static int settle_host(struct mg_request_head *head, const struct mg_uri *uri,
+                       struct mg_rules_host_memo *memo, struct mg_host *host)
+{
+    const struct mg_header *field = mg_headers_known(&head->headers, MG_HEADER_HOST);
+    const mg_str came = field ? field->value : mg_str_make(NULL, 0);
+    if (uri->authority.len == 0 && recall_host(memo, came, host)) {
+        return 0;
+    }
+    const int err = find_host(head, uri, host);
+    if (err || host->name.len == 0) {
+        return err;
+    }
+    rewrite_host(head, host);
+    if (field) {
+        remember_host(memo, came, field->value, host);
+    }
+    return 0;
+}
+
 /* --- framing --- */
 
 /* A transfer coding of the IANA registry other than chunked, with the old names. */
@@ -196,17 +238,21 @@ static bool asks_for_websocket(const struct mg_request_head *head, uint64_t repe
 int mg_rules_check_request(struct mg_request_head *head, const struct mg_uri *uri,
                            struct mg_host *host)
 {
+    struct mg_rules_host_memo none = {.bytes = 0};
+    return mg_rules_check_request_with(head, uri, &none, host);
+}
+
+int mg_rules_check_request_with(struct mg_request_head *head, const struct mg_uri *uri,
+                                struct mg_rules_host_memo *memo, struct mg_host *host)
+{
     const uint64_t repeated = repeated_ids(&head->headers);
     struct mg_connection connection;
     if (repeated & BIT(HOST)) {
         return MG_EHOST;
     }
-    int err = find_host(head, uri, host);
+    int err = settle_host(head, uri, memo, host);
     if (err) {
         return err;
-    }
-    if (host->name.len > 0) {
-        rewrite_host(head, host);
     }
     err =
         judge_framing(&head->headers, head->minor, repeated, &head->framing, &head->content_length);

@@ -19,6 +19,17 @@
 MG_NODISCARD int mg_rules_check_request(struct mg_request_head *head, const struct mg_uri *uri,
                                         struct mg_host *host);
 
+/* A Host field that was understood, so that the next one with the same bytes need not be read
+ * again: it was in its one form, "name" or "name:port". All zero: none. */
+struct mg_rules_host_memo {
+    uint32_t bytes, name_bytes;
+    int32_t port;
+    char text[64];
+};
+/* The same with a memory; the answer is the same. */
+MG_NODISCARD int mg_rules_check_request_with(struct mg_request_head *head, const struct mg_uri *uri,
+                                             struct mg_rules_host_memo *memo, struct mg_host *host);
+
 struct mg_rules_trust {
     bool peer_is_trusted;         /* its address is in trusted_ips */
     const mg_str *identity_names; /* fields that plugins declare as theirs, lower case */
@@ -43,6 +54,7 @@ struct mg_rules_forward {
     mg_str path;    /* canonical path as received, for X-Forwarded-Path */
     mg_str prefix;  /* stripped prefix, empty = no X-Forwarded-Prefix */
     mg_str via;     /* pseudonym, empty = no Via */
+    mg_str via_1_1; /* "1.1 " and the pseudonym, ready for use; may be empty */
     uint8_t minor;  /* version of the client's message, for Via */
 };
 

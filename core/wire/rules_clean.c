@@ -152,8 +152,21 @@ static void begin(struct cleaning *cleaning, const struct mg_headers *headers)
     cleaning->has_request_id = false;
 }
 
+/* Most heads have nothing that could be dropped, which the set of their ids tells: names without an
+ * id have to be read. */
+static bool may_drop_from_request(const struct mg_headers *headers,
+                                  const struct mg_rules_trust *trust)
+{
+    const uint64_t looked_at =
+        hop_by_hop | for_trusted | BIT(EXPECT) | BIT(OTHER) | (uint64_t)1 << trust->request_id;
+    return (headers->known & looked_at) != 0 || trust->identity_count > 0;
+}
+
 uint32_t mg_rules_clean_request(struct mg_headers *headers, const struct mg_rules_trust *trust)
 {
+    if (!may_drop_from_request(headers, trust)) {
+        return 0;
+    }
     struct cleaning cleaning;
     cleaning.trust = trust;
     cleaning.hop_by_hop = hop_by_hop | BIT(EXPECT);
@@ -173,6 +186,9 @@ static bool drop_from_response(void *context, const struct mg_header *field)
 
 void mg_rules_clean_response(struct mg_headers *headers)
 {
+    if (!(headers->known & hop_by_hop)) { /* of which Connection is one */
+        return;
+    }
     struct cleaning cleaning;
     cleaning.trust = NULL;
     cleaning.hop_by_hop = hop_by_hop;

@@ -69,8 +69,10 @@ void mg_rules_add_forwarding(struct mg_headers *headers, const struct mg_rules_f
     }
     if (forward->via.len > 0) { /* a field line of its own joins the list at its end */
         const mg_str version = forward->minor == 0 ? MG_STR("1.0 ") : MG_STR("1.1 ");
+        const bool ready = forward->minor > 0 && forward->via_1_1.len > 0;
         mg_headers_add_known(headers, MG_HEADER_VIA, MG_STR("Via"),
-                             join_3(headers->arena, version, forward->via, MG_STR("")));
+                             ready ? forward->via_1_1
+                                   : join_3(headers->arena, version, forward->via, MG_STR("")));
     }
 }
 

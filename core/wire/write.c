@@ -41,7 +41,7 @@ static inline __attribute__((always_inline)) char *put(char *to, mg_str bytes)
     return to + len;
 }
 
-static inline char *put_field(char *to, mg_str name, mg_str value)
+static inline __attribute__((always_inline)) char *put_field(char *to, mg_str name, mg_str value)
 {
     to = put(to, name);
     memcpy(to, ": ", 2);
@@ -57,12 +57,15 @@ static size_t field_bytes(mg_str name, mg_str value)
 
 static char *put_number(char *to, uint64_t number)
 {
-    char digits[20], *at = digits + sizeof digits;
-    do {
-        *--at = (char)('0' + number % 10);
+    size_t count = 1;
+    for (uint64_t over = 9; number > over && count < 20; over = over * 10 + 9) {
+        count++;
+    }
+    for (size_t i = count; i > 0; i--) {
+        to[i - 1] = (char)('0' + number % 10);
         number /= 10;
-    } while (number > 0);
-    return put(to, mg_str_make(at, (size_t)(digits + sizeof digits - at)));
+    }
+    return to + count;
 }
 
 /* --- fields of the table --- */

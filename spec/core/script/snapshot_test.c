@@ -182,6 +182,7 @@ static void the_gateway_section_arrives_whole(void **state)
     expect_text(gateway->log.file, "/var/log/e.log");
     expect_text(gateway->headers.request_id, "");
     expect_text(gateway->headers.via, "gw");
+    expect_text(gateway->headers.via_1_1, "1.1 gw");
     expect_text(gateway->headers.server, "moongate");
     assert_false(gateway->headers.kong_names);
     assert_int_equal(gateway->drain_delay, 1000);

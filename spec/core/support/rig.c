@@ -56,6 +56,7 @@ static struct mg_config *make_config(const struct rig *rig)
     config->gateway.headers.request_id = MG_STR("X-Request-ID");
     config->gateway.headers.request_id_kind = MG_HEADER_X_REQUEST_ID;
     config->gateway.headers.via = MG_STR("moongate");
+    config->gateway.headers.via_1_1 = MG_STR("1.1 moongate");
     config->services = mg_arena_zalloc(arena, sizeof *config->services);
     config->service_count = 1;
     config->services[0] = (struct mg_service){.id = MG_STR("s"),

@@ -20,7 +20,7 @@ struct judged {
     int err;
 };
 
-static struct judged judge(mg_str head)
+static struct judged judge_with(mg_str head, struct mg_rules_host_memo *memo)
 {
     struct judged judged = {.err = 0};
     const struct mg_uri_rules strict = {0};
@@ -33,9 +33,15 @@ static struct judged judge(mg_str head)
                                          judged.request.method_id, &strict, &uri);
     }
     if (!judged.err) {
-        judged.err = mg_rules_check_request(&judged.request, &uri, &judged.host);
+        judged.err = memo ? mg_rules_check_request_with(&judged.request, &uri, memo, &judged.host)
+                          : mg_rules_check_request(&judged.request, &uri, &judged.host);
     }
     return judged;
+}
+
+static struct judged judge(mg_str head)
+{
+    return judge_with(head, NULL);
 }
 
 static void check(mg_str head, int expected, int line)
@@ -198,6 +204,56 @@ static void check_coding(const char *value, int expected, int line)
 }
 
 #define CODING(value, err) check_coding(value, err, __LINE__)
+
+static void assert_same_host(struct judged *a, struct judged *b)
+{
+    assert_int_equal(a->err, b->err);
+    if (a->err == 0) {
+        const struct mg_header *of_a = mg_headers_known(&a->request.headers, MG_HEADER_HOST);
+        const struct mg_header *of_b = mg_headers_known(&b->request.headers, MG_HEADER_HOST);
+        assert_int_equal(of_a == NULL, of_b == NULL);
+        assert_true(!of_a || mg_str_equal(of_a->value, of_b->value));
+        assert_true(mg_str_equal(a->host.name, b->host.name));
+        assert_int_equal(a->host.port, b->host.port);
+    }
+    mg_arena_deinit(&a->arena);
+    mg_arena_deinit(&b->arena);
+}
+
+static void a_host_that_was_seen_before_means_the_same(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: A.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: b.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example.\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:8000\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:08000\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example,b.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET http://a.example:8000/ HTTP/1.1\r\nHost: a.example:8000\r\n\r\n",
+    };
+    const size_t count = sizeof heads / sizeof heads[0];
+    for (size_t i = 0; i < count * count; i++) {
+        struct mg_rules_host_memo memo = {.bytes = 0};
+        struct judged first = judge_with(mg_str_from(heads[i / count]), &memo);
+        struct judged again = judge_with(mg_str_from(heads[i / count]), &memo);
+        assert_same_host(&first, &again);
+        struct judged other = judge_with(mg_str_from(heads[i % count]), &memo);
+        struct judged alone = judge(mg_str_from(heads[i % count]));
+        assert_same_host(&other, &alone);
+    }
+}
 
 static void m12_transfer_encoding_is_one_line_of_chunked(void **state)
 {
@@ -463,6 +519,7 @@ int main(void)
         cmocka_unit_test(m11_one_good_host_is_needed),
         cmocka_unit_test(an_absolute_target_agrees_with_host),
         cmocka_unit_test(the_host_field_gets_its_one_form),
+        cmocka_unit_test(a_host_that_was_seen_before_means_the_same),
         cmocka_unit_test(m12_transfer_encoding_is_one_line_of_chunked),
         cmocka_unit_test(m12_other_real_codings_are_not_implemented),
         cmocka_unit_test(m13_content_length_is_one_line_of_up_to_19_digits),
