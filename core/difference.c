@@ -5,8 +5,6 @@
  */
 #include "difference.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define KINDS_MAX 16
@@ -37,22 +35,13 @@ struct difference {
     const char *verb;
 };
 
-static void put(struct difference *difference, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void put(struct difference *difference, const char *format, ...)
+/* Where the next part goes, behind its comma. */
+static struct mg_buf *next(struct difference *difference)
 {
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    const size_t bytes = length < 0 ? 0 : (size_t)length;
     if (difference->parts++ > 0) {
         (void)!mg_buf_append(difference->out, MG_STR(", "));
     }
-    (void)!mg_buf_append(difference->out,
-                         mg_str_make(text, bytes < sizeof text ? bytes : sizeof text - 1));
+    return difference->out;
 }
 
 /* --- entities ---------------------------------------------------------------------------- */
@@ -144,9 +133,10 @@ static void count_entities(struct difference *difference, const struct summary *
 static void put_count(struct difference *difference, unsigned count, mg_str kind, const char *verb)
 {
     if (count > 0 && mg_str_equal(kind, MG_STR("gateway"))) {
-        put(difference, "section gateway %s", verb);
+        mg_buf_put(next(difference), "section gateway %s", verb);
     } else if (count > 0) {
-        put(difference, "%u %.*s%s %s", count, MG_STR_ARG(kind), count > 1 ? "s" : "", verb);
+        mg_buf_put(next(difference), "%u %.*s%s %s", count, MG_STR_ARG(kind), count > 1 ? "s" : "",
+                   verb);
     }
 }
 
@@ -174,7 +164,7 @@ static void name_file(struct difference *difference, mg_str data)
     const ptrdiff_t end = mg_str_find(data, '\n', 0);
     const mg_str path = mg_str_slice(data, 0, end < 0 ? 0 : (size_t)end);
     if (difference->files++ < NAMES_MAX) {
-        put(difference, "file %.*s %s", MG_STR_ARG(path), difference->verb);
+        mg_buf_put(next(difference), "file %.*s %s", MG_STR_ARG(path), difference->verb);
     }
 }
 
@@ -209,14 +199,15 @@ void mg_difference_describe(const struct mg_bundle *before, const struct mg_bund
     difference.other = after;
     mg_bundle_each(before, MG_STR("lua:"), on_old_file, &difference);
     if (difference.files > NAMES_MAX) {
-        put(&difference, "%u more files changed", difference.files - NAMES_MAX);
+        mg_buf_put(next(&difference), "%u more files changed", difference.files - NAMES_MAX);
     }
     mg_str old = MG_STR("");
     mg_str new = MG_STR("");
     if (difference.parts == 0 && mg_bundle_find(before, MG_STR("config"), &old) &&
         mg_bundle_find(after, MG_STR("config"), &new)) {
-        put(&difference, "%s",
-            mg_str_equal(old, new) ? "Nothing has changed" : "The configuration has changed");
+        mg_buf_put(next(&difference), "%s",
+                   mg_str_equal(old, new) ? "Nothing has changed"
+                                          : "The configuration has changed");
     }
     (void)!mg_buf_append(out, MG_STR(".\n"));
 }

@@ -517,7 +517,7 @@ static void close_generations(struct worker *worker)
         mg_generation_release(worker->next);
     }
     if (worker->current) {
-        mg_generation_release(worker->current);
+        mg_generation_retire(worker->current); /* timers run for the last time */
     }
 }
 

@@ -94,6 +94,7 @@ build = {
         ['moongate.pdk.vault'] = 'lua/moongate/pdk/vault.lua',
         ['moongate.plugins.access-log.choice'] = 'plugins/access-log/choice.lua',
         ['moongate.plugins.access-log.custom'] = 'plugins/access-log/custom.lua',
+        ['moongate.plugins.access-log.delivery'] = 'plugins/access-log/delivery.lua',
         ['moongate.plugins.access-log.engine'] = 'plugins/access-log/engine.lua',
         ['moongate.plugins.access-log.fields'] = 'plugins/access-log/fields.lua',
         ['moongate.plugins.access-log.front'] = 'plugins/access-log/front.lua',

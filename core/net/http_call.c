@@ -20,7 +20,7 @@
 #define BODY_BYTES (8 * 1024 * 1024) /* of an answer, when no limit is configured */
 #define IDLE_CONNECTIONS 64          /* kept per host */
 
-static const struct mg_http_limits builtin_limits = {
+const struct mg_http_limits mg_http_builtin_limits = {
     .head = {.request_line = 8192,
              .header_bytes = 65536,
              .header_line = 16384,
@@ -38,7 +38,7 @@ struct mg_http_call *mg_http_call_new(struct mg_loop *loop, struct mg_pool *pool
     mg_require(call != NULL);
     call->loop = loop;
     call->pool = pool;
-    call->limits = limits ? *limits : builtin_limits;
+    call->limits = limits ? *limits : mg_http_builtin_limits;
     mg_arena_init(&call->arena, ARENA_BYTES);
     mg_headers_init(&call->fields, &call->arena);
     mg_headers_init(&call->head.headers, &call->arena);

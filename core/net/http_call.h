@@ -27,6 +27,9 @@ struct mg_http_limits {
     uint64_t body;     /* bytes; 0 = a bound of its own */
 };
 
+/* Where nothing is configured. */
+extern const struct mg_http_limits mg_http_builtin_limits;
+
 struct mg_http_ask {
     mg_str host; /* name, IP literal, or "unix:/path" */
     uint16_t port;

@@ -6,9 +6,9 @@
 #include "net/sink_http.h"
 #include "net/sink_local.h"
 #include "net/sink_syslog.h"
+#include "net/sink_taken.h"
 #include "net/sink_tcp.h"
 
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +70,8 @@ static const struct mg_sink_type *type_of(enum mg_sink_kind kind)
         return &mg_sink_tcp;
     case MG_SINK_HTTP:
         return &mg_sink_http;
+    case MG_SINK_TAKEN:
+        return &mg_sink_taken_type;
     default:
         return &mg_sink_local;
     }
@@ -223,19 +225,6 @@ static uint64_t real_ms(void)
     return mg_sink_now_us() / 1000;
 }
 
-/* Nobody may look at the counters any more: says it in the error log too. */
-static void drop_rest(struct mg_sink *sink)
-{
-    const uint64_t before = sink->queue.counts.dropped;
-    mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, mg_sink_wall_ms(sink));
-    const uint64_t lost = sink->queue.counts.dropped - before;
-    if (lost > 0) {
-        mg_log_write(sink->sinks->parts.log, MG_LOG_WARN, "access-log",
-                     "%" PRIu64 " lines for %s are lost: they could not be written in time", lost,
-                     sink->name.ptr);
-    }
-}
-
 /* Sinks over the network, one step: is there something left that time may bring on? With a virtual
  * clock time does not go on, so nothing that waits for it does. */
 static bool go_on(struct mg_sinks *sinks)
@@ -276,7 +265,7 @@ void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
     while (!mg_list_empty(&sinks->all)) {
         struct mg_sink *sink = MG_CONTAINER(sinks->all.next, struct mg_sink, link);
         if (sink->type->finish && sink->type->is_busy(sink)) {
-            drop_rest(sink);
+            mg_sink_drop_rest(sink);
             mg_link_remove(&sink->link); /* a disk hangs: the thread keeps it for ever */
             sink->references++;
             sink->sinks = NULL;
@@ -286,7 +275,7 @@ void mg_sinks_close(struct mg_sinks *sinks, uint64_t most_ms)
             sink->type->give_up(sink);
         }
         sink->queue.busy = false;
-        drop_rest(sink);
+        mg_sink_drop_rest(sink);
         end_sink(sink);
     }
     free(sinks);

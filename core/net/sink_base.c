@@ -2,6 +2,7 @@
 /* Common to all sinks: waits, counters, messages. */
 #include "net/sink_base.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -128,4 +129,16 @@ void mg_sink_worked(struct mg_sink *sink)
     mg_sink_part_flushed(sink->part, mg_sink_now_us() - sink->begun_us);
     mg_sink_set_down(sink, false);
     mg_sink_tell_error(sink, 0, "");
+}
+
+void mg_sink_drop_rest(struct mg_sink *sink)
+{
+    const uint64_t before = sink->queue.counts.dropped;
+    mg_sink_queue_drop_all(&sink->queue, MG_SINK_SHUTDOWN, mg_sink_wall_ms(sink));
+    const uint64_t lost = sink->queue.counts.dropped - before;
+    if (lost > 0) {
+        mg_log_write(sink->sinks->parts.log, MG_LOG_WARN, "access-log",
+                     "%" PRIu64 " lines for %s are lost: they could not be written in time", lost,
+                     sink->name.ptr);
+    }
 }

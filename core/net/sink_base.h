@@ -109,3 +109,6 @@ void mg_sink_wrote(struct mg_sink *sink, bool lead, size_t bytes);
  * not be delivered for for_ms is dropped, a batch at a time. */
 void mg_sink_failed(struct mg_sink *sink, int err, uint64_t least_ms);
 void mg_sink_worked(struct mg_sink *sink);
+/* At the end: what is queued is lost. Says it in the error log too, since nobody may look at the
+ * counters any more. Not while the batch is busy. */
+void mg_sink_drop_rest(struct mg_sink *sink);

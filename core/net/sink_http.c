@@ -203,16 +203,7 @@ static void add_fields(struct http_sink *http, bool packed)
 
 static int start_call(struct http_sink *http, mg_str body, bool packed)
 {
-    static const struct mg_http_limits limits = {
-        .head = {.request_line = 8192,
-                 .header_bytes = 65536,
-                 .header_line = 16384,
-                 .header_name = 256,
-                 .header_count = 200},
-        .chunk = {.line = 64, .extensions = 4096, .trailers = 20, .trailer_bytes = 8192},
-        .interims = 8,
-        .body = ANSWER_BYTES,
-    };
+    struct mg_http_limits limits = mg_http_builtin_limits;
     struct mg_sink *sink = &http->sink;
     const struct mg_sink_settings *settings = &sink->settings;
     const struct mg_http_ask ask = {.host = settings->host,
@@ -227,6 +218,7 @@ static int start_call(struct http_sink *http, mg_str body, bool packed)
                                     .tls = http->tls,
                                     .server_name = mg_sink_server_name(sink),
                                     .keepalive_ms = settings->keepalive_ms};
+    limits.body = ANSWER_BYTES;
     http->call = mg_http_call_new(mg_sink_loop(sink), http->pool, &limits);
     add_fields(http, packed);
     return mg_http_call_start(http->call, &ask, on_done, http);

@@ -16,6 +16,7 @@ enum mg_sink_kind {
     MG_SINK_DATAGRAM, /* a line each, over UDP or to a unix socket */
     MG_SINK_TCP,      /* a line each */
     MG_SINK_HTTP,     /* batches */
+    MG_SINK_TAKEN,    /* batches that somebody above comes for */
 };
 
 enum mg_sink_encoding {

@@ -2,6 +2,7 @@
 /* Leaf functions behind moongate.access_log (ffi.h, section log). */
 #include "base/shm_cells.h"
 #include "net/sink.h"
+#include "net/sink_taken.h"
 #include "script/record.h"
 #include "script/record_value.h"
 #include "script/vm.h"
@@ -212,6 +213,18 @@ MG_FFI_EXPORT int mg_ffi_log_line(struct mg_req *req, const struct mg_record *re
                                           record->room, mg_sink_line_bytes(sink));
     mg_sink_put(sink, mg_str_make(record->room, length), (unsigned)severity);
     return (int)length;
+}
+
+MG_FFI_EXPORT int mg_ffi_log_take(struct mg_sink *sink, struct mg_ffi_str *lines)
+{
+    const mg_str text = mg_sink_take(sink);
+    *lines = (struct mg_ffi_str){.ptr = text.ptr, .len = text.len};
+    return text.len > 0;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_taken(struct mg_sink *sink, int delivered)
+{
+    mg_sink_taken(sink, delivered != 0);
 }
 
 MG_FFI_EXPORT void mg_ffi_log_counts(const struct mg_sink *sink, double counts[3])

@@ -26,7 +26,7 @@ void mg_ffi_log_literal(struct mg_record *record, const char *text, size_t len);
 void mg_ffi_log_constant(struct mg_record *record, const char *key, size_t len, const char *json,
                          size_t json_len);
 struct mg_ffi_log_target {
-    int kind; /* 0 stdout, 1 stderr, 2 file, 3 datagrams, 4 TCP, 5 HTTP */
+    int kind; /* 0 stdout, 1 stderr, 2 file, 3 datagrams, 4 TCP, 5 HTTP, 6 taken */
     struct mg_ffi_str path;
     int mode;
     double reopen_ms, queue_bytes, queue_entries; /* of this worker */
@@ -64,5 +64,10 @@ void mg_ffi_log_clean(struct mg_req *req, const struct mg_record *record, const 
  * comma before it. severity is for syslog (0 .. 7). */
 int mg_ffi_log_line(struct mg_req *req, const struct mg_record *record, struct mg_sink *sink,
                     const char *members, size_t len, int severity);
+/* Of the kind taken: lines that wait, each with its LF, until mg_ffi_log_taken; 0: there are none
+ * to be delivered now. */
+int mg_ffi_log_take(struct mg_sink *sink, struct mg_ffi_str *lines);
+/* They were delivered, or (0) are to come again. */
+void mg_ffi_log_taken(struct mg_sink *sink, int delivered);
 /* Lines so far: written, dropped, queued. */
 void mg_ffi_log_counts(const struct mg_sink *sink, double counts[3]);

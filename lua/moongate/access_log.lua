@@ -25,7 +25,7 @@ local MESSAGE_BYTES = 512
 local FORMS = { json = 0, combined = 1, custom = 2 }
 local CLIENT_IPS = { full = 0, prefix = 1, hash = 2, none = 3 }
 local ACTIONS = { mask = 0, hash = 1, remove = 2 }
-local SINKS = { stdout = 0, stderr = 1, file = 2, datagram = 3, tcp = 4, http = 5 }
+local SINKS = { stdout = 0, stderr = 1, file = 2, datagram = 3, tcp = 4, http = 5, lua = 6 }
 local ENCODINGS = { ndjson = 0, json = 1, single = 2 }
 local TEXTS = { 'path', 'name', 'host', 'tag', 'method', 'target', 'host_field', 'headers',
     'content_type', 'server_name', 'ca', 'cert', 'key' }
@@ -160,6 +160,26 @@ end
 
 local view = ffi.new('struct mg_ffi_str')
 local about = ffi.new('struct mg_ffi_log_about')
+
+--- Lines that wait in a sink of the kind lua, for whoever delivers them. Between this and `taken`
+-- no others are given.
+-- @treturn table|nil list of texts; nil: there is nothing to be delivered now
+function methods:take()
+    if C.mg_ffi_log_take(self.sink, view) == 0 then
+        return nil
+    end
+    local lines = {}
+    for line in ffi.string(view.ptr, view.len):gmatch('([^\n]*)\n') do
+        lines[#lines + 1] = line
+    end
+    return lines
+end
+
+--- What became of them.
+-- @tparam boolean delivered false: the same lines come again, later
+function methods:taken(delivered)
+    C.mg_ffi_log_taken(self.sink, delivered and 1 or 0)
+end
 
 local readers = {}
 local reader_meta = { __index = readers }

@@ -4,6 +4,7 @@ local moongate = moongate
 local access_log = require 'moongate.access_log'
 local choice = require 'moongate.plugins.access-log.choice'
 local custom = require 'moongate.plugins.access-log.custom'
+local delivery = require 'moongate.plugins.access-log.delivery'
 local scope = require 'moongate.plugins.access-log.scope'
 local settings = require 'moongate.plugins.access-log.settings'
 
@@ -44,6 +45,9 @@ function M.open(conf)
     end
     for i, one in ipairs(settings.of(conf, ngx.worker.count())) do
         entry.logs[i] = opened(access_log.open(one))
+        if conf.sinks[i].type == 'lua' then
+            delivery.start(entry.logs[i], conf.sinks[i]['function'], one.sink.flush)
+        end
     end
     warn(conf)
     return entry

@@ -110,10 +110,10 @@ local function line_fields(defaults)
                 description = 'which lines a full queue loses' } },
             { batch = { type = 'integer', between = { 1, 10000 },
                 default = defaults and 200 or nil,
-                description = 'of http: most lines of one request' } },
+                description = 'of http and lua: most lines at once' } },
             { flush = { type = 'duration', between = { 10, 3600000 },
                 default = defaults and '1s' or nil,
-                description = 'of http: how long a line waits for others' } },
+                description = 'of http and lua: how long a line waits for others' } },
         } } },
         { retry = sinks.retry(defaults) },
     }

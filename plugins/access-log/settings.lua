@@ -58,12 +58,16 @@ local function part_of(total, workers, least)
     return math.min(total, math.max(least, math.ceil(total / workers)))
 end
 
-local function sink_of(conf, sink, form, workers)
+local function sink_of(conf, index, form, workers)
+    local sink = conf.sinks[index]
     local queue = {}
     for _, name in ipairs({ 'bytes', 'entries', 'drop', 'batch', 'flush' }) do
         queue[name] = sink.queue and sink.queue[name] or conf.queue[name]
     end
     local target = sinks.target(sink, form, conf.retry)
+    if sink.type == 'lua' then -- of this entry alone, whatever its function is
+        target.name = ('lua:%s/%d'):format(conf.plugin_instance_name or conf.__plugin_id, index)
+    end
     target.queue_bytes = part_of(queue.bytes, workers, LEAST_BYTES)
     target.queue_entries = part_of(queue.entries, workers, LEAST_ENTRIES)
     target.drop, target.batch, target.flush = queue.drop, queue.batch, queue.flush
@@ -137,7 +141,7 @@ function M.of(conf, workers)
         line.fields = form == 'json' and (sink.fields or conf.fields or default_fields(conf)) or nil
         line.template = template and fields.parse_template(template) or nil
         line.constants = form == 'json' and constants or nil
-        line.sink = sink_of(conf, sink, form, workers)
+        line.sink = sink_of(conf, i, form, workers)
         list[i] = line
     end
     return list

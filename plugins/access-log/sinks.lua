@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The options of sinks: what each type takes, and what becomes of it in moongate.access_log.open.
 local cjson = require 'cjson'
+local text_of = require 'moongate.schema.expression'
 local typedefs = require 'moongate.typedefs'
 local url = require 'moongate.plugins.access-log.url'
 
 local M = {}
 
-local LATER = { lua = 'sinks in Lua are not built yet', otlp = 'sinks of OTLP are not built yet' }
+local LATER = { otlp = 'sinks of OTLP are not built yet' }
 
 M.FACILITIES = { 'kern', 'user', 'mail', 'daemon', 'auth', 'syslog', 'lpr', 'news', 'uucp', 'cron',
     'authpriv', 'ftp', 'ntp', 'audit', 'alert', 'clock', 'local0', 'local1', 'local2', 'local3',
@@ -23,13 +24,22 @@ local OPTIONS = {
         facility = false, tag = false, retry = false, connect = false, timeout = false },
     http = { url = true, headers = false, encoding = false, gzip = false, connect = false,
         timeout = false, tls = false, retry = false },
+    lua = { ['function'] = true, retry = false },
 }
 
-local NETWORK = { udp = true, tcp = true, syslog = true, http = true }
+local RETRIES = { udp = true, tcp = true, syslog = true, http = true, lua = true }
+local BATCHES = { http = true, lua = true }
 
 local function check_url(value)
     local parts, err = url.parse(value)
     return parts ~= nil, err
+end
+
+local function check_function(value)
+    if not text_of.is(value) then
+        return nil, 'expected `lua:` and an expression'
+    end
+    return true
 end
 
 local function duration(least, most, description, default)
@@ -94,6 +104,9 @@ function M.fields()
             .. ' connection (1s)') },
         { timeout = duration(1, 600000, 'of http: longest wait for an answer (5s); of tcp: how long'
             .. ' nothing may be taken (30s)') },
+        { ['function'] = { type = 'string', lua = true, custom_validator = check_function,
+            examples = { "lua: require('my.collector').send(lines)" },
+            description = 'of lua: run on a batch of lines; false or an error: again, later' } },
         { tls = { type = 'record', fields = {
             { verify = { type = 'boolean', default = true,
                 description = 'the certificate must be trusted and have the name' } },
@@ -137,8 +150,9 @@ end
 
 local function check_queue(sink)
     for _, name in ipairs({ 'batch', 'flush' }) do
-        if is_set(sink.queue) and is_set(sink.queue[name]) and sink.type ~= 'http' then
-            return nil, ("'queue.%s' is for http only: others do not send batches"):format(name)
+        if is_set(sink.queue) and is_set(sink.queue[name])
+            and not BATCHES[sink.type] then
+            return nil, ("'queue.%s' is for http and lua: others do not send batches"):format(name)
         end
     end
     return true
@@ -158,7 +172,7 @@ function M.check(sink)
             return nil, ("%s needs '%s'"):format(sink.type, name)
         end
     end
-    if takes and is_set(sink.retry) and not NETWORK[sink.type] then
+    if takes and is_set(sink.retry) and not RETRIES[sink.type] then
         return nil, ("'retry' is not for %s"):format(sink.type)
     elseif sink.type == 'tcp' and sink.transport == 'udp' then
         return nil, "write type: udp instead of transport: udp"
@@ -268,11 +282,15 @@ function open.http(sink, form)
     return parts.tls and secure(target, sink.tls) or target
 end
 
+function open.lua()
+    return { kind = 'lua' }
+end
+
 --- Where a checked sink writes, for moongate.access_log.open.
 -- @tparam table sink
 -- @tparam string form of its lines
 -- @tparam table retry of the entry
--- @treturn table
+-- @treturn table its name is missing where the type is lua
 function M.target(sink, form, retry)
     local target = open[sink.type](sink, form)
     local own = sink.retry or {}
