@@ -179,16 +179,22 @@ static void deliver(struct mg_redis_command *command, struct mg_redis_connection
     mg_redis_instance_release(redis);
 }
 
+/* What has waited for a connection says nothing of the store: the connection does, which has a time
+ * of its own. Else, where connecting takes longer than a command may, a worker that begins to
+ * connect would open the breaker, and end its connections, for ever. */
 static void on_timeout(struct mg_deadline *deadline)
 {
     struct mg_redis_command *command = MG_CONTAINER(deadline, struct mg_redis_command, deadline);
     struct mg_redis *redis = command->redis;
-    if (command->connection) {
+    const bool was_sent = command->connection != NULL;
+    if (was_sent) {
         mg_redis_connection_abandon(command->connection, command);
     }
     redis->references++;
     mg_redis_instance_finish(command, MG_REDIS_TIMEOUT, NULL);
-    mg_redis_instance_note(redis, MG_REDIS_TIMEOUT);
+    if (was_sent) {
+        mg_redis_instance_note(redis, MG_REDIS_TIMEOUT);
+    }
     mg_redis_instance_release(redis);
 }
 

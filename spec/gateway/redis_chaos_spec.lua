@@ -4,6 +4,7 @@
 -- what it declares, no request gets another's reply, and all is well soon after. The suite looks
 -- at counts; `script/chaos redis` runs each fault longer and measures times.
 local chaos = require 'spec.gateway.support.chaos'
+local client = require 'spec.gateway.support.client'
 local fault_proxy = require 'spec.gateway.support.fault_proxy'
 local process = require 'spec.gateway.support.process'
 local redis = require 'spec.gateway.support.redis'
@@ -22,13 +23,13 @@ local OF_THE_NETWORK = {
 }
 
 describe('a Redis that', function()
-    local server, proxy, rig, patient
+    local server, proxy, place, rig, patient
 
     setup(function()
         server = redis.server()
         proxy = fault_proxy.start(server.port)
-        local place = ('host: 127.0.0.1, port: %d'):format(proxy.port)
-        rig, patient = chaos.rig(place), chaos.rig(place, true)
+        place = ('host: 127.0.0.1, port: %d'):format(proxy.port)
+        rig, patient = chaos.rig(place), chaos.rig(place, chaos.PATIENT)
     end)
 
     teardown(process.stop_all)
@@ -125,4 +126,24 @@ describe('a Redis that', function()
                 return server:ask('INFO', 'persistence'):match('\nloading:0')
             end, 'Redis has loaded its data')
         end })
+
+    -- What waits for a connection says nothing of Redis: the connection does. Else a worker that is
+    -- about to connect opens the breaker for all, again and again.
+    it('takes longer to connect to than a request waits', function()
+        local hasty = chaos.rig(place, { timeout = '200ms', connect = '5s',
+            breaker = '{ open: 100ms, max: 200ms }' })
+        proxy:set('refuse')
+        redis.wait(function()
+            return not hasty:is_well()
+        end, 'it is gone')
+        proxy:set('greet', 600)
+        local list = {}
+        for i = 1, 40 do -- to both workers
+            list[i] = assert(client.connect(hasty.gateway.port, { timeout = process.deadline }))
+        end
+        redis.wait(function()
+            return hasty:count_well(list) == #list
+        end, 'all workers have connected')
+        proxy:set('pass')
+    end)
 end)

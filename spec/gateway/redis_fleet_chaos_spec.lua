@@ -20,9 +20,9 @@ describe('sentinels', function()
         fleet = redis.sentinels('orders')
     end)
 
-    local function rig(is_patient)
+    local function rig(times)
         return chaos.rig(('topology: sentinel, nodes: %s, sentinel: { master: orders }'):format(
-            fleet:nodes()), is_patient)
+            fleet:nodes()), times)
     end
 
     after_each(process.stop_all)
@@ -40,7 +40,7 @@ describe('sentinels', function()
     end
 
     it('hand over a master', function()
-        rig(true):run{ name = 'hand over', reasons = { 'readonly' }, is_harmless = true,
+        rig(chaos.PATIENT):run{ name = 'hand over', reasons = { 'readonly' }, is_harmless = true,
             recovery = PROMOTED, hold = 0, stop = wait_promoted, may_fail = CONNECTIONS,
             start = function()
                 assert.equal('OK', fleet.sentinels[1]:ask('SENTINEL', 'FAILOVER', 'orders'))
@@ -59,7 +59,7 @@ describe('a cluster', function()
     setup(function()
         cluster = redis.cluster({ replicas = 0 })
         rig = chaos.rig(('topology: cluster, nodes: ["127.0.0.1:%d"]'):format(
-            cluster.servers[1].port), true)
+            cluster.servers[1].port), chaos.PATIENT)
     end)
 
     teardown(process.stop_all)

@@ -70,8 +70,8 @@ local LIMITED = [[
 -- In the suite the machine may be busy, and a recovery may take no second.
 local TIMES = M.seconds and { timeout = '20ms', connect = '100ms', breaker = '{}' }
     or { timeout = '500ms', connect = '500ms', breaker = '{ open: 100ms, max: 200ms }' }
--- Of those that a fault must not disturb at all.
-local PATIENT = M.seconds and TIMES
+--- Of gateways that a harmless fault must not disturb at all, however busy the machine is.
+M.PATIENT = M.seconds and TIMES
     or { timeout = '5s', connect = '5s', breaker = '{ open: 100ms, max: 200ms }' }
 
 local function yaml(place, port, times)
@@ -101,15 +101,14 @@ Rig.__index = Rig
 
 --- Starts a gateway.
 -- @tparam string place where the Redis is: fields of an entry of gateway.redis
--- @tparam[opt] boolean is_patient in the suite it waits for Redis however busy the machine is: for
--- faults that are harmless
-function M.rig(place, is_patient)
+-- @tparam[opt] table times of its entry of gateway.redis: timeout, connect, breaker
+function M.rig(place, times)
     local folder, port = process.folder(), process.free_port()
     assert(os.execute(("mkdir -p '%s/plugins/ask'"):format(folder)) == 0)
     process.write(folder .. '/plugins/ask/handler.lua', (HANDLER:format(M.KEYS)))
     process.write(folder .. '/plugins/ask/schema.lua', SCHEMA)
     process.write(folder .. '/plugins/ask/keep.redis.lua', SCRIPT)
-    local gateway = process.gateway(yaml(place, port, is_patient and PATIENT or TIMES),
+    local gateway = process.gateway(yaml(place, port, times or TIMES),
         { folder = folder })
     return setmetatable({ gateway = gateway, ids = 1e9 }, Rig)
 end
@@ -124,6 +123,23 @@ function Rig:is_well()
     local id = ('%d'):format(self.ids)
     local res = assert(client.get(self.gateway.port, '/ask', { ['X-Run'] = id }))
     return res.body == id
+end
+
+--- A request on each of the connections, all at once.
+-- @treturn number how many were answered as they should be
+function Rig:count_well(list)
+    local first = self.ids
+    self.ids = first + #list
+    for i, connection in ipairs(list) do
+        assert(connection:send(('GET /ask HTTP/1.1\r\nHost: localhost\r\nX-Run: %d\r\n\r\n')
+            :format(first + i)))
+    end
+    local count = 0
+    for i, connection in ipairs(list) do
+        local res = assert(connection:response('GET'))
+        count = count + (res.body == ('%d'):format(first + i) and 1 or 0)
+    end
+    return count
 end
 
 --- Waits until every worker has its Redis.
@@ -283,16 +299,8 @@ function Rig:start_load()
         open_load.start(self.spared.gateway.port, { rate = M.rate * CONTROL, paths = PATHS })
 end
 
---- Load, the fault, and its end.
--- @tparam table fault name, start and stop (functions), reasons (each may be counted, one must be),
--- log (a text that comes), is_harmless (nobody notices, but for may_fail requests), spares_limits
--- (rate-limit does not notice), is_slow (it is no outage: requests may wait), recovery (s, other
--- than 2.5), hold (s that it lasts, in place of what was asked for)
--- @treturn table records
-function Rig:run(fault)
-    self:wait_well()
-    local running, spared = self:start_load()
-    local times = { began = posix.now() + 0.2 }
+-- The fault, from a while before it until all is well again.
+function Rig:go_through(fault, times)
     posix.pause(M.seconds and math.max(5, M.seconds / 2) or SHORT_HOLD)
     times.fault = posix.now()
     local ok, err = self:begin(fault)
@@ -303,8 +311,22 @@ function Rig:run(fault)
     times.well_at = posix.now()
     self:wait_well()
     posix.pause(M.seconds and 3 or SHORT_HOLD)
-    local records = running:stop()
+end
+
+--- Load, the fault, and its end.
+-- @tparam table fault name, start and stop (functions), reasons (each may be counted, one must be),
+-- log (a text that comes), is_harmless (nobody notices, but for may_fail requests), spares_limits
+-- (rate-limit does not notice), is_slow (it is no outage: requests may wait), recovery (s, other
+-- than 2.5), hold (s that it lasts, in place of what was asked for)
+-- @treturn table records
+function Rig:run(fault)
+    self:wait_well()
+    local running, spared = self:start_load()
+    local times = { began = posix.now() + 0.2 }
+    local ok, err = pcall(self.go_through, self, fault, times)
+    local records = running:stop() -- in any case: the next fault has its own
     local control = spared and spared:stop()
+    assert(ok, err)
     check_answers(records, fault)
     check_policy(records, fault)
     if control then

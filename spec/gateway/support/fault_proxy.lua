@@ -8,6 +8,7 @@
 --
 --   pass        as if it were not there
 --   delay MS    replies are held for so long
+--   greet MS    the first reply of a connection is held for so long
 --   half        half of each reply comes at once, the rest when it passes again
 --   cut         half of a reply comes, and then the end
 --   garbage     other bytes come in place of replies
@@ -134,7 +135,9 @@ function Proxy:reply(pair, bytes)
         queue[#queue + 1] = { due = now, bytes = GARBAGE }
         pair.is_broken = true
     else
-        queue[#queue + 1] = { due = now + self.delay, bytes = bytes }
+        local is_held = self.mode ~= 'greet' or not pair.is_greeted
+        queue[#queue + 1] = { due = is_held and now + self.delay or now, bytes = bytes }
+        pair.is_greeted = true
     end
 end
 
