@@ -7,7 +7,7 @@
  *   - the quick look that spares most texts the scanner never overlooks what the scanner finds.
  *
  * Covers: core/script/redact.c core/script/record.c core/script/record_text.c
- * Covers: core/script/record_value.c core/base/escape.c
+ * Covers: core/script/record_value.c core/base/escape.c core/wire/trace.c
  */
 #define _GNU_SOURCE /* memmem */
 #include "script/json.h"
@@ -21,6 +21,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define SECRET "Xq7-planted-Zw9"
+#define TRACE "0af7651916cd43dd8448eb211c80319c"
+#define SPAN "b7ad6b7169203331"
 
 enum { LINE_BYTES = 2048, MOST_BYTES = 2048 };
 
@@ -104,6 +106,8 @@ static void fill(struct mg_req *req, struct input *input)
     mg_headers_add(headers, MG_STR("Authorization"), MG_STR("Bearer " SECRET));
     mg_headers_add(headers, MG_STR("Cookie"), MG_STR("a=" SECRET));
     mg_headers_add(headers, MG_STR("User-Agent"), text);
+    mg_headers_add(headers, MG_STR("Traceparent"),
+                   which & 16 ? text : MG_STR("00-" TRACE "-" SPAN "-01"));
     mg_headers_add(headers, MG_STR("X-Text"), plant(arena, before, which + 1, behind));
     mg_headers_add(headers, MG_STR("Referer"),
                    mg_arena_format(arena, "http://u:%s@%.*s/a?%.*s", SECRET, 1, "h",
