@@ -14,7 +14,7 @@ worker_processes %d; daemon off; pid %s/nginx.pid; error_log %s/nginx.err;
 worker_rlimit_nofile 65536;
 events { worker_connections 32768; }
 http {
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; %s
+  %s keepalive_requests 1000000000; keepalive_timeout 1h; %s
   client_body_temp_path %s/body; proxy_temp_path %s/proxy; fastcgi_temp_path %s/fastcgi;
   uwsgi_temp_path %s/uwsgi; scgi_temp_path %s/scgi;
   upstream origin { server 127.0.0.1:%d; keepalive %d; keepalive_requests 1000000000;
@@ -58,15 +58,16 @@ end
 
 --- Starts it.
 -- @tparam table o as of a peer's start
--- @tparam[opt] table more modules (lines for the top), http (lines for the http block), location,
--- env
+-- @tparam[opt] table more modules (lines for the top), log (in place of `access_log off`), http
+-- (lines for the http block), location, env
 function M.start_with(o, more)
     local setup, f, port = o.setup, o.folder, process.free_port()
     -- One buffer for the head, and one for each body of that size.
     local buffers = setup.buffers and ('proxy_buffers 8 %d; proxy_buffer_size 8k; '
         .. 'proxy_busy_buffers_size %d;'):format(setup.buffers, 2 * setup.buffers) or ''
     local config = process.write(f .. '/nginx.conf', CONFIG:format(more.modules or '',
-        posix.is_root() and 'user root;' or '', setup.workers, f, f, buffers, f, f, f, f, f,
+        posix.is_root() and 'user root;' or '', setup.workers, f, f,
+        more.log or 'access_log off;', buffers, f, f, f, f, f,
         o.origin, setup.connections, more.http or '', port,
         locations(setup.routes, more.location or '')))
     return launch.start({ launch.find('nginx'), '-p', f, '-e', f .. '/nginx.err', '-c', config },

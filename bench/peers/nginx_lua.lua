@@ -24,8 +24,11 @@ local HTTP = [[
   lua_package_path '%s/bench/peers/?.lua;%s/usr/share/lua/5.1/?.lua;;';
   lua_shared_dict limits 8m; lua_shared_dict breakers 1m;
   init_by_lua_block { policies = require 'nginx_policies'; %s }
+]]
+
+local LOG = [[
   log_format record escape=json '{%s}';
-  %s
+  access_log %s/access.log record%s;
 ]]
 
 local FULL = 'access_by_lua_block { policies.access() } log_by_lua_block { policies.log() }'
@@ -48,18 +51,14 @@ end
 
 local function log_of(setup, folder)
     if not setup.policies then
-        return ''
+        return nil
     end
-    return ('access_log %s/access.log record%s;'):format(folder,
-        setup.policies == 'buffered' and ' buffer=64k flush=1s' or '')
-end
-
-local function format_of_record()
     local parts = {}
     for i, field in ipairs(FIELDS) do
         parts[i] = ('"%s":"%s"'):format(field:match('^([^=]*)=(.*)$'))
     end
-    return table.concat(parts, ',')
+    return LOG:format(table.concat(parts, ','), folder,
+        setup.policies == 'buffered' and ' buffer=64k flush=1s' or '')
 end
 
 function M.start(o)
@@ -70,8 +69,8 @@ function M.start(o)
         modules = ('load_module %sndk_http_module.so; load_module %sngx_http_lua_module.so;')
             :format(modules, modules),
         http = HTTP:format(root, debian, o.setup.redis
-            and ('policies.redis_port = %d'):format(o.setup.redis) or '', format_of_record(),
-            log_of(o.setup, o.folder)),
+            and ('policies.redis_port = %d'):format(o.setup.redis) or ''),
+        log = log_of(o.setup, o.folder),
         location = o.setup.redis and LIMIT or FULL,
         env = { LD_LIBRARY_PATH = debian .. '/usr/lib/x86_64-linux-gnu' },
     })

@@ -147,6 +147,11 @@ function Side:calls(seconds)
     return found.requests > 0 and count_calls(process.read(path)) / found.requests or nil
 end
 
+--- How many lines its log has; a peer with policies writes folder/access.log.
+function Side:log_lines()
+    return tonumber(launch.output(("wc -l '%s/access.log'"):format(self.folder)):match('^%d+')) or 0
+end
+
 --- Ends the load, and closes its connections.
 function Side:disconnect()
     if self.load then

@@ -18,7 +18,7 @@ function M.machine(peers)
     local cpu = launch.output('cat /proc/cpuinfo'):match('model name%s*:%s*([^\n]+)')
     local _, cpus = launch.output('cat /proc/cpuinfo'):gsub('processor%s*:', '')
     return { cpu = cpu, cpus = cpus, versions = versions,
-        kernel = launch.output('cat /proc/sys/kernel/osrelease'):match('%S+'),
+        kernel = launch.output('cat /proc/sys/kernel/osrelease'):match('^[%d.]+'),
         system = launch.output('cat /etc/os-release'):match('PRETTY_NAME="([^"]*)"'),
         date = os.date('!%Y-%m-%d') }
 end

@@ -156,6 +156,13 @@ local function run_open(sides, options)
     end
 end
 
+-- The same work on each side: a line for each request, but for the last ones in a buffer.
+local function check_log(side)
+    local lines = side:log_lines()
+    assert(lines >= 0.9 * side.entry.requests, ('%s has logged %d lines of %d requests'):format(
+        side.entry.label, lines, side.entry.requests))
+end
+
 local function run_load(sides, scenario, options, say)
     say(('  %d rounds of %g s on each of %d sides'):format(options.rounds, options.seconds,
         #sides))
@@ -164,6 +171,9 @@ local function run_load(sides, scenario, options, say)
         run_open(sides, options)
     end
     for _, side in ipairs(sides) do
+        if side.side.setup and side.side.setup.policies then
+            check_log(side)
+        end
         side.entry.rss_bytes = measure.memory(side.pids, 'Rss')
         if scenario.calls and options.calls then
             side.entry.calls = side:calls(math.min(options.seconds, CALLS_SECONDS))
