@@ -63,7 +63,7 @@ describe('a fleet whose Redis is gone for a while', function()
         end
     end
 
-    describe('R11', function()
+    describe('in four gateways (R11)', function()
         local HOSTS, QUOTA = 4, 1000
         local RATE = 40                        -- a second, when it keeps to the clock
         local BEFORE, WITHOUT, AFTER = 800, 800, 760 -- 20, 20 and 19 s of it
@@ -148,7 +148,7 @@ describe('a fleet whose Redis is gone for a while', function()
         end)
     end)
 
-    describe('R12: in mode async', function()
+    describe('in mode async (R12)', function()
         local HOSTS, PERCENT = 8, 5
         local QUOTAS = { 1, 20, 300, 1000 }
         local EACH = 5                           -- connections of a host
