@@ -43,7 +43,7 @@
 #define REQUEST_BYTES 160
 #define EVENTS 512
 #define WARMING 32           /* connections that are opened at a time */
-#define GRACE_NS (5ULL * NS) /* for the last answers of a burst */
+#define GRACE_NS (30ULL * NS)/* for the last answers of a burst */
 #define STEP_BITS 6          /* a latency is kept to 1/64 of itself */
 #define BUCKETS (64U << STEP_BITS)
 
