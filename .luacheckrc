@@ -21,8 +21,8 @@ end
 -- Scripts for Redis. The first of rate-limit's ends where the second begins.
 files['**/*.redis.lua'] = { std = 'lua51', globals = { 'KEYS', 'ARGV', 'redis' } }
 files['plugins/rate-limit/limit.redis.lua'] = { ignore = { '211' } }
-files['plugins/rate-limit/take.redis.lua'] = { read_globals = { 'GIVEN_UP',
-    'CONCURRENCY', 'HOUR', 'LOOK', 'add_up_to_full', 'amend', 'charge', 'charge_denied', 'drop',
-    'expire_in', 'floor', 'held', 'hold', 'keep', 'load', 'look', 'max', 'min', 'now', 'read',
-    'repair', 'repaired', 'tell', 'units_of', 'whole', 'write', 'write_held',
+files['plugins/rate-limit/take.redis.lua'] = { read_globals = {
+    'CONCURRENCY', 'GIVEN_UP', 'HOUR', 'LOOK', 'add', 'add_up_to_full', 'amend', 'charge',
+    'charge_denied', 'drop', 'expire_in', 'floor', 'held', 'hold', 'keep', 'load', 'look', 'max',
+    'min', 'now', 'read', 'repair', 'repaired', 'tell', 'units_of', 'whole', 'write', 'write_held',
 } }

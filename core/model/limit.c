@@ -270,3 +270,11 @@ bool mg_limit_ban_until(struct mg_shm *shm, const struct mg_limit_ban *ban, stru
     mg_cells_unlock(shm, &place, 1);
     return place.cell != NULL;
 }
+
+void mg_limit_ban_learn(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
+                        uint8_t network, int64_t now_ms, int64_t left_ms, int64_t in_a_row)
+{
+    const struct mg_ban_state state = {
+        .words = {now_ms / ban->rule.within_ms, 0, now_ms + left_ms, in_a_row}};
+    (void)mg_limit_ban_until(shm, ban, key, network, now_ms, &state);
+}

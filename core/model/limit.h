@@ -157,3 +157,6 @@ int64_t mg_limit_ban_left_ms(struct mg_shm *shm, const struct mg_limit_ban *ban,
 /* Makes the key's ban last until then at least, such as another host has decided. */
 bool mg_limit_ban_until(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
                         uint8_t network, int64_t now_ms, const struct mg_ban_state *state);
+/* The key is banned for so long from now, the so many-th time in a row: another host says so. */
+void mg_limit_ban_learn(struct mg_shm *shm, const struct mg_limit_ban *ban, struct mg_cell_key key,
+                        uint8_t network, int64_t now_ms, int64_t left_ms, int64_t in_a_row);

@@ -139,10 +139,10 @@ static mg_str former_of(struct mg_arena *arena, const struct mg_limit_remote *li
     return mg_arena_copy_str(arena, mg_str_make(text, (size_t)length));
 }
 
-void mg_limit_words_take(struct mg_arena *arena, const struct mg_limit_remote_request *request,
-                         struct mg_limit_words *words)
+static void decide(struct mg_arena *arena, const struct mg_limit_remote_request *request,
+                   mg_str operation, struct mg_limit_words *words)
 {
-    begin(arena, request, MG_STR("take"), words);
+    begin(arena, request, operation, words);
     words->items[2] = request->charges_all ? MG_STR("2") : truth(request->count_denied);
     words->items[11] = request->holder;
     words->items[12] = number(arena, request->hold_ttl_ms);
@@ -158,6 +158,18 @@ void mg_limit_words_take(struct mg_arena *arena, const struct mg_limit_remote_re
             words->keys[words->key_count++] = request->limits[i].former_key;
         }
     }
+}
+
+void mg_limit_words_take(struct mg_arena *arena, const struct mg_limit_remote_request *request,
+                         struct mg_limit_words *words)
+{
+    decide(arena, request, MG_STR("take"), words);
+}
+
+void mg_limit_words_lease(struct mg_arena *arena, const struct mg_limit_remote_request *request,
+                          struct mg_limit_words *words)
+{
+    decide(arena, request, MG_STR("lease"), words);
 }
 
 void mg_limit_words_amend(struct mg_arena *arena, const struct mg_limit_remote_request *request,
@@ -258,6 +270,7 @@ int mg_limit_reply_read(const struct mg_resp_reply *reply,
             return MG_EBAD_RESPONSE;
         }
         read_limit(request, i, numbers, found);
+        found->leased = numbers[0];
     }
     return 0;
 }

@@ -55,6 +55,9 @@ size_t mg_limit_kind(const struct mg_limit_rule *rule, char text[MG_LIMIT_KIND_B
 /* Decides on all limits and charges all, or none. */
 void mg_limit_words_take(struct mg_arena *arena, const struct mg_limit_remote_request *request,
                          struct mg_limit_words *words);
+/* Charges as much of the cost of one limit as there is room for, and looks at the ban. */
+void mg_limit_words_lease(struct mg_arena *arena, const struct mg_limit_remote_request *request,
+                          struct mg_limit_words *words);
 /* Corrects charges. */
 void mg_limit_words_amend(struct mg_arena *arena, const struct mg_limit_remote_request *request,
                           struct mg_limit_words *words);
@@ -69,11 +72,12 @@ struct mg_limit_found {
     struct mg_limit_verdict verdict;
     int64_t bans_in_a_row;
     int64_t repaired; /* values in Redis that were none */
+    int64_t leased;   /* lease: units that were charged */
     struct mg_limit_answer answers[MG_LIMITS_AT_ONCE];
     int64_t states[MG_LIMITS_AT_ONCE][4]; /* as in limit_rule.h, by Redis' clock */
 };
 
-/* The reply to a take; MG_EBAD_RESPONSE. */
+/* The reply to a take, or a lease; MG_EBAD_RESPONSE. */
 MG_NODISCARD int mg_limit_reply_read(const struct mg_resp_reply *reply,
                                      const struct mg_limit_remote_request *request,
                                      struct mg_limit_found *found);

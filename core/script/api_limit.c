@@ -26,7 +26,8 @@ struct mg_ffi_charges {
     struct mg_loop *loop;
     bool settled;
     unsigned count;
-    struct mg_limit_store *store; /* where they were charged; NULL: here */
+    struct mg_limit_store *store;   /* where they were charged; NULL: here */
+    struct mg_limit_leases *leases; /* that may take back what is not needed; NULL: none */
     struct {
         struct mg_limit limit;
         struct mg_limit_rule rule; /* of the request */
@@ -54,6 +55,9 @@ MG_FFI_EXPORT void mg_ffi_limits_free(struct mg_ffi_limits *limits)
 {
     if (limits && limits->async) {
         mg_limit_async_release(limits->async);
+    }
+    if (limits && limits->leases) {
+        mg_limit_leases_release(limits->leases);
     }
     if (limits && limits->store) {
         mg_limit_store_release(limits->store);
@@ -404,10 +408,14 @@ static void correct_in_store(struct mg_ffi_charges *charges, int64_t cost)
     struct mg_limit_words words;
     struct mg_arena arena;
     for (unsigned i = 0; i < charges->count; i++) {
-        if (charges->of[i].cost != cost) {
+        const int64_t back = charges->of[i].cost - cost;
+        const bool is_kept = charges->leases && back > 0 &&
+                             mg_limit_leases_put(charges->leases, charges->of[i].key,
+                                                 charges->of[i].answer.charged_in, back);
+        if (back != 0 && !is_kept) {
             limits[request.count++] =
                 (struct mg_limit_remote){.rule = charges->of[i].rule,
-                                         .cost = cost - charges->of[i].cost,
+                                         .cost = -back,
                                          .charged_in = charges->of[i].answer.charged_in,
                                          .key = charges->of[i].key};
         }
@@ -447,6 +455,9 @@ static void give_back_unsettled(void *context)
     if (!charges->settled) {
         correct(charges, 0);
     }
+    if (charges->leases) {
+        mg_limit_leases_release(charges->leases);
+    }
     if (charges->store) {
         mg_limit_store_release(charges->store);
     }
@@ -474,6 +485,7 @@ MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits 
     }
     if (limits->decided_in_store) {
         charges->store = mg_limit_store_hold(limits->store);
+        charges->leases = limits->leases ? mg_limit_leases_hold(limits->leases) : NULL;
     }
     mg_arena_defer(&req->arena, give_back_unsettled, charges);
     return charges;

@@ -33,14 +33,18 @@ MG_FFI_EXPORT void mg_ffi_limit_store_release(struct mg_limit_store *store)
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_limit_store *store,
-                                       int learns, const struct mg_ffi_limit_async *async)
+                                       int learns, const struct mg_ffi_limit_mode *mode)
 {
-    const struct mg_limit_async_options options = {.interval_ms = (uint64_t)async->interval_ms,
-                                                   .over_admit_permille =
-                                                       (int64_t)async->over_admit_permille,
-                                                   .worker = limits->vm->options.worker};
+    const struct mg_limit_async_options async = {.interval_ms = (uint64_t)mode->interval_ms,
+                                                 .over_admit_permille =
+                                                     (int64_t)mode->over_admit_permille,
+                                                 .worker = limits->vm->options.worker};
+    const struct mg_limit_lease_options lease = {.ttl_ms = (uint64_t)mode->lease_ttl_ms,
+                                                 .permille = (int64_t)mode->lease_permille,
+                                                 .workers = limits->vm->options.workers};
     limits->store = mg_limit_store_hold(store);
-    limits->async = async->interval_ms > 0 ? mg_limit_async_new(store, &options) : NULL;
+    limits->async = async.interval_ms > 0 ? mg_limit_async_new(store, &async) : NULL;
+    limits->leases = lease.ttl_ms > 0 ? mg_limit_leases_new(store, &lease) : NULL;
     limits->learns = learns != 0;
     limits->parts = 1;
 }

@@ -6,57 +6,22 @@
  */
 #include "net/loop.h"
 #include "script/export.h"
-#include "script/sched.h"
 
-#include "script/api_limits.h"
+#include "script/api_limit_call.h"
 
 #include <stdlib.h>
 
 #define FLIGHT_BYTES 1024
 
-enum { DENIES, ADMITS, DECIDES }; /* without the store */
-
-/* One limit that is asked. */
-struct asked {
-    struct mg_limits_entry *entry;
-    struct mg_cell_key key;
-    int64_t cost, quota;
-    char hash[MG_LIMIT_KEY_CHARS];
-    struct mg_limit_async_keys async_keys;
-};
-
 /* The command of a call that may hold something. Where the request ends before the reply, it lives
  * on and gives that back. */
-struct flight {
+struct mg_limit_flight {
     struct mg_redis_command command;
     struct mg_ffi_limit_call *call; /* NULL: nobody waits any more */
     struct mg_limit_store *store;
     struct mg_arena arena;
     unsigned count;
     mg_str keys[MG_LIMITS_AT_ONCE], names[MG_LIMITS_AT_ONCE];
-};
-
-struct mg_ffi_limit_call {
-    struct mg_ffi_limits *limits;
-    struct mg_req *req;
-    struct mg_limit_store *store;
-    struct mg_redis_command command;
-    struct flight *flight; /* NULL: nothing can be held */
-    enum mg_redis_result result;
-    struct mg_resp_reply reply;
-    struct mg_ticket ticket;
-    bool is_waiting, was_sent;
-    bool is_unanswered; /* who knows what Redis has done */
-    int64_t ban_ms;     /* left of a ban that is known here; 0: none */
-    struct mg_cell_key ban_key;
-    bool has_ban;
-    bool is_decided; /* by what this host knows */
-    struct mg_limit_verdict verdict;
-    struct mg_limit_answer *answers; /* in mode async */
-    unsigned count;
-    struct asked *asked;
-    struct mg_limit_remote *remotes;
-    struct mg_limit_remote_request request;
 };
 
 /* --- a request ------------------------------------------------------------------------------ */
@@ -78,12 +43,12 @@ static mg_str counter_key(struct mg_ffi_limit_call *call, const char *hash, cons
 static void take_along(struct mg_ffi_limit_call *call, struct mg_limits_entry *entry)
 {
     struct mg_limit_remote *remote = &call->remotes[call->count];
-    struct asked *asked = &call->asked[call->count++];
-    *asked = (struct asked){.entry = entry,
-                            .key = entry->key,
-                            .cost = entry->cost,
-                            .quota = entry->quota,
-                            .async_keys = entry->async_keys};
+    struct mg_limit_asked *asked = &call->asked[call->count++];
+    *asked = (struct mg_limit_asked){.entry = entry,
+                                     .key = entry->key,
+                                     .cost = entry->cost,
+                                     .quota = entry->quota,
+                                     .async_keys = entry->async_keys};
     memcpy(asked->hash, entry->hash, sizeof asked->hash);
     *remote = (struct mg_limit_remote){
         .rule = entry->quota >= 0 ? mg_limit_rule_with(&entry->rule, entry->quota) : entry->rule,
@@ -117,27 +82,27 @@ static void take_ban_along(struct mg_ffi_limit_call *call)
                                                mg_str_from(limits->ban_counter));
 }
 
-static mg_str slot_name(struct mg_arena *arena, const struct mg_ffi_limit_call *call, unsigned i)
+mg_str mg_limit_call_slot(struct mg_arena *arena, const struct mg_ffi_limit_call *call, unsigned i)
 {
     return mg_arena_format(arena, "%.*s:%lld", MG_STR_ARG(call->request.holder),
                            (long long)call->asked[i].cost);
 }
 
 /* Nobody waits any more: what the reply will say is held, nobody would give back. */
-static void leave_alone(struct flight *flight)
+static void leave_alone(struct mg_limit_flight *flight)
 {
     const struct mg_ffi_limit_call *call = flight->call;
     mg_arena_init(&flight->arena, FLIGHT_BYTES);
     for (unsigned i = 0; i < call->count; i++) {
         if (call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
             flight->keys[flight->count] = mg_arena_copy_str(&flight->arena, call->remotes[i].key);
-            flight->names[flight->count++] = slot_name(&flight->arena, call, i);
+            flight->names[flight->count++] = mg_limit_call_slot(&flight->arena, call, i);
         }
     }
     flight->call = NULL;
 }
 
-static void free_flight(struct flight *flight)
+static void free_flight(struct mg_limit_flight *flight)
 {
     mg_limit_store_release(flight->store);
     free(flight);
@@ -231,7 +196,7 @@ static void on_reply(struct mg_redis_command *command, enum mg_redis_result resu
 static void on_flight(struct mg_redis_command *command, enum mg_redis_result result,
                       struct mg_resp_reply *reply)
 {
-    struct flight *flight = MG_CONTAINER(command, struct flight, command);
+    struct mg_limit_flight *flight = MG_CONTAINER(command, struct mg_limit_flight, command);
     struct mg_ffi_limit_call *call = flight->call;
     for (unsigned i = 0; i < flight->count; i++) {
         if (result == MG_REDIS_OK) {
@@ -258,7 +223,7 @@ static enum mg_redis_result send_words(struct mg_ffi_limit_call *call,
         call->command.fn = on_reply;
         return mg_limit_store_send(call->store, &call->command, words);
     }
-    struct flight *flight = calloc(1, sizeof *flight);
+    struct mg_limit_flight *flight = calloc(1, sizeof *flight);
     mg_require(flight != NULL);
     flight->command.fn = on_flight;
     flight->call = call;
@@ -274,7 +239,7 @@ static enum mg_redis_result send_words(struct mg_ffi_limit_call *call,
 
 static struct mg_limit_async_ask async_ask(const struct mg_ffi_limit_call *call, unsigned i)
 {
-    const struct asked *asked = &call->asked[i];
+    const struct mg_limit_asked *asked = &call->asked[i];
     return (struct mg_limit_async_ask){.limit = (unsigned)(asked->entry - call->limits->entries),
                                        .keys = asked->async_keys,
                                        .remote = &call->remotes[i],
@@ -301,13 +266,45 @@ static bool decide_by_knowledge(struct mg_ffi_limit_call *call)
     return call->is_decided;
 }
 
+static struct mg_limit_lease_request lease_request(const struct mg_ffi_limit_call *call)
+{
+    const struct mg_ffi_limits *limits = call->limits;
+    return (struct mg_limit_lease_request){
+        .limits = call->remotes,
+        .count = call->count,
+        .ban = call->has_ban ? &limits->ban : NULL,
+        .ban_key = call->request.ban_key,
+        .ban_cell = call->ban_key,
+        .network = call->has_ban ? mg_limits_network_of(limits, call->req->client_ip) : 0};
+}
+
+static bool decide_by_leases(struct mg_ffi_limit_call *call)
+{
+    struct mg_ffi_limits *limits = call->limits;
+    const struct mg_limit_lease_request request = lease_request(call);
+    call->answers = mg_arena_zalloc(&call->req->arena, MG_LIMITS_AT_ONCE * sizeof *call->answers);
+    call->is_decided = mg_limit_leases_take(limits->leases, &request, call->answers);
+    call->verdict = (struct mg_limit_verdict){.admitted = true};
+    return call->is_decided;
+}
+
+static void fill_leases_up(struct mg_ffi_limit_call *call)
+{
+    if (call->limits->leases) {
+        const struct mg_limit_lease_request request = lease_request(call);
+        mg_limit_leases_fill_up(call->limits->leases, &request);
+    }
+}
+
 MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
 {
+    const struct mg_ffi_limits *limits = call->limits;
     struct mg_limit_words words;
-    if (call->limits->async && decide_by_knowledge(call)) {
+    if (call->ban_ms > 0 && !limits->ban.rule.extend) {
         return MG_EAGAIN;
-    }
-    if (call->ban_ms > 0 && !call->limits->ban.rule.extend) {
+    } else if (call->ban_ms == 0 && ((limits->async && decide_by_knowledge(call)) ||
+                                     (limits->leases && decide_by_leases(call)))) {
+        fill_leases_up(call);
         return MG_EAGAIN;
     }
     int err = mg_sched_begin(call->limits->vm, end_wait, call, &call->ticket);
@@ -322,20 +319,20 @@ MG_FFI_EXPORT int mg_ffi_limits_send(struct mg_ffi_limit_call *call)
         return MG_EAGAIN;
     }
     call->is_waiting = call->was_sent = true;
+    fill_leases_up(call);
     return 0;
 }
 
 /* --- the answer ----------------------------------------------------------------------------- */
 
-/* The set knows again what this request asked. */
-static void restore(struct mg_ffi_limit_call *call, struct mg_limits_entry **entries)
+void mg_limit_call_restore(struct mg_ffi_limit_call *call, struct mg_limits_entry **entries)
 {
     struct mg_ffi_limits *limits = call->limits;
     for (int i = 0; i < limits->count; i++) {
         limits->entries[i].answer.asked = 0;
     }
     for (unsigned i = 0; i < call->count; i++) {
-        const struct asked *asked = &call->asked[i];
+        const struct mg_limit_asked *asked = &call->asked[i];
         struct mg_limits_entry *entry = asked->entry;
         entries[i] = entry;
         entry->answer.asked = 1;
@@ -355,8 +352,7 @@ static void count(const struct mg_ffi_limits *limits, enum mg_stat which, uint64
     }
 }
 
-/* The rules of the set become this host's part of them. */
-static void take_part(struct mg_ffi_limits *limits)
+void mg_limits_take_part(struct mg_ffi_limits *limits)
 {
     const uint32_t parts = mg_limit_store_instances(limits->store);
     if (parts != limits->parts) {
@@ -368,11 +364,11 @@ static void take_part(struct mg_ffi_limits *limits)
     }
 }
 
-static void hold_slot(struct mg_ffi_limit_call *call, unsigned i)
+void mg_limit_call_hold(struct mg_ffi_limit_call *call, unsigned i)
 {
     struct mg_arena *arena = &call->req->arena;
     struct mg_limit_slot *slot = mg_arena_alloc(arena, sizeof *slot);
-    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, slot_name(arena, call, i),
+    mg_limit_slot_hold(call->store, slot, call->remotes[i].key, mg_limit_call_slot(arena, call, i),
                        call->was_sent);
     mg_arena_defer(arena, (void (*)(void *))mg_limit_slot_release, slot);
 }
@@ -405,7 +401,7 @@ static void learn(struct mg_ffi_limit_call *call, const struct mg_limit_found *f
     struct mg_ffi_limits *limits = call->limits;
     const int64_t now_ms = mg_limits_now_ms(limits);
     const uint8_t network = mg_limits_network_of(limits, call->req->client_ip);
-    take_part(limits);
+    mg_limits_take_part(limits);
     for (unsigned i = 0; i < call->count; i++) {
         const bool holds = call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY;
         const struct mg_limit_elsewhere elsewhere = {.rule = &call->remotes[i].rule,
@@ -432,12 +428,9 @@ static void learn(struct mg_ffi_limit_call *call, const struct mg_limit_found *f
 static void learn_ban(struct mg_ffi_limit_call *call, const struct mg_limit_found *found)
 {
     struct mg_ffi_limits *limits = call->limits;
-    const int64_t now_ms = mg_limits_now_ms(limits);
-    const struct mg_ban_state state = {.words = {now_ms / limits->ban.rule.within_ms, 0,
-                                                 now_ms + found->verdict.ban_ms,
-                                                 found->bans_in_a_row}};
-    (void)mg_limit_ban_until(limits->shm, &limits->ban, call->ban_key,
-                             mg_limits_network_of(limits, call->req->client_ip), now_ms, &state);
+    mg_limit_ban_learn(limits->shm, &limits->ban, call->ban_key,
+                       mg_limits_network_of(limits, call->req->client_ip), mg_limits_now_ms(limits),
+                       found->verdict.ban_ms, found->bans_in_a_row);
 }
 
 /* What Redis has decided. */
@@ -452,10 +445,28 @@ static void take_found(struct mg_ffi_limit_call *call, const struct mg_limit_fou
     }
     for (unsigned i = 0; !found->verdict.banned && i < call->count; i++) {
         if (found->answers[i].charged && call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
-            hold_slot(call, i);
+            mg_limit_call_hold(call, i);
         }
     }
     count(limits, MG_STAT_LIMIT_REPAIRED, (uint64_t)found->repaired);
+}
+
+/* What is left for this worker's requests. */
+static void count_own_units(const struct mg_ffi_limit_call *call, struct mg_limit_found *found)
+{
+    for (unsigned i = 0; call->limits->leases && !found->verdict.banned && i < call->count; i++) {
+        found->answers[i].remaining = mg_limit_leases_left(
+            call->limits->leases, call->remotes[i].key, found->answers[i].remaining);
+    }
+}
+
+/* Redis had no unit left because this worker has some: they came meanwhile. */
+static bool is_denied_in_vain(struct mg_ffi_limit_call *call,
+                              const struct mg_limit_verdict *verdict)
+{
+    const struct mg_ffi_limits *limits = call->limits;
+    return limits->leases && !verdict->admitted && !call->has_ban && !limits->count_denied &&
+           decide_by_leases(call);
 }
 
 MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_ffi_limit_call *call)
@@ -463,7 +474,7 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_f
     struct mg_ffi_limits *limits = call->limits;
     struct mg_limits_entry *entries[MG_LIMITS_AT_ONCE];
     struct mg_limit_found found;
-    restore(call, entries);
+    mg_limit_call_restore(call, entries);
     limits->decided_in_store = true;
     if (call->is_decided) {
         mg_limits_show(limits, call->req, &call->verdict, call->answers, entries, call->count);
@@ -478,96 +489,12 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_f
     } else {
         mg_limit_store_answered(call->store);
         take_found(call, &found);
-    }
-    mg_limits_show(limits, call->req, &found.verdict, found.answers, entries, call->count);
-    return &limits->verdict;
-}
-
-/* --- without the store ---------------------------------------------------------------------- */
-
-/* The request does not hold it, whatever becomes of what Redis was asked. */
-static void give_up_slot(struct mg_ffi_limit_call *call, unsigned i)
-{
-    if (call->is_unanswered && call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY) {
-        mg_limit_store_cancel(call->store, call->remotes[i].key,
-                              slot_name(&call->req->arena, call, i));
-    }
-}
-
-/* Redis will know of it later. */
-static void owe(struct mg_ffi_limit_call *call, const struct mg_limit_verdict *verdict,
-                const struct mg_limit_answer *answers)
-{
-    const int64_t now_ms = mg_limits_now_ms(call->limits);
-    for (unsigned i = 0; i < call->count; i++) {
-        const struct mg_limit_remote *remote = &call->remotes[i];
-        if (verdict->banned || !verdict->admitted || !answers[i].charged) {
-            give_up_slot(call, i);
-        } else if (remote->rule.algorithm == MG_LIMIT_CONCURRENCY) {
-            hold_slot(call, i);
-        } else {
-            const struct mg_limit_rule part =
-                mg_limit_part_rule(&remote->rule, call->limits->parts);
-            mg_limit_store_owe(call->store, remote->key, &remote->rule, &part, now_ms,
-                               remote->cost);
+        count_own_units(call, &found);
+        if (is_denied_in_vain(call, &found.verdict)) {
+            mg_limits_show(limits, call->req, &call->verdict, call->answers, entries, call->count);
+            return &limits->verdict;
         }
     }
-    if (verdict->ban_began) {
-        mg_limit_store_owe_ban(call->store, call->request.ban_key, &call->limits->ban,
-                               call->ban_key);
-    }
-}
-
-static const struct mg_ffi_limit_verdict *decide_here(struct mg_ffi_limit_call *call,
-                                                      struct mg_limits_entry **entries)
-{
-    struct mg_ffi_limits *limits = call->limits;
-    struct mg_limit_ask asks[MG_LIMITS_AT_ONCE];
-    struct mg_limit_answer answers[MG_LIMITS_AT_ONCE];
-    take_part(limits);
-    for (unsigned i = 0; i < call->count; i++) {
-        const struct asked *asked = &call->asked[i];
-        const struct mg_limit_rule part = mg_limit_part_rule(&call->remotes[i].rule, limits->parts);
-        asks[i] = (struct mg_limit_ask){.limit = &asked->entry->limit,
-                                        .key = asked->key,
-                                        .cost = asked->cost,
-                                        .has_quota = asked->quota >= 0,
-                                        .quota = part.quota};
-    }
-    const struct mg_limit_request request = {.worker = limits->vm->options.worker,
-                                             .now_ms = mg_limits_now_ms(limits),
-                                             .network =
-                                                 mg_limits_network_of(limits, call->req->client_ip),
-                                             .count_denied = limits->count_denied,
-                                             .asks = asks,
-                                             .count = call->count,
-                                             .ban = call->has_ban ? &limits->ban : NULL,
-                                             .ban_key = call->ban_key};
-    const struct mg_limit_verdict verdict = mg_limits_take(limits->shm, &request, answers);
-    count(limits, MG_STAT_LIMIT_STORE_LOCAL, 1);
-    mg_limits_show(limits, call->req, &verdict, answers, entries, call->count);
-    owe(call, &verdict, answers);
-    return &limits->verdict;
-}
-
-MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_alone(struct mg_ffi_limit_call *call,
-                                                                     int how)
-{
-    struct mg_ffi_limits *limits = call->limits;
-    struct mg_limits_entry *entries[MG_LIMITS_AT_ONCE];
-    restore(call, entries);
-    if (how == DECIDES) {
-        return decide_here(call, entries);
-    }
-    for (unsigned i = 0; i < call->count; i++) {
-        entries[i]->answer.asked = 0;
-        entries[i]->found.charged = false;
-        give_up_slot(call, i);
-    }
-    limits->verdict = (struct mg_ffi_limit_verdict){.admitted = call->ban_ms == 0 && how == ADMITS,
-                                                    .banned = call->ban_ms > 0,
-                                                    .ban_ms = (double)call->ban_ms};
-    count(limits, how == ADMITS ? MG_STAT_LIMIT_STORE_ALLOWED : MG_STAT_LIMIT_STORE_DENIED,
-          call->ban_ms == 0);
+    mg_limits_show(limits, call->req, &found.verdict, found.answers, entries, call->count);
     return &limits->verdict;
 }

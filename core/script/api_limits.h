@@ -10,6 +10,7 @@
 #pragma once
 
 #include "model/limit_async.h"
+#include "model/limit_lease.h"
 #include "model/req.h"
 #include "script/vm.h"
 
@@ -42,11 +43,12 @@ struct mg_ffi_limits {
     struct mg_limit_ban ban;
     struct mg_cell_key ban_key;
     struct mg_ffi_limit_verdict verdict;
-    struct mg_limit_store *store; /* NULL: counted here */
-    struct mg_limit_async *async; /* NULL: each request asks the store */
-    bool learns;                  /* a host decides alone where the store fails */
-    bool decided_in_store;        /* the last decision */
-    uint32_t parts;               /* of which limits' rules are one */
+    struct mg_limit_store *store;   /* NULL: counted here */
+    struct mg_limit_async *async;   /* NULL: no request is decided before the store knows of it */
+    struct mg_limit_leases *leases; /* NULL: nothing is charged there before it is needed */
+    bool learns;                    /* a host decides alone where the store fails */
+    bool decided_in_store;          /* the last decision */
+    uint32_t parts;                 /* of which limits' rules are one */
     char ban_counter[MG_LIMITS_COUNTER_BYTES];
     char hash[MG_LIMIT_KEY_CHARS], ban_hash[MG_LIMIT_KEY_CHARS]; /* of the key that was made */
     size_t key_length;

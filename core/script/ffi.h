@@ -343,16 +343,18 @@ struct mg_ffi_limit_store_options {
     int tag_is_prefix;
     double timeout_ms, hold_ttl_ms, instances; /* instances: 0 = those that are alive */
 };
-/* Decisions go before Redis; interval_ms 0: they do not. */
-struct mg_ffi_limit_async {
+/* Decisions without Redis: before it is told (interval_ms), or of units that were charged there
+ * before (lease_ttl_ms); both 0: there are none. */
+struct mg_ffi_limit_mode {
     double interval_ms, over_admit_permille;
+    double lease_ttl_ms, lease_permille;
 };
 struct mg_limit_store *mg_ffi_limit_store_new(struct mg_vm *vm, struct mg_redis *redis,
                                               const struct mg_ffi_limit_store_options *options);
 void mg_ffi_limit_store_release(struct mg_limit_store *store);
 /* Before limits are added: they are counted there. learns: for decisions alone. */
 void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_limit_store *store, int learns,
-                         const struct mg_ffi_limit_async *async);
+                         const struct mg_ffi_limit_mode *mode);
 /* The name of a limit's counters; -1: of the ban's. */
 void mg_ffi_limits_counter(struct mg_ffi_limits *limits, int index, const char *name, size_t len);
 /* With a store, after a key was made and before it is used. parts: what it is made of. */

@@ -132,6 +132,11 @@ local function check_store(entry, gateway, found)
             message = 'the limits count by different keys, which a cluster may keep in different'
                 .. " slots: set tag to 'prefix'" }
     end
+    if config.redis.mode ~= 'sync' and config.ban and not has_one_key(config) then
+        found[#found + 1] = { entry = entry, path = { 'config', 'ban' },
+            message = ('in mode %s the ban and all limits have to count by one key: bans that began'
+                .. ' at other hosts are met with the counts'):format(config.redis.mode) }
+    end
 end
 
 --- Looks at all entries together; see moongate.config.plugins.

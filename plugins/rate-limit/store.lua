@@ -3,7 +3,7 @@
 -- request, once (take.redis.lua, core/model/limit_store.h).
 --
 --     local own = store.open(conf.redis)
---     C.mg_ffi_limits_store(set, own.handle, 1, store.async(conf.redis))
+--     C.mg_ffi_limits_store(set, own.handle, 1, store.mode(conf.redis))
 --     local verdict, word = store.take(set, req, conf.on_store_error)
 local ffi = require 'ffi'
 local options = require 'moongate.plugins.rate-limit.store_options'
@@ -66,12 +66,15 @@ end
 
 --- The mode of an entry.
 -- @tparam table record checked option `redis`
--- @treturn cdata struct mg_ffi_limit_async
-function M.async(record)
+-- @treturn cdata struct mg_ffi_limit_mode
+function M.mode(record)
     local async = record.mode == 'async' and options.async(record)
-    return ffi.new('struct mg_ffi_limit_async', {
+    local lease = record.mode == 'lease' and options.lease(record)
+    return ffi.new('struct mg_ffi_limit_mode', {
         interval_ms = async and async.interval or 0,
         over_admit_permille = async and async.over_admit_percent * 10 or 0,
+        lease_ttl_ms = lease and lease.ttl or 0,
+        lease_permille = lease and lease.percent * 10 or 0,
     })
 end
 

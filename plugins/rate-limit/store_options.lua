@@ -47,8 +47,8 @@ local function check_prefix(value)
     return nil, 'expected 1 to 64 bytes without braces and spaces'
 end
 
-local NOT_BUILT = 'it is not built yet'
 local INTERVAL, OVER_ADMIT = '100ms', 5 -- percent
+local LEASE, LEASE_TTL = 5, '1s' -- percent
 
 --- The fields of the record.
 -- @treturn table list of one-key tables
@@ -69,16 +69,23 @@ function M.fields()
             description = 'which part of a key tells the slot of a cluster: the hash of the'
                 .. " request's key, or the prefix (all in one slot)" } },
         { mode = { type = 'string', default = 'sync', one_of = { 'sync', 'async', 'lease' },
-            not_supported_yet = { lease = NOT_BUILT },
-            description = 'sync: each request asks Redis, once; async: a host decides by what it'
-                .. ' knows and tells Redis afterwards' } },
+            description = 'sync: each request asks Redis, once; lease: units are charged there some'
+                .. ' at a time, before they are needed; async: a host decides by what it knows and'
+                .. ' tells Redis afterwards' } },
         { instances = { type = 'any', default = 'auto', custom_validator = check_instances,
             description = 'hosts that share the limits, for the part of each when Redis is gone;'
                 .. ' auto: those that say in Redis that they are alive' } },
         { hold_ttl = { type = 'duration', default = '60s', between = { 3000, 3600000 },
             description = 'what a concurrency limit holds is renewed every third of this; a dead'
                 .. ' host gives it back after it' } },
-        { lease = { type = 'any', not_supported_yet = NOT_BUILT } },
+        { lease = { type = 'record', fields = {
+            { percent = { type = 'number', default = LEASE, between = { 0.1, 50 },
+                description = 'of the quota, at least one unit for each worker: so much of it a'
+                    .. ' host charges at a time. Nothing too much is admitted in a fixed window;'
+                    .. ' elsewhere at most so much for each host' } },
+            { ttl = { type = 'duration', default = LEASE_TTL, between = { 100, 10000 },
+                description = 'what is not spent after this is given back' } },
+        } } },
         { async = { type = 'record', fields = {
             { interval = { type = 'duration', default = INTERVAL, between = { 20, 10000 },
                 description = 'Redis is told so often' } },
@@ -126,9 +133,12 @@ end
 -- @treturn string|nil error
 -- @treturn string|nil field it is about
 function M.check(record)
-    if is_set(record.async) and record.mode ~= 'async' then
-        return nil, "'async' is of the mode async", 'async'
-    elseif not is_set(record.connection) then
+    for _, mode in ipairs({ 'async', 'lease' }) do
+        if is_set(record[mode]) and record.mode ~= mode then
+            return nil, ("'%s' is of the mode %s"):format(mode, mode), mode
+        end
+    end
+    if not is_set(record.connection) then
         local place = written_out(record)
         if place.topology == 'single' and not (place.host or place.unix or place.url) then
             return nil, "there is no server: set 'connection', 'host', 'unix' or 'url'"
@@ -156,11 +166,22 @@ function M.async(record)
     }
 end
 
+--- How much a host charges before it is needed.
+-- @tparam table record checked, of mode lease
+-- @treturn table { percent =, ttl = ms }
+function M.lease(record)
+    local lease = is_set(record.lease) and record.lease or {}
+    return {
+        percent = lease.percent or LEASE,
+        ttl = lease.ttl or units.parse_duration(LEASE_TTL),
+    }
+end
+
 --- For a record definition.
 M.checks = {
     { custom_entity_check = {
         field_sources = (function()
-            local names = { 'connection', 'mode', 'async' }
+            local names = { 'connection', 'mode', 'async', 'lease' }
             for _, field in ipairs(places.fields(TIMEOUT)) do
                 names[#names + 1] = next(field)
             end

@@ -23,6 +23,8 @@
 --           denial), ms left of the ban, bans in a row, delay in ms, values that were repaired;
 --           then, unless banned before, nine for each limit: ok, too_big, remaining, reset ms,
 --           retry ms, delay ms, and its state in three
+--   lease   KEYS, ban and limit as take, of one limit: as much of its cost as there is room for is
+--           charged; the ban is only looked at. RESULT as take, with so many units in place of ok
 --   amend   KEYS and limits as take: cost is what is added to the charge (negative: given back),
 --           former is where it was charged (state 1). RESULT how many charges no longer count
 --   add     KEYS and limits as take: cost is added, up to the quota. RESULT 0
@@ -187,6 +189,28 @@ function OPERATIONS.take()
     local began = not admitted and ban and note_denial()
     charge_all(limits, admitted, whatever)
     return result_of(limits, admitted, began)
+end
+
+function OPERATIONS.lease()
+    local has_ban = tonumber(ARGV[4]) == 1
+    if has_ban then
+        ban = ban_of(KEYS[2])
+        read_ban()
+    end
+    local l = limits_of(1, has_ban and 2 or 1)[1]
+    local wanted, granted = l.cost, 0
+    l.cost = 0
+    look(l)
+    if l.quota > 0 then
+        granted = max(0, min(wanted, (tell(l))))
+    end
+    if granted > 0 then
+        add(l, granted)
+        keep(l)
+    end
+    local result = result_of({ l }, true, false)
+    result[6] = granted
+    return result
 end
 
 function OPERATIONS.amend()
