@@ -21,7 +21,11 @@ struct delta {
     struct mg_limit_remote remote; /* cost: its units */
     uint64_t hash;
     uint8_t network;
-    uint32_t *holds; /* in the ledger, one for each admission */
+    struct mg_limit_ban ban; /* where ban_key is not empty */
+    mg_str ban_key;
+    struct mg_cell_key ban_cell;
+    int64_t charged_in; /* of units that are given back */
+    uint32_t *holds;    /* in the ledger, one for each admission */
     uint32_t hold_count, hold_size;
 };
 
@@ -59,6 +63,12 @@ struct mg_limit_async *mg_limit_async_new(struct mg_limit_store *store,
     return async;
 }
 
+struct mg_limit_async *mg_limit_async_hold(struct mg_limit_async *async)
+{
+    async->references++;
+    return async;
+}
+
 void mg_limit_async_release(struct mg_limit_async *async)
 {
     mg_require(async->references > 0);
@@ -87,6 +97,10 @@ int mg_limit_async_add(struct mg_limit_async *async, const struct mg_limit *limi
                        int64_t now_ms)
 {
     mg_require(async->count < MG_LIMITS_AT_ONCE);
+    if (limit->rule.algorithm == MG_LIMIT_CONCURRENCY) {
+        async->count++;
+        return 0;
+    }
     struct mg_limit *whole = &async->limits[async->count].whole;
     struct mg_limit *unsent = &async->limits[async->count].unsent;
     *whole = (struct mg_limit){
@@ -145,8 +159,16 @@ static struct delta *find(struct mg_limit_async *async, uint64_t hash, mg_str ke
     return NULL;
 }
 
+static mg_str put_text(char **at, mg_str text)
+{
+    const mg_str copy = mg_str_make(*at, text.len);
+    memcpy(*at, text.ptr, text.len);
+    *at += text.len;
+    return copy;
+}
+
 static struct delta *delta_of(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
-                              uint8_t network)
+                              const struct mg_limit_async_ban *ban, uint8_t network)
 {
     const uint64_t hash = ask->keys.whole.hash[1];
     const mg_str key = ask->remote->key;
@@ -154,9 +176,10 @@ static struct delta *delta_of(struct mg_limit_async *async, const struct mg_limi
     if (delta) {
         return delta;
     }
-    delta = calloc(1, sizeof *delta + key.len);
+    const mg_str ban_key = ban && ban->ban ? ban->key : MG_STR("");
+    delta = calloc(1, sizeof *delta + key.len + ban_key.len);
     mg_require(delta != NULL);
-    memcpy(delta + 1, key.ptr, key.len);
+    char *at = (char *)(delta + 1);
     async->references++;
     async->delta_count++;
     delta->async = async;
@@ -164,8 +187,13 @@ static struct delta *delta_of(struct mg_limit_async *async, const struct mg_limi
     delta->ask.remote = &delta->remote;
     delta->hash = hash;
     delta->network = network;
-    delta->remote = (struct mg_limit_remote){.shadow = ask->remote->shadow,
-                                             .key = mg_str_make((char *)(delta + 1), key.len)};
+    delta->remote = (struct mg_limit_remote){
+        .rule = ask->remote->rule, .shadow = ask->remote->shadow, .key = put_text(&at, key)};
+    delta->ban_key = put_text(&at, ban_key);
+    if (ban_key.len > 0) {
+        delta->ban = *ban->ban;
+        delta->ban_cell = ban->cell;
+    }
     enter(async, delta);
     return delta;
 }
@@ -236,7 +264,8 @@ static bool reserve(struct mg_limit_async *async, const struct mg_limit_request 
 
 bool mg_limit_async_take(struct mg_limit_async *async, const struct mg_limit_request *request,
                          const struct mg_limit_async_ask *asks, unsigned count,
-                         struct mg_limit_verdict *verdict, struct mg_limit_answer *answers)
+                         const struct mg_limit_async_ban *ban, struct mg_limit_verdict *verdict,
+                         struct mg_limit_answer *answers)
 {
     uint32_t holds[MG_LIMITS_AT_ONCE];
     struct mg_limit_ask whole[MG_LIMITS_AT_ONCE];
@@ -257,7 +286,7 @@ bool mg_limit_async_take(struct mg_limit_async *async, const struct mg_limit_req
     *verdict = mg_limits_take(async->parts.shm, &with, answers);
     for (unsigned i = 0; i < count; i++) {
         if (holds[i] != 0 && verdict->admitted && answers[i].charged) {
-            struct delta *delta = delta_of(async, &asks[i], request->network);
+            struct delta *delta = delta_of(async, &asks[i], ban, request->network);
             delta->remote.rule = asks[i].remote->rule;
             delta->remote.cost += asks[i].remote->cost;
             put_hold(delta, holds[i]);
@@ -266,6 +295,25 @@ bool mg_limit_async_take(struct mg_limit_async *async, const struct mg_limit_req
         }
     }
     return true;
+}
+
+bool mg_limit_async_correct(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
+                            uint8_t network, const struct mg_limit_answer *answer, bool in_store,
+                            int64_t units)
+{
+    const int64_t now_ms = mg_shm_now_ms(async->parts.shm, mg_loop_now_ms(async->parts.loop));
+    struct mg_limit_answer here = *answer;
+    if (in_store) {
+        here.cell = ask->keys.whole;
+    }
+    const bool counts =
+        mg_limit_correct(async->parts.shm, &async->limits[ask->limit].whole, &here, now_ms, units);
+    if (counts && !in_store) {
+        struct delta *delta = delta_of(async, ask, NULL, network);
+        delta->remote.cost += units;
+        delta->charged_in = answer->charged_in;
+    }
+    return counts;
 }
 
 int64_t mg_limit_async_unsent(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
@@ -307,6 +355,24 @@ static void keep(struct delta *delta)
     free_delta(delta);
 }
 
+static void on_taken_back(struct mg_redis_command *command, enum mg_redis_result result,
+                          struct mg_resp_reply *reply)
+{
+    struct delta *delta = MG_CONTAINER(command, struct delta, command);
+    struct mg_limit_async *async = delta->async;
+    if (result != MG_REDIS_OK) {
+        keep(delta);
+        return;
+    }
+    const bool is_lost =
+        reply->count > 0 && reply->nodes[0].type == MG_RESP_INTEGER && reply->nodes[0].value > 0;
+    if (is_lost && async->parts.stats) {
+        mg_stats_add(async->parts.stats, MG_STAT_LIMIT_LOST, 1);
+    }
+    mg_limit_store_answered(async->store);
+    free_delta(delta);
+}
+
 static void on_confirmed(struct mg_redis_command *command, enum mg_redis_result result,
                          struct mg_resp_reply *reply)
 {
@@ -325,20 +391,44 @@ static void on_confirmed(struct mg_redis_command *command, enum mg_redis_result 
     delta->hold_count = 0;
     mg_limit_async_learn(async, &delta->ask, delta->network, now_ms, found.states[0],
                          found.answers[0].reset_ms);
+    if (delta->ban_key.len > 0 && found.verdict.ban_ms > 0) {
+        mg_limit_ban_learn(async->parts.shm, &delta->ban, delta->ban_cell, delta->network, now_ms,
+                           found.verdict.ban_ms, found.bans_in_a_row);
+    }
     mg_limit_store_answered(async->store);
     free_delta(delta);
+}
+
+static void make_words(struct delta *delta, struct mg_limit_words *words)
+{
+    struct mg_arena *arena = &delta->async->arena;
+    struct mg_limit_remote_request request = {
+        .limits = &delta->remote, .count = 1, .holder = MG_STR("-"), .charges_all = true};
+    if (delta->remote.cost < 0) {
+        delta->remote.charged_in = delta->charged_in;
+        delta->command.fn = on_taken_back;
+        mg_limit_words_amend(arena, &request, words);
+        return;
+    }
+    if (delta->ban_key.len > 0) {
+        request.ban = &delta->ban.rule;
+        request.ban_key = delta->ban_key;
+    }
+    delta->command.fn = on_confirmed;
+    mg_limit_words_take(arena, &request, words);
 }
 
 static void send_delta(struct delta *delta)
 {
     struct mg_limit_async *async = delta->async;
-    const struct mg_limit_remote_request request = {
-        .limits = &delta->remote, .count = 1, .holder = MG_STR("-"), .charges_all = true};
     struct mg_limit_words words;
     mg_link_remove(&delta->link);
     mg_link_remove(&delta->order);
-    mg_limit_words_take(&async->arena, &request, &words);
-    delta->command.fn = on_confirmed;
+    if (delta->remote.cost == 0 && delta->ban_key.len == 0) { /* all was given back */
+        free_delta(delta);
+        return;
+    }
+    make_words(delta, &words);
     if (mg_limit_store_send_aside(async->store, &delta->command, &words) != MG_REDIS_OK) {
         keep(delta);
     }

@@ -40,21 +40,37 @@ struct mg_limit_async_ask {
     bool has_quota;                       /* the rule is not the configured one */
 };
 
+/* What tells of a ban of the key that began at another host, where there is one. */
+struct mg_limit_async_ban {
+    const struct mg_limit_ban *ban; /* NULL: none */
+    mg_str key;                     /* in Redis */
+    struct mg_cell_key cell;        /* here */
+};
+
 struct mg_limit_async *mg_limit_async_new(struct mg_limit_store *store,
                                           const struct mg_limit_async_options *options);
+struct mg_limit_async *mg_limit_async_hold(struct mg_limit_async *async);
 void mg_limit_async_release(struct mg_limit_async *async);
 
-/* limit: open, with its configured rule; not concurrency. As mg_limit_open. */
+/* limit: open, with its configured rule. As mg_limit_open. Of concurrency Redis is always asked:
+ * none of the functions below is called for it. */
 MG_NODISCARD int mg_limit_async_add(struct mg_limit_async *async, const struct mg_limit *limit,
                                     mg_str identity, int64_t now_ms);
 void mg_limit_async_keys(struct mg_limit_async *async, unsigned limit, mg_str key, int64_t now_ms,
                          struct mg_limit_async_keys *keys);
 
 /* Decides, and charges all limits or none. False: too much is not confirmed, nothing is decided.
- * Of the request: worker, time and network. */
+ * Of the request: worker, time and network. A caller that
+ * asks Redis in place of a denial may do so: nothing was charged then. */
 bool mg_limit_async_take(struct mg_limit_async *async, const struct mg_limit_request *request,
                          const struct mg_limit_async_ask *asks, unsigned count,
-                         struct mg_limit_verdict *verdict, struct mg_limit_answer *answers);
+                         const struct mg_limit_async_ban *ban, struct mg_limit_verdict *verdict,
+                         struct mg_limit_answer *answers);
+/* Adds units to a charge, negative: gives back. in_store: Redis has decided on it and is told by
+ * the caller; else it is told with the next units. False: it no longer counts. */
+bool mg_limit_async_correct(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
+                            uint8_t network, const struct mg_limit_answer *answer, bool in_store,
+                            int64_t units);
 /* What this host has admitted of the key and Redis has not confirmed. */
 int64_t mg_limit_async_unsent(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
                               int64_t now_ms);

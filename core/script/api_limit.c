@@ -18,24 +18,6 @@
 
 #define LONG_PART 128 /* a longer part is hashed down */
 #define NOTE_BYTES 1024
-#define WORDS_BYTES 4096
-
-/* What was charged for a request. The limits are copies: the set may be gone before the request. */
-struct mg_ffi_charges {
-    struct mg_shm *shm;
-    struct mg_loop *loop;
-    bool settled;
-    unsigned count;
-    struct mg_limit_store *store;   /* where they were charged; NULL: here */
-    struct mg_limit_leases *leases; /* that may take back what is not needed; NULL: none */
-    struct {
-        struct mg_limit limit;
-        struct mg_limit_rule rule; /* of the request */
-        int64_t cost;
-        struct mg_limit_answer answer;
-        mg_str key; /* in the store */
-    } of[];
-};
 
 /* --- making --------------------------------------------------------------------------------- */
 
@@ -396,105 +378,6 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ff
     const struct mg_limit_verdict verdict = mg_limits_take(limits->shm, &request, answers);
     mg_limits_show(limits, req, &verdict, answers, entries, count);
     return &limits->verdict;
-}
-
-/* --- corrections ---------------------------------------------------------------------------- */
-
-/* All charges are in one slot of a cluster, and so in one command. */
-static void correct_in_store(struct mg_ffi_charges *charges, int64_t cost)
-{
-    struct mg_limit_remote limits[MG_LIMITS_AT_ONCE];
-    struct mg_limit_remote_request request = {.limits = limits};
-    struct mg_limit_words words;
-    struct mg_arena arena;
-    for (unsigned i = 0; i < charges->count; i++) {
-        const int64_t back = charges->of[i].cost - cost;
-        const bool is_kept = charges->leases && back > 0 &&
-                             mg_limit_leases_put(charges->leases, charges->of[i].key,
-                                                 charges->of[i].answer.charged_in, back);
-        if (back != 0 && !is_kept) {
-            limits[request.count++] =
-                (struct mg_limit_remote){.rule = charges->of[i].rule,
-                                         .cost = -back,
-                                         .charged_in = charges->of[i].answer.charged_in,
-                                         .key = charges->of[i].key};
-        }
-        charges->of[i].cost = cost;
-    }
-    if (request.count > 0) {
-        mg_arena_init(&arena, WORDS_BYTES);
-        mg_limit_words_amend(&arena, &request, &words);
-        mg_limit_store_tell(charges->store, &words);
-        mg_arena_deinit(&arena);
-    }
-}
-
-static int correct(struct mg_ffi_charges *charges, int64_t cost)
-{
-    if (charges->store) {
-        correct_in_store(charges, cost);
-        return 0;
-    }
-    const int64_t now = mg_shm_now_ms(charges->shm, mg_loop_now_ms(charges->loop));
-    int lost = 0;
-    for (unsigned i = 0; i < charges->count; i++) {
-        const int64_t units = cost - charges->of[i].cost;
-        if (units != 0) {
-            lost += !mg_limit_correct(charges->shm, &charges->of[i].limit, &charges->of[i].answer,
-                                      now, units);
-        }
-        charges->of[i].cost = cost;
-    }
-    return lost;
-}
-
-/* The request has ended without an answer: its client has left. */
-static void give_back_unsettled(void *context)
-{
-    struct mg_ffi_charges *charges = context;
-    if (!charges->settled) {
-        correct(charges, 0);
-    }
-    if (charges->leases) {
-        mg_limit_leases_release(charges->leases);
-    }
-    if (charges->store) {
-        mg_limit_store_release(charges->store);
-    }
-}
-
-MG_FFI_EXPORT struct mg_ffi_charges *mg_ffi_limits_charges(struct mg_ffi_limits *limits,
-                                                           struct mg_req *req)
-{
-    struct mg_ffi_charges *charges = mg_arena_alloc(
-        &req->arena, sizeof *charges + (size_t)limits->count * sizeof charges->of[0]);
-    *charges = (struct mg_ffi_charges){.shm = limits->shm, .loop = limits->vm->loop};
-    for (int i = 0; i < limits->count; i++) {
-        const struct mg_limits_entry *entry = &limits->entries[i];
-        if (entry->answer.asked && entry->found.charged && entry->found.hold == 0) {
-            charges->of[charges->count].key = entry->key_in_store;
-            charges->of[charges->count].rule = entry->rule_of_request;
-            charges->of[charges->count].limit = entry->limit;
-            charges->of[charges->count].cost = entry->cost;
-            charges->of[charges->count].answer = entry->found;
-            charges->count++;
-        }
-    }
-    if (charges->count == 0) {
-        return NULL;
-    }
-    if (limits->decided_in_store) {
-        charges->store = mg_limit_store_hold(limits->store);
-        charges->leases = limits->leases ? mg_limit_leases_hold(limits->leases) : NULL;
-    }
-    mg_arena_defer(&req->arena, give_back_unsettled, charges);
-    return charges;
-}
-
-MG_FFI_EXPORT int mg_ffi_charges_settle(struct mg_ffi_charges *charges, double cost)
-{
-    charges->settled = true;
-    return cost < 0 ? 0 : correct(charges, (int64_t)cost);
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_missing(struct mg_ffi_limits *limits)

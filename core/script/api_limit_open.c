@@ -45,6 +45,7 @@ MG_FFI_EXPORT void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_l
     limits->store = mg_limit_store_hold(store);
     limits->async = async.interval_ms > 0 ? mg_limit_async_new(store, &async) : NULL;
     limits->leases = lease.ttl_ms > 0 ? mg_limit_leases_new(store, &lease) : NULL;
+    limits->asks_before_denial = mode->asks_before_denial != 0;
     limits->learns = learns != 0;
     limits->parts = 1;
 }

@@ -249,19 +249,27 @@ static struct mg_limit_async_ask async_ask(const struct mg_ffi_limit_call *call,
 static bool decide_by_knowledge(struct mg_ffi_limit_call *call)
 {
     struct mg_ffi_limits *limits = call->limits;
+    const bool has_slots = is_held(call);
     struct mg_limit_async_ask asks[MG_LIMITS_AT_ONCE];
     for (unsigned i = 0; i < call->count; i++) {
         asks[i] = async_ask(call, i);
     }
+    const struct mg_limit_async_ban ban = {.ban = call->has_ban ? &limits->ban : NULL,
+                                           .key = call->request.ban_key,
+                                           .cell = call->ban_key};
     const struct mg_limit_request request = {
         .worker = limits->vm->options.worker,
         .now_ms = mg_limits_now_ms(limits),
         .network = mg_limits_network_of(limits, call->req->client_ip)};
     call->answers = mg_arena_zalloc(&call->req->arena, MG_LIMITS_AT_ONCE * sizeof *call->answers);
-    call->is_decided = mg_limit_async_take(limits->async, &request, asks, call->count,
-                                           &call->verdict, call->answers);
+    call->is_decided = !has_slots && mg_limit_async_take(limits->async, &request, asks, call->count,
+                                                         &ban, &call->verdict, call->answers);
+    call->is_decided &= call->verdict.admitted || !limits->asks_before_denial;
     for (unsigned i = 0; !call->is_decided && i < call->count; i++) {
-        call->remotes[i].unsent = mg_limit_async_unsent(limits->async, &asks[i], request.now_ms);
+        if (call->remotes[i].rule.algorithm != MG_LIMIT_CONCURRENCY) {
+            call->remotes[i].unsent =
+                mg_limit_async_unsent(limits->async, &asks[i], request.now_ms);
+        }
     }
     return call->is_decided;
 }
@@ -408,7 +416,7 @@ static void learn(struct mg_ffi_limit_call *call, const struct mg_limit_found *f
                                                      .parts = limits->parts,
                                                      .state = found->states[i],
                                                      .reset_ms = found->answers[i].reset_ms};
-        if (limits->async) {
+        if (limits->async && !holds) {
             const struct mg_limit_async_ask ask = async_ask(call, i);
             mg_limit_async_learn(limits->async, &ask, network, now_ms, found->states[i],
                                  found->answers[i].reset_ms);
@@ -476,6 +484,7 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_reply(struct mg_f
     struct mg_limit_found found;
     mg_limit_call_restore(call, entries);
     limits->decided_in_store = true;
+    limits->decided_by_knowledge = limits->async && call->is_decided;
     if (call->is_decided) {
         mg_limits_show(limits, call->req, &call->verdict, call->answers, entries, call->count);
         return &limits->verdict;

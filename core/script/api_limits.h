@@ -47,7 +47,9 @@ struct mg_ffi_limits {
     struct mg_limit_async *async;   /* NULL: no request is decided before the store knows of it */
     struct mg_limit_leases *leases; /* NULL: nothing is charged there before it is needed */
     bool learns;                    /* a host decides alone where the store fails */
-    bool decided_in_store;          /* the last decision */
+    bool decided_in_store;          /* the last decision, by it or in its stead */
+    bool decided_by_knowledge;      /* of the store, which is told later */
+    bool asks_before_denial;        /* what is known is not enough to deny */
     uint32_t parts;                 /* of which limits' rules are one */
     char ban_counter[MG_LIMITS_COUNTER_BYTES];
     char hash[MG_LIMIT_KEY_CHARS], ban_hash[MG_LIMIT_KEY_CHARS]; /* of the key that was made */

@@ -347,6 +347,7 @@ struct mg_ffi_limit_store_options {
  * before (lease_ttl_ms); both 0: there are none. */
 struct mg_ffi_limit_mode {
     double interval_ms, over_admit_permille;
+    int asks_before_denial; /* before it is told: only Redis denies */
     double lease_ttl_ms, lease_permille;
 };
 struct mg_limit_store *mg_ffi_limit_store_new(struct mg_vm *vm, struct mg_redis *redis,

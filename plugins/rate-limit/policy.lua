@@ -166,7 +166,7 @@ function Policy:open_store(conf)
     end
     self.store, self.on_store_error = store, conf.on_store_error
     C.mg_ffi_limits_store(self.set, store.handle, conf.on_store_error == 'local' and 1 or 0,
-        stores.mode(conf.redis))
+        stores.mode(conf))
     return true
 end
 

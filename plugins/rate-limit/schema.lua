@@ -109,26 +109,6 @@ local function check_form(config)
     return check_numbers(config)
 end
 
--- What a host cannot decide yet before it has asked Redis.
-local function check_async(config)
-    for _, limit in ipairs(is_set(config.limits) and config.limits or { config }) do
-        if limit.algorithm == 'concurrency' then
-            return nil, 'concurrency limits in mode async are not supported yet', 'redis'
-        end
-    end
-    for _, name in ipairs({ 'ban', 'response_cost' }) do
-        if is_set(config[name]) then
-            return nil, ("'%s' in mode async is not supported yet"):format(name), name
-        end
-    end
-    if config.count_denied then
-        return nil, "'count_denied' in mode async is not supported yet", 'count_denied'
-    elseif config.count_when ~= 'always' then
-        return nil, "'count_when' in mode async is not supported yet", 'count_when'
-    end
-    return true
-end
-
 local function check_store(config)
     if config.store == 'redis' and not is_set(config.redis) then
         return nil, "store redis needs the record 'redis'", 'store'
@@ -136,8 +116,6 @@ local function check_store(config)
         return nil, "'redis' is of the store redis", 'redis'
     elseif config.store ~= 'redis' and config.on_store_error ~= 'local' then
         return nil, "'on_store_error' is of the store redis", 'on_store_error'
-    elseif config.store == 'redis' and config.redis.mode == 'async' then
-        return check_async(config)
     end
     return true
 end
@@ -297,9 +275,7 @@ return {
             entity_checks = {
                 { custom_entity_check = { field_sources = { 'limits', unpack(SHORT) },
                     run_with_missing_fields = true, fn = check_form } },
-                { custom_entity_check = { field_sources = { 'store', 'redis', 'on_store_error',
-                    'ban', 'response_cost', 'count_denied', 'count_when', 'limits',
-                    unpack(SHORT) },
+                { custom_entity_check = { field_sources = { 'store', 'redis', 'on_store_error' },
                     run_with_missing_fields = true, fn = check_store } },
             },
         } },

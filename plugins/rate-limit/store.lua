@@ -3,7 +3,7 @@
 -- request, once (take.redis.lua, core/model/limit_store.h).
 --
 --     local own = store.open(conf.redis)
---     C.mg_ffi_limits_store(set, own.handle, 1, store.mode(conf.redis))
+--     C.mg_ffi_limits_store(set, own.handle, 1, store.mode(conf))
 --     local verdict, word = store.take(set, req, conf.on_store_error)
 local ffi = require 'ffi'
 local options = require 'moongate.plugins.rate-limit.store_options'
@@ -65,14 +65,18 @@ function M.open(record)
 end
 
 --- The mode of an entry.
--- @tparam table record checked option `redis`
+-- @tparam table conf checked options
 -- @treturn cdata struct mg_ffi_limit_mode
-function M.mode(record)
+function M.mode(conf)
+    local record = conf.redis
     local async = record.mode == 'async' and options.async(record)
     local lease = record.mode == 'lease' and options.lease(record)
     return ffi.new('struct mg_ffi_limit_mode', {
         interval_ms = async and async.interval or 0,
         over_admit_permille = async and async.over_admit_percent * 10 or 0,
+        -- denials that count, and charges that other hosts may have given back
+        asks_before_denial = async and (conf.ban or conf.count_denied or conf.response_cost
+            or conf.count_when ~= 'always') and 1 or 0,
         lease_ttl_ms = lease and lease.ttl or 0,
         lease_permille = lease and lease.percent * 10 or 0,
     })

@@ -10,7 +10,7 @@
 --           KEYS one for each limit, in the order of ARGV; that of the ban, if there is one; those
 --           of limits that stood in the place of some before an edit
 --           3 count_denied: 1 = a denied request is charged too, up to the quota; 2: it has been
---           admitted, and is charged whatever is counted
+--           admitted, and is charged whatever is counted, and banned
 --           4 has a ban: 1, 0; 5-11 after, within, for, factor in percent, max, forget, extend
 --           12 name for what concurrency limits hold, 13 how long they hold it without news, ms
 --           from 14 on ten for each limit: algorithm (0 fixed-window, 1 sliding-window,
@@ -176,7 +176,7 @@ function OPERATIONS.take()
     if has_ban then
         ban = ban_of(KEYS[count + 1])
         read_ban()
-        if is_banned() then
+        if tonumber(ARGV[3]) ~= 2 and is_banned() then
             return { 2, ban.state[4] - now, ban.state[5], 0, repaired }
         end
     end

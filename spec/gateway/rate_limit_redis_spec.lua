@@ -215,6 +215,18 @@ describe('rate-limit with the store redis', function()
         assert.equal(0, gateway:status().counters.ratelimit_lost)
     end)
 
+    it('leaves slots alone when it corrects a charge', function()
+        local upstream = process.echo().port
+        local gateway = fleet:start('response_cost: "lua: 1", limits: [{ name: a, quota: 100, '
+            .. LONG .. ' }, { name: b, quota: 2, algorithm: concurrency }]',
+            { upstream = upstream })
+        local held = hold(fleet:many(1), 'k')
+        assert.equal(1, #held)
+        fleet:wait(gateway, 'k', 200)
+        assert.equal(1, #hold(fleet:many(3), 'k'))
+        assert.equal(0, gateway:status().counters.ratelimit_repaired)
+    end)
+
     it('charges a denial up to the quota where that is asked for', function()
         local gateway = fleet:start('quota: 3, cost: 2, count_denied: true, ' .. LONG)
         assert.same({ 200, 429, 429 }, fleet:statuses(gateway, 'k', 3))
