@@ -7,40 +7,26 @@
 #include "exposition_records.h"
 
 #include "base/shm.h"
-#include "base/shm_limits.h"
 #include "base/shm_sinks.h"
 #include "base/shm_upstreams.h"
 #include "base/shm_words.h"
+#include "exposition_limits.h"
+#include "exposition_scrape.h"
 #include "exposition_text.h"
 #include "model/breaker.h"
 #include "model/breaker_view.h"
 #include "model/health.h"
 #include "model/retry.h"
-#include "net/redis_breaker.h"
 
 #include <stdio.h>
 #include <string.h>
-
-struct scrape {
-    struct mg_shm *shm;
-    int64_t now_ms; /* wall */
-    uint64_t monotonic_ms;
-    const char *name; /* of the metric */
-    struct mg_buf *out;
-};
-
-static void put(const struct scrape *scrape, const struct mg_text_label *labels, uint32_t count,
-                uint64_t value)
-{
-    mg_text_sample(scrape->out, scrape->name, labels, count, (double)value);
-}
 
 /* --- breakers --------------------------------------------------------------------------------- */
 
 /* Calls fn for each breaker. A name as long as its place was cut, and ends in the number of its
  * record. */
-static void each_breaker(const struct scrape *scrape,
-                         void (*fn)(const struct scrape *, const struct mg_breaker_view *))
+static void each_breaker(const struct mg_scrape *scrape,
+                         void (*fn)(const struct mg_scrape *, const struct mg_breaker_view *))
 {
     struct mg_shm_room room;
     struct mg_breaker_view view;
@@ -57,37 +43,37 @@ static void each_breaker(const struct scrape *scrape,
     }
 }
 
-static void put_state(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_state(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     for (unsigned state = 0; state < MG_BREAKER_STATES; state++) {
         const struct mg_text_label labels[] = {
             {"breaker", mg_str_from(view->name)},
             {"state", mg_str_from(mg_breaker_state_name((enum mg_breaker_state)state))}};
-        put(scrape, labels, 2, view->state == (enum mg_breaker_state)state);
+        mg_scrape_put(scrape, labels, 2, view->state == (enum mg_breaker_state)state);
     }
 }
 
-static void breaker_state(const struct scrape *scrape)
+static void breaker_state(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_state);
 }
 
-static void put_results(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_results(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     for (unsigned kind = 0; kind < MG_COUNTED_KINDS; kind++) {
         const struct mg_text_label labels[] = {
             {"breaker", mg_str_from(view->name)},
             {"result", mg_str_from(mg_breaker_counted_name((enum mg_breaker_counted)kind))}};
-        put(scrape, labels, 2, view->results[kind]);
+        mg_scrape_put(scrape, labels, 2, view->results[kind]);
     }
 }
 
-static void breaker_results(const struct scrape *scrape)
+static void breaker_results(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_results);
 }
 
-static void put_transitions(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_transitions(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     for (unsigned i = 0; i < MG_BREAKER_EDGES; i++) {
         if (view->transitions[i] > 0) {
@@ -95,215 +81,94 @@ static void put_transitions(const struct scrape *scrape, const struct mg_breaker
                 {"breaker", mg_str_from(view->name)},
                 {"to", mg_str_from(mg_breaker_state_name(mg_breaker_edges[i].to))},
                 {"reason", mg_str_from(mg_breaker_reason_name(mg_breaker_edges[i].reason))}};
-            put(scrape, labels, 3, view->transitions[i]);
+            mg_scrape_put(scrape, labels, 3, view->transitions[i]);
         }
     }
 }
 
-static void breaker_transitions(const struct scrape *scrape)
+static void breaker_transitions(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_transitions);
 }
 
-static void put_rejected(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_rejected(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     for (unsigned state = 0; state < MG_BREAKER_STATES; state++) {
         if (view->rejected[state] > 0 || state == MG_BREAKER_OPEN) {
             const struct mg_text_label labels[] = {
                 {"breaker", mg_str_from(view->name)},
                 {"state", mg_str_from(mg_breaker_state_name((enum mg_breaker_state)state))}};
-            put(scrape, labels, 2, view->rejected[state]);
+            mg_scrape_put(scrape, labels, 2, view->rejected[state]);
         }
     }
 }
 
-static void breaker_rejected(const struct scrape *scrape)
+static void breaker_rejected(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_rejected);
 }
 
-static void put_shadow_rejected(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_shadow_rejected(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
-    put(scrape, &label, 1, view->shadow_rejected);
+    mg_scrape_put(scrape, &label, 1, view->shadow_rejected);
 }
 
-static void breaker_shadow_rejected(const struct scrape *scrape)
+static void breaker_shadow_rejected(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_shadow_rejected);
 }
 
-static void put_probes(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_probes(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
-    put(scrape, &label, 1, view->probes);
+    mg_scrape_put(scrape, &label, 1, view->probes);
 }
 
-static void breaker_probes(const struct scrape *scrape)
+static void breaker_probes(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_probes);
 }
 
-static void put_open_seconds(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_open_seconds(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
     mg_text_sample(scrape->out, scrape->name, &label, 1, (double)view->open_ms / 1000);
 }
 
-static void breaker_open_seconds(const struct scrape *scrape)
+static void breaker_open_seconds(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_open_seconds);
 }
 
-static void put_stale(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_stale(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
-    put(scrape, &label, 1, view->stale);
+    mg_scrape_put(scrape, &label, 1, view->stale);
 }
 
-static void breaker_stale(const struct scrape *scrape)
+static void breaker_stale(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_stale);
 }
 
-static void put_overflowed(const struct scrape *scrape, const struct mg_breaker_view *view)
+static void put_overflowed(const struct mg_scrape *scrape, const struct mg_breaker_view *view)
 {
     const struct mg_text_label label = {"breaker", mg_str_from(view->name)};
-    put(scrape, &label, 1, view->overflowed);
+    mg_scrape_put(scrape, &label, 1, view->overflowed);
 }
 
-static void breaker_overflowed(const struct scrape *scrape)
+static void breaker_overflowed(const struct mg_scrape *scrape)
 {
     each_breaker(scrape, put_overflowed);
-}
-
-/* --- limits ----------------------------------------------------------------------------------- */
-
-#define POLICIES 128 /* names of limits that are told apart */
-
-struct policy {
-    char name[36];
-    uint64_t keys, max_keys;
-};
-
-/* Limits of many routes have one name: they are one policy. */
-static struct policy *policy_of(struct policy *policies, uint32_t *count, const char *name)
-{
-    for (uint32_t i = 0; i < *count; i++) {
-        if (strcmp(policies[i].name, name) == 0) {
-            return &policies[i];
-        }
-    }
-    if (*count == POLICIES) {
-        return &policies[POLICIES - 1];
-    }
-    struct policy *policy = &policies[(*count)++];
-    snprintf(policy->name, sizeof policy->name, "%s", *count == POLICIES ? "__overflow__" : name);
-    return policy;
-}
-
-static uint32_t read_policies(struct mg_shm *shm, struct policy policies[POLICIES])
-{
-    struct mg_limit_record record;
-    struct mg_shm_room room;
-    uint32_t count = 0;
-    mg_shm_room(shm, &room);
-    for (uint32_t i = 0; i < room.limits; i++) {
-        if (mg_limit_record_read(shm, i, &record)) {
-            struct policy *policy = policy_of(policies, &count, record.name);
-            policy->keys += record.live;
-            policy->max_keys += record.max_keys;
-        }
-    }
-    return count;
-}
-
-static void put_policies(const struct scrape *scrape, bool most)
-{
-    struct policy policies[POLICIES] = {{.keys = 0}};
-    const uint32_t count = read_policies(scrape->shm, policies);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct mg_text_label label = {"policy", mg_str_from(policies[i].name)};
-        put(scrape, &label, 1, most ? policies[i].max_keys : policies[i].keys);
-    }
-}
-
-static void limit_keys(const struct scrape *scrape)
-{
-    put_policies(scrape, false);
-}
-
-static void limit_max_keys(const struct scrape *scrape)
-{
-    put_policies(scrape, true);
-}
-
-/* --- stores ----------------------------------------------------------------------------------- */
-
-static mg_str store_name(const struct mg_store_record *store)
-{
-    return mg_str_make(store->name, strnlen(store->name, sizeof store->name));
-}
-
-/* The first store of each name; NULL: none, or another has the name already. */
-static const struct mg_store_record *first_of_name(struct mg_shm *shm, uint32_t index)
-{
-    const struct mg_store_record *store = mg_store_record(shm, index);
-    for (uint32_t i = 0; store && i < index; i++) {
-        const struct mg_store_record *other = mg_store_record(shm, i);
-        if (other && mg_str_equal(store_name(other), store_name(store))) {
-            return NULL;
-        }
-    }
-    return store;
-}
-
-static void store_operations(const struct scrape *scrape)
-{
-    for (uint32_t i = 0; i < MG_STORES; i++) {
-        const struct mg_store_record *first = first_of_name(scrape->shm, i);
-        for (unsigned k = 0; first && k < MG_REDIS_RESULT_COUNT; k++) {
-            uint64_t sum = 0;
-            for (uint32_t n = i; n < MG_STORES; n++) {
-                const struct mg_store_record *store = mg_store_record(scrape->shm, n);
-                const bool same = store && mg_str_equal(store_name(store), store_name(first));
-                sum += same ? store->results[k] : 0;
-            }
-            if (sum > 0 || k == MG_REDIS_OK) {
-                const char *result = mg_redis_result_word((enum mg_redis_result)k);
-                const struct mg_text_label labels[] = {{"store", store_name(first)},
-                                                       {"result", mg_str_from(result)}};
-                put(scrape, labels, 2, sum);
-            }
-        }
-    }
-}
-
-/* Of stores with one name, the one used last counts. */
-static void store_breaker_open(const struct scrape *scrape)
-{
-    for (uint32_t i = 0; i < MG_STORES; i++) {
-        const struct mg_store_record *last = first_of_name(scrape->shm, i);
-        for (uint32_t n = i + 1; last && n < MG_STORES; n++) {
-            const struct mg_store_record *store = mg_store_record(scrape->shm, n);
-            if (store && mg_str_equal(store_name(store), store_name(last)) &&
-                store->used_ms > last->used_ms) {
-                last = store;
-            }
-        }
-        if (last) {
-            const struct mg_text_label label = {"store", store_name(last)};
-            put(scrape, &label, 1, strcmp(mg_redis_breaker_state(last), "closed") != 0);
-        }
-    }
 }
 
 /* --- upstreams -------------------------------------------------------------------------------- */
 
 /* Calls fn for each upstream's record. A name as long as its place was cut: left out where another
  * has it. */
-static void each_upstream(const struct scrape *scrape,
-                          void (*fn)(const struct scrape *, const struct mg_upstream_record *))
+static void each_upstream(const struct mg_scrape *scrape,
+                          void (*fn)(const struct mg_scrape *, const struct mg_upstream_record *))
 {
     const uint32_t places = mg_upstream_records(scrape->shm);
     for (uint32_t i = 0; i < places; i++) {
@@ -320,37 +185,37 @@ static void each_upstream(const struct scrape *scrape,
     }
 }
 
-static void put_retries(const struct scrape *scrape, const struct mg_upstream_record *record)
+static void put_retries(const struct mg_scrape *scrape, const struct mg_upstream_record *record)
 {
     for (unsigned k = 0; k < MG_RETRY_RESULTS; k++) {
         const struct mg_text_label labels[] = {
             {"upstream", mg_str_from(record->head.name)},
             {"result", mg_str_from(mg_retry_result_name((enum mg_retry_result)k))}};
-        put(scrape, labels, 2, mg_word_load(&record->retries[k]));
+        mg_scrape_put(scrape, labels, 2, mg_word_load(&record->retries[k]));
     }
 }
 
-static void upstream_retries(const struct scrape *scrape)
+static void upstream_retries(const struct mg_scrape *scrape)
 {
     each_upstream(scrape, put_retries);
 }
 
-static void put_full(const struct scrape *scrape, const struct mg_upstream_record *record)
+static void put_full(const struct mg_scrape *scrape, const struct mg_upstream_record *record)
 {
     for (unsigned k = 0; k < MG_FULL_LIMITS; k++) {
         const struct mg_text_label labels[] = {
             {"upstream", mg_str_from(record->head.name)},
             {"limit", mg_str_from(mg_full_limit_name((enum mg_full_limit)k))}};
-        put(scrape, labels, 2, mg_word_load(&record->full[k]));
+        mg_scrape_put(scrape, labels, 2, mg_word_load(&record->full[k]));
     }
 }
 
-static void upstream_full(const struct scrape *scrape)
+static void upstream_full(const struct mg_scrape *scrape)
 {
     each_upstream(scrape, put_full);
 }
 
-static void put_ejections(const struct scrape *scrape, const struct mg_upstream_record *record)
+static void put_ejections(const struct mg_scrape *scrape, const struct mg_upstream_record *record)
 {
     for (unsigned k = 0; k < MG_EJECT_REASONS; k++) {
         const uint64_t count = mg_word_load(&record->ejections[k]);
@@ -358,18 +223,18 @@ static void put_ejections(const struct scrape *scrape, const struct mg_upstream_
             const struct mg_text_label labels[] = {
                 {"upstream", mg_str_from(record->head.name)},
                 {"reason", mg_str_from(mg_eject_reason_name((enum mg_eject_reason)k))}};
-            put(scrape, labels, 2, count);
+            mg_scrape_put(scrape, labels, 2, count);
         }
     }
 }
 
-static void upstream_ejections(const struct scrape *scrape)
+static void upstream_ejections(const struct mg_scrape *scrape)
 {
     each_upstream(scrape, put_ejections);
 }
 
 /* Of the targets that the current generation has. */
-static void target_healthy(const struct scrape *scrape)
+static void target_healthy(const struct mg_scrape *scrape)
 {
     const uint32_t places = mg_upstream_records(scrape->shm);
     const uint64_t generation = mg_shm_published_generation(scrape->shm);
@@ -386,13 +251,13 @@ static void target_healthy(const struct scrape *scrape)
                 mg_health_state(target, scrape->monotonic_ms, &left_ms);
             const struct mg_text_label labels[] = {{"upstream", mg_str_from(upstream->head.name)},
                                                    {"target", mg_str_from(target->head.name)}};
-            put(scrape, labels, 2, state == MG_HEALTH_HEALTHY || state == MG_HEALTH_RAMP);
+            mg_scrape_put(scrape, labels, 2, state == MG_HEALTH_HEALTHY || state == MG_HEALTH_RAMP);
         }
     }
 }
 
 /* Records of upstreams are on the monotonic clock. */
-static void put_budget(const struct scrape *scrape, const struct mg_upstream_record *record)
+static void put_budget(const struct mg_scrape *scrape, const struct mg_upstream_record *record)
 {
     const struct mg_text_label label = {"upstream", mg_str_from(record->head.name)};
     const int64_t monotonic_ms = scrape->now_ms - mg_shm_now_ms(scrape->shm, 0);
@@ -400,21 +265,21 @@ static void put_budget(const struct scrape *scrape, const struct mg_upstream_rec
                    (double)mg_retry_left(record, (uint64_t)monotonic_ms) / 1000);
 }
 
-static void upstream_budget(const struct scrape *scrape)
+static void upstream_budget(const struct mg_scrape *scrape)
 {
     each_upstream(scrape, put_budget);
 }
 
 /* --- log sinks -------------------------------------------------------------------------------- */
 
-static void sink_values(const struct scrape *scrape,
+static void sink_values(const struct mg_scrape *scrape,
                         uint64_t (*value)(const struct mg_sink_totals *))
 {
     struct mg_sink_totals totals;
     for (uint32_t i = 0; i < MG_SINK_RECORDS; i++) {
         if (mg_sink_totals(scrape->shm, i, &totals)) {
             const struct mg_text_label label = {"sink", mg_str_from(totals.name)};
-            put(scrape, &label, 1, value(&totals));
+            mg_scrape_put(scrape, &label, 1, value(&totals));
         }
     }
 }
@@ -439,27 +304,27 @@ static uint64_t is_up(const struct mg_sink_totals *totals)
     return totals->is_up;
 }
 
-static void log_lines(const struct scrape *scrape)
+static void log_lines(const struct mg_scrape *scrape)
 {
     sink_values(scrape, written);
 }
 
-static void log_queue_bytes(const struct scrape *scrape)
+static void log_queue_bytes(const struct mg_scrape *scrape)
 {
     sink_values(scrape, queue_bytes);
 }
 
-static void log_queue_entries(const struct scrape *scrape)
+static void log_queue_entries(const struct mg_scrape *scrape)
 {
     sink_values(scrape, queued);
 }
 
-static void log_sink_up(const struct scrape *scrape)
+static void log_sink_up(const struct mg_scrape *scrape)
 {
     sink_values(scrape, is_up);
 }
 
-static void log_dropped(const struct scrape *scrape)
+static void log_dropped(const struct mg_scrape *scrape)
 {
     struct mg_sink_totals totals;
     for (uint32_t i = 0; i < MG_SINK_RECORDS; i++) {
@@ -467,12 +332,12 @@ static void log_dropped(const struct scrape *scrape)
             const struct mg_text_label labels[] = {
                 {"sink", mg_str_from(totals.name)},
                 {"reason", mg_str_from(mg_sink_reason_word((enum mg_sink_reason)k))}};
-            put(scrape, labels, 2, totals.dropped[k]);
+            mg_scrape_put(scrape, labels, 2, totals.dropped[k]);
         }
     }
 }
 
-static void put_flushes(const struct scrape *scrape, const struct mg_sink_totals *totals)
+static void put_flushes(const struct mg_scrape *scrape, const struct mg_sink_totals *totals)
 {
     char name[MG_METRIC_NAME], bound[32];
     uint64_t count = 0;
@@ -492,7 +357,7 @@ static void put_flushes(const struct scrape *scrape, const struct mg_sink_totals
     mg_text_sample(scrape->out, name, labels, 1, (double)count);
 }
 
-static void log_flushes(const struct scrape *scrape)
+static void log_flushes(const struct mg_scrape *scrape)
 {
     struct mg_sink_totals totals;
     for (uint32_t i = 0; i < MG_SINK_RECORDS; i++) {
@@ -504,10 +369,7 @@ static void log_flushes(const struct scrape *scrape)
 
 /* --- all of them ------------------------------------------------------------------------------ */
 
-static const struct {
-    const char *name, *type, *help;
-    void (*write)(const struct scrape *);
-} metrics[] = {
+static const struct mg_scraped metrics[] = {
     {"moongate_breaker_state", "gauge", "1 for the state that the breaker is in", breaker_state},
     {"moongate_breaker_transitions_total", "counter", "changes of its state", breaker_transitions},
     {"moongate_breaker_results_total", "counter", "results of requests", breaker_results},
@@ -520,11 +382,6 @@ static const struct {
      "results of requests that were admitted in a former state", breaker_stale},
     {"moongate_breaker_overflow_total", "counter",
      "requests whose key found no place: they share one breaker", breaker_overflowed},
-    {"moongate_ratelimit_keys", "gauge", "keys that have a counter of their own", limit_keys},
-    {"moongate_ratelimit_max_keys", "gauge", "keys that can have one", limit_max_keys},
-    {"moongate_store_operations_total", "counter", "operations of a Redis", store_operations},
-    {"moongate_store_breaker_open", "gauge", "1: the Redis is given up for now",
-     store_breaker_open},
     {"moongate_upstream_retries_total", "counter",
      "further tries, and budget: those that were due and had no token", upstream_retries},
     {"moongate_upstream_retry_budget", "gauge", "retries that may be made at this moment",
@@ -546,15 +403,10 @@ static const struct {
 
 bool mg_exposition_record(struct mg_shm *shm, uint64_t now_ms, unsigned which, struct mg_buf *out)
 {
-    if (which >= sizeof metrics / sizeof metrics[0]) {
-        return false;
+    const unsigned count = sizeof metrics / sizeof metrics[0];
+    if (which >= count) {
+        return mg_exposition_limit(shm, now_ms, which - count, out);
     }
-    const struct scrape scrape = {.shm = shm,
-                                  .now_ms = mg_shm_now_ms(shm, now_ms),
-                                  .monotonic_ms = now_ms,
-                                  .name = metrics[which].name,
-                                  .out = out};
-    mg_text_family(out, metrics[which].name, metrics[which].type, metrics[which].help);
-    metrics[which].write(&scrape);
+    mg_scrape_one(&metrics[which], shm, now_ms, out);
     return true;
 }

@@ -31,7 +31,7 @@ static void fill(struct mg_limit_record *record, const struct mg_limit_opening *
     record->used_ms = record->former_until_ms = 0;
     record->is_current = record->former = record->live = 0;
     memset(record->live_of, 0, sizeof record->live_of);
-    record->overflowed = 0;
+    record->overflowed = record->near = record->over_admit = 0;
     record->overflow = (struct mg_cell){0};
     keep_order();
     record->id = opening->id;
@@ -122,6 +122,17 @@ bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_l
     }
     *out = *mg_region_limit(shm, record);
     return true;
+}
+
+/* Relaxed, both: the numbers are for people. */
+void mg_limit_record_near(struct mg_shm *shm, uint32_t record)
+{
+    __atomic_add_fetch(&mg_region_limit(shm, record)->near, 1, __ATOMIC_RELAXED);
+}
+
+void mg_limit_record_over_admit(struct mg_shm *shm, uint32_t record, uint64_t units)
+{
+    __atomic_store_n(&mg_region_limit(shm, record)->over_admit, units, __ATOMIC_RELAXED);
 }
 
 static bool take_one(uint32_t *count, uint32_t most)

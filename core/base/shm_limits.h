@@ -39,6 +39,11 @@ bool mg_limit_record_is(const struct mg_shm *shm, uint32_t record, struct mg_cel
 /* Copies what is known of a limit; false where there is none (index < mg_shm_room's limits). */
 bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_limit_record *out);
 
+/* Counts a request that was admitted when less than a fifth was left. */
+void mg_limit_record_near(struct mg_shm *shm, uint32_t record);
+/* Notes how many units may be admitted too much. */
+void mg_limit_record_over_admit(struct mg_shm *shm, uint32_t record, uint64_t units);
+
 /* Counts one more live cell of that class of networks, if the limit may have it. */
 bool mg_limit_live_take(struct mg_shm *shm, uint32_t record, uint8_t network);
 void mg_limit_live_drop(struct mg_shm *shm, uint32_t record, uint8_t network);

@@ -67,6 +67,8 @@ struct mg_limit_record {
     uint32_t live __attribute__((aligned(64))); /* cells with its keys; by compare-and-swap */
     uint32_t live_of[MG_NETWORKS];              /* of them, by class of network */
     uint64_t overflowed;                        /* decisions in an overflow cell */
+    uint64_t near;                              /* admitted when less than a fifth was left */
+    uint64_t over_admit;                        /* units that may be admitted too much */
     struct mg_cell overflow __attribute__((aligned(64))); /* where the table has no room for one */
 };
 
@@ -121,6 +123,9 @@ struct mg_store_record {
     uint64_t reason;                             /* of the last failure */
     uint64_t opened;                             /* times it opened */
     uint64_t hosts;                              /* that count limits in it; 0 = not known */
+    uint64_t instances;                          /* the same, or as configured; 0 = no limits */
+    uint64_t opened_ms;                          /* monotonic; when it opened last */
+    uint64_t open_ms;                            /* that it was open, before that */
     uint64_t window[MG_STORE_WINDOW];            /* failures of a short time each */
     uint64_t results[MG_STORE_RESULTS] __attribute__((aligned(64))); /* operations, by result */
 };

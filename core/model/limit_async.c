@@ -229,6 +229,14 @@ static int64_t most_unsent(const struct mg_limit_async *async, const struct mg_l
     return most > 1 ? most : 1;
 }
 
+int64_t mg_limit_async_over_admit(const struct mg_limit_async *async,
+                                  const struct mg_limit_rule *rule)
+{
+    return rule->algorithm == MG_LIMIT_CONCURRENCY
+               ? 0
+               : mg_limit_store_instances(async->store) * most_unsent(async, rule);
+}
+
 /* Takes what will not be confirmed for a while; false: that would be too much. holds: 0 where none
  * was needed. */
 static bool reserve(struct mg_limit_async *async, const struct mg_limit_request *request,

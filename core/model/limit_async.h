@@ -71,6 +71,9 @@ bool mg_limit_async_take(struct mg_limit_async *async, const struct mg_limit_req
 bool mg_limit_async_correct(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
                             uint8_t network, const struct mg_limit_answer *answer, bool in_store,
                             int64_t units);
+/* Units that all hosts together may admit too much: fewer than these. */
+int64_t mg_limit_async_over_admit(const struct mg_limit_async *async,
+                                  const struct mg_limit_rule *rule);
 /* What this host has admitted of the key and Redis has not confirmed. */
 int64_t mg_limit_async_unsent(struct mg_limit_async *async, const struct mg_limit_async_ask *ask,
                               int64_t now_ms);

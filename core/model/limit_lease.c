@@ -101,6 +101,16 @@ int64_t mg_limit_lease_chunk(const struct mg_limit_lease_options *options,
     return chunk > 1 ? chunk : 1;
 }
 
+int64_t mg_limit_leases_over_admit(const struct mg_limit_leases *leases,
+                                   const struct mg_limit_rule *rule)
+{
+    if (rule->algorithm == MG_LIMIT_FIXED_WINDOW || !mg_limit_lease_is_for(rule)) {
+        return 0;
+    }
+    return mg_limit_store_instances(leases->store) * leases->options.workers *
+           mg_limit_lease_chunk(&leases->options, rule);
+}
+
 /* --- one lease ------------------------------------------------------------------------------ */
 
 static uint64_t now_ms(const struct mg_limit_leases *leases)

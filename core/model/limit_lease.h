@@ -50,6 +50,10 @@ bool mg_limit_lease_is_for(const struct mg_limit_rule *rule);
 int64_t mg_limit_lease_chunk(const struct mg_limit_lease_options *options,
                              const struct mg_limit_rule *rule);
 
+/* Units that all hosts together may admit too much in an interval. */
+int64_t mg_limit_leases_over_admit(const struct mg_limit_leases *leases,
+                                   const struct mg_limit_rule *rule);
+
 /* Spends the costs of all limits, or of none. False: one of them has not enough. Call fill_up after
  * that, behind what the request itself asks. */
 bool mg_limit_leases_take(struct mg_limit_leases *leases,

@@ -99,6 +99,7 @@ struct mg_limit_store *mg_limit_store_new(const struct mg_limit_store_parts *par
     mg_link_init(&store->slots);
     mg_limit_debts_init(&store->debts);
     mg_link_init(&store->closer.link);
+    mg_word_store(mg_redis_instances(store->redis), mg_limit_store_instances(store));
     send_beat(store);
     return store;
 }
@@ -265,6 +266,7 @@ static void on_beat(struct mg_redis_command *command, enum mg_redis_result resul
         result == MG_REDIS_OK && reply->count > 0 && reply->nodes[0].type == MG_RESP_INTEGER;
     if (is_number && reply->nodes[0].value > 0 && reply->nodes[0].value <= UINT32_MAX) {
         mg_word_store(mg_redis_hosts(store->redis), (uint64_t)reply->nodes[0].value);
+        mg_word_store(mg_redis_instances(store->redis), mg_limit_store_instances(store));
         store->has_met = true;
         mg_limit_store_answered(store);
     }

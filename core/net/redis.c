@@ -87,6 +87,11 @@ uint64_t *mg_redis_hosts(struct mg_redis *redis)
     return &redis->breaker.record->hosts;
 }
 
+uint64_t *mg_redis_instances(struct mg_redis *redis)
+{
+    return &redis->breaker.record->instances;
+}
+
 void mg_redis_release(struct mg_redis *redis)
 {
     mg_redis_instance_release(redis);

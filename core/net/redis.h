@@ -55,6 +55,8 @@ void mg_redis_release(struct mg_redis *redis);
 /* A word of its record, common to all workers (base/shm_words.h): how many hosts count limits in
  * it; 0 = not known. */
 uint64_t *mg_redis_hosts(struct mg_redis *redis);
+/* The same for people: as many as count for their limits; 0 = it is not asked for limits. */
+uint64_t *mg_redis_instances(struct mg_redis *redis);
 
 /* OK: fn fires once, after this call has returned. Else it does not. The words are copied. A
  * command is at rest before (cleared memory is), and may be sent again once fn has fired. */

@@ -122,10 +122,13 @@ bool mg_redis_breaker_failure(struct mg_redis_breaker *breaker, uint64_t now_ms,
         return false;
     }
     uint64_t seen = mg_word_load(&breaker->record->state);
-    if (unpack(seen).state != CLOSED ||
-        !mg_word_swap(&breaker->record->state, &seen,
+    if (unpack(seen).state != CLOSED) {
+        return false;
+    }
+    mg_word_store(&breaker->record->opened_ms, now_ms); /* before anybody sees it open */
+    if (!mg_word_swap(&breaker->record->state, &seen,
                       pack(OPEN, 0, now_ms + open_ms(breaker, 0, random)))) {
-        return false; /* open already, or another worker opened it right now */
+        return false; /* another worker opened it right now */
     }
     mg_word_add(&breaker->record->opened, 1);
     return true;
@@ -161,7 +164,10 @@ void mg_redis_breaker_probed(struct mg_redis_breaker *breaker, uint64_t now_ms, 
     }
     if (success) {
         clear_failures(breaker);
-        (void)mg_word_swap(&breaker->record->state, &seen, pack(CLOSED, 0, 0));
+        const uint64_t since_ms = mg_word_load(&breaker->record->opened_ms);
+        if (mg_word_swap(&breaker->record->state, &seen, pack(CLOSED, 0, 0)) && now_ms > since_ms) {
+            mg_word_add(&breaker->record->open_ms, now_ms - since_ms);
+        }
         return;
     }
     const uint32_t openings = view.openings < OPENINGS_MOST ? view.openings + 1 : OPENINGS_MOST;
@@ -181,6 +187,13 @@ enum mg_redis_result mg_redis_breaker_reason(const struct mg_store_record *recor
 {
     const uint64_t reason = mg_word_load(&record->reason);
     return reason < MG_REDIS_RESULT_COUNT ? (enum mg_redis_result)reason : MG_REDIS_OTHER;
+}
+
+uint64_t mg_redis_breaker_open_ms(const struct mg_store_record *record, uint64_t now_ms)
+{
+    const uint64_t since_ms = mg_word_load(&record->opened_ms);
+    const bool is_open = unpack(mg_word_load(&record->state)).state != CLOSED;
+    return mg_word_load(&record->open_ms) + (is_open && now_ms > since_ms ? now_ms - since_ms : 0);
 }
 
 const char *mg_redis_breaker_state(const struct mg_store_record *record)

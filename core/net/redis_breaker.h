@@ -52,5 +52,7 @@ void mg_redis_breaker_probed(struct mg_redis_breaker *breaker, uint64_t now_ms, 
 void mg_redis_breaker_count(struct mg_redis_breaker *breaker, enum mg_redis_result result);
 /* Why it failed last; OK when it never did. */
 enum mg_redis_result mg_redis_breaker_reason(const struct mg_store_record *record);
+/* ms that it was not closed, up to now. */
+uint64_t mg_redis_breaker_open_ms(const struct mg_store_record *record, uint64_t now_ms);
 /* "closed", "open" or "probing"; static. */
 const char *mg_redis_breaker_state(const struct mg_store_record *record);

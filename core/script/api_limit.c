@@ -6,6 +6,7 @@
  * it.
  */
 #include "base/shm.h"
+#include "base/shm_limits.h"
 #include "model/limit.h"
 #include "net/loop.h"
 #include "script/export.h"
@@ -18,6 +19,7 @@
 
 #define LONG_PART 128 /* a longer part is hashed down */
 #define NOTE_BYTES 1024
+#define NEAR 5 /* a limit is near when less than this part of it is left */
 
 /* --- making --------------------------------------------------------------------------------- */
 
@@ -77,6 +79,9 @@ MG_FFI_EXPORT int mg_ffi_limits_add(struct mg_ffi_limits *limits,
     if (err == 0 && limits->async) {
         err = mg_limit_async_add(limits->async, &entry->limit, mg_str_make(identity, identity_len),
                                  mg_limits_now_ms(limits));
+    }
+    if (err == 0) {
+        mg_limits_publish(limits, entry);
     }
     return err ? err : limits->count++;
 }
@@ -320,6 +325,10 @@ static void show_answers(struct mg_ffi_limits *limits, struct mg_req *req,
         show_answer(entries[i]);
         overflows += answers[i].overflow;
         shadow_denials += entries[i]->limit.shadow && !answers[i].ok;
+        if (limits->verdict.admitted && answers[i].ok &&
+            answers[i].remaining * NEAR < answers[i].quota) {
+            mg_limit_record_near(limits->shm, entries[i]->limit.record);
+        }
         if (answers[i].hold != 0) {
             mg_limits_keep(limits, req, answers[i].hold);
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Leaf functions of the plugin rate-limit with a store (ffi.h, section policies): the store, and
  * what a set of limits is called there. */
+#include "base/shm_limits.h"
 #include "net/loop.h"
 #include "script/export.h"
 
@@ -48,6 +49,17 @@ MG_FFI_EXPORT void mg_ffi_limits_store(struct mg_ffi_limits *limits, struct mg_l
     limits->asks_before_denial = mode->asks_before_denial != 0;
     limits->learns = learns != 0;
     limits->parts = 1;
+}
+
+void mg_limits_publish(const struct mg_ffi_limits *limits, const struct mg_limits_entry *entry)
+{
+    int64_t units = 0;
+    if (limits->async) {
+        units = mg_limit_async_over_admit(limits->async, &entry->rule);
+    } else if (limits->leases) {
+        units = mg_limit_leases_over_admit(limits->leases, &entry->rule);
+    }
+    mg_limit_record_over_admit(limits->shm, entry->limit.record, (uint64_t)units);
 }
 
 /* A name that is too long is hashed. */

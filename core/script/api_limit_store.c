@@ -142,6 +142,18 @@ static bool is_held(const struct mg_ffi_limit_call *call)
     return false;
 }
 
+/* Hosts have come or gone. */
+static void publish_again(struct mg_ffi_limits *limits)
+{
+    const uint32_t hosts = mg_limit_store_instances(limits->store);
+    if (hosts != limits->hosts && (limits->async || limits->leases)) {
+        limits->hosts = hosts;
+        for (int i = 0; i < limits->count; i++) {
+            mg_limits_publish(limits, &limits->entries[i]);
+        }
+    }
+}
+
 MG_FFI_EXPORT struct mg_ffi_limit_call *mg_ffi_limits_ask(struct mg_ffi_limits *limits,
                                                           struct mg_req *req)
 {
@@ -172,6 +184,7 @@ MG_FFI_EXPORT struct mg_ffi_limit_call *mg_ffi_limits_ask(struct mg_ffi_limits *
     call->request.holder = is_held(call) ? mg_limit_store_name(call->store, arena) : MG_STR("-");
     call->request.hold_ttl_ms = mg_limit_store_hold_ttl_ms(call->store);
     take_ban_along(call);
+    publish_again(limits);
     return call;
 }
 

@@ -51,6 +51,7 @@ struct mg_ffi_limits {
     bool decided_by_knowledge;      /* of the store, which is told later */
     bool asks_before_denial;        /* what is known is not enough to deny */
     uint32_t parts;                 /* of which limits' rules are one */
+    uint32_t hosts;                 /* of which the published numbers are */
     char ban_counter[MG_LIMITS_COUNTER_BYTES];
     char hash[MG_LIMIT_KEY_CHARS], ban_hash[MG_LIMIT_KEY_CHARS]; /* of the key that was made */
     size_t key_length;
@@ -58,6 +59,8 @@ struct mg_ffi_limits {
     struct mg_limits_entry entries[MG_LIMITS_AT_ONCE];
 };
 
+/* Publishes how many units of a limit may be admitted too much. */
+void mg_limits_publish(const struct mg_ffi_limits *limits, const struct mg_limits_entry *entry);
 int64_t mg_limits_now_ms(const struct mg_ffi_limits *limits);
 /* Class of the client's network. */
 uint8_t mg_limits_network_of(const struct mg_ffi_limits *limits, mg_str ip);

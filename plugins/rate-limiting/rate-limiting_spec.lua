@@ -178,7 +178,8 @@ describe('rate-limiting', function()
             { { minute = 1, limit_by = 'path' }, 'limit_by path needs path' },
             { { minute = 1, policy = 'cluster' }, "not supported yet: Kong's database" },
             { { minute = 1, policy = 'redis' }, 'policy redis needs redis.host' },
-            { { minute = 1, sync_rate = 0.5 }, 'not supported yet: counting now and then' },
+            { { minute = 1, sync_rate = 0.019 }, 'expected -1 or seconds from 0.02' },
+            { { minute = 1, sync_rate = 0 }, 'expected -1 or seconds from 0.02' },
             { { minute = 1, limit_by = 'consumer-group' }, 'not supported yet: consumer groups' },
             { { minute = 1, quota = 1 }, 'quota' },
         }

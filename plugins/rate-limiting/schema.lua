@@ -67,8 +67,10 @@ local function check_whole(config)
 end
 
 local function check_sync_rate(rate)
-    return rate ~= -1 and 'counting now and then (sync_rate); -1 asks Redis with each request'
-        or nil
+    if rate == -1 or rate >= 0.02 then
+        return true
+    end
+    return nil, 'expected -1 or seconds from 0.02'
 end
 
 local function redis_fields(prefix, name)
@@ -124,8 +126,9 @@ for _, field in ipairs({
         description = 'status of a denial' } },
     { error_message = { type = 'string', default = 'API rate limit exceeded',
         description = 'message in the body of a denial' } },
-    { sync_rate = { type = 'number', default = -1, not_supported_yet = check_sync_rate,
-        description = 'seconds between two looks at Redis; -1: with each request' } },
+    { sync_rate = { type = 'number', default = -1, custom_validator = check_sync_rate,
+        description = 'with policy redis: seconds between two looks at Redis, at most 10 count;'
+            .. ' -1: with each request' } },
 }) do
     fields[#fields + 1] = field
 end

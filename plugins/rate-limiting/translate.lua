@@ -19,6 +19,8 @@ M.periods = {
 local REDIS = { 'host', 'port', 'username', 'password', 'database', 'timeout', 'ssl', 'ssl_verify',
     'server_name' }
 
+local MOST_INTERVAL = 10000 -- ms
+
 local config_schema = (function()
     for _, field in ipairs(definition.fields) do
         if field.config then
@@ -77,14 +79,25 @@ function M.redis(conf)
     return found
 end
 
+-- Seconds between two looks of Kong at Redis, as an interval of mode async: those of rate-limit are
+-- 20ms to 10s, and a shorter one only counts more truly.
+local function async_of(sync_rate)
+    if sync_rate == -1 then
+        return nil
+    end
+    return { interval = ('%dms'):format(math.min(sync_rate * 1000, MOST_INTERVAL)) }
+end
+
 local function redis_of(conf)
     local redis = M.redis(conf)
+    local async = async_of(conf.sync_rate)
     local timeout = redis.timeout and ('%dms'):format(math.min(redis.timeout, 5000))
     return {
         host = redis.host, port = redis.port, username = redis.username, password = redis.password,
         database = redis.database, timeout = timeout, connect_timeout = timeout,
         tls = redis.ssl and { enabled = true, verify = redis.ssl_verify ~= false,
             server_name = redis.server_name } or nil,
+        mode = async and 'async' or 'sync', async = async,
     }
 end
 

@@ -33,6 +33,23 @@ describe('rate-limiting with policy redis', function()
         assert.same({ [200] = 50, [429] = 30 }, answers)
     end)
 
+    it('tells Redis every sync_rate seconds', function()
+        local server = redis.server()
+        local more = ', sync_rate: 0.02'
+        local first, second = start(server, more), start(server, more)
+        local answers = {}
+        for _ = 1, 10 do
+            ask(first, 4, answers)
+            ask(second, 4, answers)
+        end
+        local asked = server:count('commandstats', 'cmdstat_evalsha:calls')
+            - server:count('commandstats', 'cmdstat_zcard:calls')
+        assert.equal(80, answers[200] + answers[429])
+        -- each of two hosts goes before Redis by 5 %, before it has heard of the other one
+        assert.is_true(answers[200] >= 50 and answers[200] < 54, answers[200])
+        assert.is_true(asked > 0, asked)
+    end)
+
     it('answers 503 without Redis, when it is not to be fault tolerant', function()
         local server = redis.server()
         local gateway = start(server, ', fault_tolerant: false')

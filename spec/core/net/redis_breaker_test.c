@@ -54,6 +54,20 @@ static void failures_in_a_row_open_it(void **state)
     assert_false(fail_at(f, 40000)); /* it is open */
 }
 
+static void the_time_that_it_was_open_adds_up(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(mg_redis_breaker_open_ms(&f->record, 9000), 0);
+    open_at(f, 10000);
+    assert_int_equal(mg_redis_breaker_open_ms(&f->record, 10500), 500);
+    assert_true(mg_redis_breaker_probe(&f->breaker, 12000, 100, false));
+    assert_int_equal(mg_redis_breaker_open_ms(&f->record, 12050), 2050);
+    mg_redis_breaker_probed(&f->breaker, 12100, MIDDLE, true, MG_REDIS_OK);
+    assert_int_equal(mg_redis_breaker_open_ms(&f->record, 50000), 2100);
+    open_at(f, 60000);
+    assert_int_equal(mg_redis_breaker_open_ms(&f->record, 60001), 2101);
+}
+
 static void failures_within_the_time_open_it(void **state)
 {
     struct fixture *f = *state;
@@ -146,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(failures_in_a_row_open_it, set_up),
         cmocka_unit_test_setup(failures_within_the_time_open_it, set_up),
+        cmocka_unit_test_setup(the_time_that_it_was_open_adds_up, set_up),
         cmocka_unit_test_setup(failures_far_apart_do_not, set_up),
         cmocka_unit_test_setup(one_worker_probes_when_the_time_is_over, set_up),
         cmocka_unit_test_setup(a_probe_that_fails_doubles_the_time, set_up),
