@@ -42,9 +42,9 @@
 #define READ_BYTES (256 * 1024)
 #define REQUEST_BYTES 160
 #define EVENTS 512
-#define WARMING 32           /* connections that are opened at a time */
-#define GRACE_NS (30ULL * NS)/* for the last answers of a burst */
-#define STEP_BITS 6          /* a latency is kept to 1/64 of itself */
+#define WARMING 32            /* connections that are opened at a time */
+#define GRACE_NS (30ULL * NS) /* for the last answers of a burst */
+#define STEP_BITS 6           /* a latency is kept to 1/64 of itself */
 #define BUCKETS (64U << STEP_BITS)
 
 struct connection {
