@@ -30,10 +30,8 @@ describe('rate-limit in mode lease', function()
         return fleet:start(config, o)
     end
 
-    -- How often Redis was asked: scripts, without signs of life.
     local function asked()
-        return fleet.server:count('commandstats', 'cmdstat_evalsha:calls')
-            - fleet.server:count('commandstats', 'cmdstat_zcard:calls')
+        return fleet:asked()
     end
 
     local function wait_for(look, what)

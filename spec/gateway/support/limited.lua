@@ -107,6 +107,16 @@ function Fleet:wait(gateway, run, status)
     return res
 end
 
+--- How often Redis was asked for limits: scripts that were run, without those of signs of life.
+-- Both are read at once: a sign may come at any moment.
+function Fleet:asked()
+    local text = self.server:ask('INFO', 'commandstats')
+    local function calls(name)
+        return tonumber(text:match('cmdstat_' .. name .. ':calls=(%d+)')) or 0
+    end
+    return calls('evalsha') - calls('zcard')
+end
+
 --- So many connections, in turn to each gateway.
 function Fleet:many(count)
     local list = {}
