@@ -9,7 +9,7 @@ local peers = require 'spec.gateway.support.peers'
 local process = require 'spec.gateway.support.process'
 
 local REQUESTS = 10000
-local MOST = 4.1
+local LEAST, MOST = 1.95, 2.1 -- of writes; reads: as many, and looks
 local MOST_LOOKS = 0.75 -- a pool that always looks: 1
 
 -- Calls by name, from the table of strace -c.
@@ -71,7 +71,7 @@ describe('a proxied request', function()
         strace:wait()
 
         local text = assert(process.read(table_path))
-        local calls, sum = parse(text), 0
+        local calls, sum = parse(text), 0 -- without reads and looks, which have one name
         for name, count in pairs(calls) do
             -- The end of a signal is no call of ours: the profiler ticks by the CPU time used.
             local is_ours = not name:find('^epoll_p?wait') and name ~= 'rt_sigreturn' and
@@ -80,12 +80,14 @@ describe('a proxied request', function()
         end
         -- Opening and closing the connections is in it, 0.02 a request.
         local ratio = sum / (after - before)
+        local reads = (calls.recvfrom or 0) / (after - before)
         if os.getenv('MOONGATE_SOAK_REQUESTS') then
-            print(('    %.3f system calls a request, without epoll_wait and signals'):format(ratio))
+            print(('    %.3f system calls a request, without epoll_wait and signals'):format(
+                ratio + reads))
         end
         -- Less would mean that the table was not understood.
-        assert.is_true(ratio >= 3.9, text)
+        assert.is_true(ratio >= LEAST and reads >= LEAST, text)
         assert.is_true(ratio <= MOST, ('%.3f\n%s'):format(ratio, text))
-        assert.is_true((calls.recvfrom or 0) / (after - before) <= MOST_LOOKS, text)
+        assert.is_true(reads <= 2 + MOST_LOOKS, ('%.3f\n%s'):format(reads, text))
     end)
 end)
