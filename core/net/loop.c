@@ -49,8 +49,11 @@ void mg_loop_rewatch(struct mg_loop *loop, struct mg_watch *watch, uint32_t even
     mg_require(control(loop, EPOLL_CTL_MOD, watch->fd, events, watch) == 0);
 }
 
-static void forget(struct mg_loop *loop, struct mg_watch *watch)
+/* Not left to close: a child process may have a duplicate until its exec (a plugin's io.popen while
+ * it is loaded in the thread pool), and the kernel would go on telling of the file. */
+void mg_loop_unwatch(struct mg_loop *loop, struct mg_watch *watch)
 {
+    (void)control(loop, EPOLL_CTL_DEL, watch->fd, 0, watch);
     if (watch->place > 0) {
         loop->batch->events[watch->place - 1].data.ptr = NULL;
         watch->place = 0;
@@ -59,16 +62,11 @@ static void forget(struct mg_loop *loop, struct mg_watch *watch)
     loop->watches--;
 }
 
-void mg_loop_unwatch(struct mg_loop *loop, struct mg_watch *watch)
-{
-    (void)control(loop, EPOLL_CTL_DEL, watch->fd, 0, watch);
-    forget(loop, watch);
-}
-
 void mg_loop_close_watched(struct mg_loop *loop, struct mg_watch *watch)
 {
-    close(watch->fd);
-    forget(loop, watch);
+    const int fd = watch->fd;
+    mg_loop_unwatch(loop, watch);
+    close(fd);
 }
 
 int mg_loop_fd(const struct mg_loop *loop)
@@ -92,11 +90,17 @@ static void run_tasks(struct mg_link *list)
     mg_link_remove(&mark);
 }
 
+static bool has_tasks(const struct mg_loop *loop)
+{
+    return !mg_list_empty(&loop->flushes) || !mg_list_empty(&loop->resumes) ||
+           !mg_list_empty(&loop->ends);
+}
+
 /* Milliseconds; -1: for ever. libuv says 0 when it has handles to close or descriptors to add. */
 static int patience(const struct mg_loop *loop, bool waits)
 {
     const int uv_ms = uv_backend_timeout(&loop->uv);
-    if (!waits || uv_ms == 0 || !mg_list_empty(&loop->resumes) || !mg_list_empty(&loop->ends)) {
+    if (!waits || uv_ms == 0 || has_tasks(loop)) {
         return 0;
     }
     const uint64_t next_ms = loop->deadlines.next_ms;

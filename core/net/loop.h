@@ -90,7 +90,8 @@ MG_NODISCARD int mg_loop_open_virtual(struct mg_loop *loop, int64_t wall_ms);
 void mg_loop_close(struct mg_loop *loop);
 void mg_loop_run(struct mg_loop *loop);
 void mg_loop_stop(struct mg_loop *loop);
-/* One turn. waits: until there is an event or, with a real clock, a deadline. */
+/* One turn; not from inside of one. waits: until there is an event or, with a real clock, a
+ * deadline. */
 void mg_loop_step(struct mg_loop *loop, bool waits);
 /* Without waiting: polls until there is nothing ready, fires due deadlines. Returns whether
  * anything happened. Callbacks count that called mg_loop_wake. */
@@ -106,8 +107,7 @@ MG_NODISCARD int mg_loop_watch(struct mg_loop *loop, struct mg_watch *watch, int
 void mg_loop_rewatch(struct mg_loop *loop, struct mg_watch *watch, uint32_t events);
 /* Nothing is told any more, not even what the last poll found. Before the fd is closed. */
 void mg_loop_unwatch(struct mg_loop *loop, struct mg_watch *watch);
-/* The same, and closes the fd. It has no duplicate (in another process neither), so that the kernel
- * takes it out of epoll by itself. */
+/* The same, and closes the fd. */
 void mg_loop_close_watched(struct mg_loop *loop, struct mg_watch *watch);
 
 static inline void mg_loop_add_task(struct mg_link *list, struct mg_loop_task *task)

@@ -232,6 +232,36 @@ static void resumes_behind_the_next_poll_which_does_not_wait(void **state)
     mg_loop_close(&loop);
 }
 
+/* What the owner asks for right before the poll is not left for its end. */
+static void ask_for_a_flush(void *context)
+{
+    struct flushes *flushes = context;
+    if (flushes->count == 0) {
+        mg_loop_flush_later(flushes->loop, &flushes->flush);
+    }
+}
+
+static void does_not_wait_with_a_flush_to_be_made(void **state)
+{
+    (void)state;
+    struct mg_loop loop;
+    struct alarm alarm;
+    struct flushes flushes = {.flush.fn = on_flush, .loop = &loop};
+    mg_link_init(&flushes.flush.link);
+    assert_int_equal(mg_loop_open(&loop), 0);
+    mg_loop_step(&loop, false); /* libuv has its descriptors in its epoll from here on */
+    init(&alarm, 1);
+    arm(&alarm, &loop, 10000); /* ends a wait that should not be */
+    loop.before_poll = ask_for_a_flush;
+    loop.context = &flushes;
+    mg_loop_step(&loop, true);
+    assert_int_equal(flushes.count, 0);
+    assert_int_equal(alarm.fired, 0);
+    mg_loop_step(&loop, false);
+    assert_int_equal(flushes.count, 2);
+    mg_loop_close(&loop);
+}
+
 /* Watches that are ready, and the answers of mg_loop_hides_events in their callbacks. */
 struct crowd {
     struct mg_loop loop;
@@ -342,6 +372,22 @@ static void tells_of_a_beginning_once(void **state)
     scatter(crowd);
 }
 
+/* As a child process has one for a moment, between its fork and its exec: the kernel would go on
+ * telling of the file. */
+static void tells_nothing_of_a_closed_one_that_has_a_duplicate(void **state)
+{
+    (void)state;
+    struct crowd *crowd = gather(1, 0);
+    const int duplicate = dup(crowd->members[0].watch.fd);
+    assert_true(duplicate >= 0);
+    mg_loop_close_watched(&crowd->loop, &crowd->members[0].watch);
+    assert_int_equal(eventfd_write(duplicate, 1), 0);
+    assert_false(mg_loop_turn(&crowd->loop));
+    assert_int_equal(crowd->seen, 0);
+    close(duplicate);
+    scatter(crowd);
+}
+
 static void says_why_a_descriptor_cannot_be_watched(void **state)
 {
     (void)state;
@@ -363,9 +409,11 @@ int main(void)
         cmocka_unit_test(calls_the_owners_hooks_around_each_poll),
         cmocka_unit_test(flushes_once_before_the_next_poll),
         cmocka_unit_test(resumes_behind_the_next_poll_which_does_not_wait),
+        cmocka_unit_test(does_not_wait_with_a_flush_to_be_made),
         cmocka_unit_test(knows_when_a_poll_could_not_tell_all),
         cmocka_unit_test(tells_nobody_who_was_closed_in_the_same_turn),
         cmocka_unit_test(tells_of_a_beginning_once),
+        cmocka_unit_test(tells_nothing_of_a_closed_one_that_has_a_duplicate),
         cmocka_unit_test(says_why_a_descriptor_cannot_be_watched),
         cmocka_unit_test(closes_after_stop_and_with_armed_deadlines),
     };
