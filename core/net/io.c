@@ -20,7 +20,7 @@
 
 /* One connection may not keep the loop to itself: so many reads, then the next one's turn. */
 #define READS_PER_TURN 8
-#define EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define EVENTS (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 enum {
     IS_UNIX = 1 << 0,
@@ -28,9 +28,10 @@ enum {
     ENDED = 1 << 2,    /* on_end has fired: nothing more will be read */
     SHUTDOWN = 1 << 3, /* half-closed, or will be when the queue is written */
     CLOSING = 1 << 4,
-    READABLE = 1 << 5,   /* a read may find something */
-    PEER_ENDED = 1 << 6, /* its end, or an error, stands behind what can be read */
-    TELLS_ROOM = 1 << 7  /* EPOLLOUT is watched: from the first time on that something is queued */
+    READABLE = 1 << 5,  /* a read may find something */
+    READS_ALL = 1 << 6, /* a short read is not the last one: the peer's end, an error or urgent
+                          * data stand behind it */
+    TELLS_ROOM = 1 << 7 /* EPOLLOUT is watched: from the first time on that something is queued */
 };
 
 /* A stream that waits for its peer to read our last words (mg_io_close_lingering). */
@@ -191,7 +192,7 @@ void mg_io_deliver_end(struct mg_io *io, int status)
 /* The end of what the socket has for us. */
 static void end_reading(struct mg_io *io, int status)
 {
-    io->flags &= (uint8_t) ~(READABLE | READING);
+    io->flags &= (uint8_t)~READABLE; /* a filter may have more to deliver to who is reading */
     io->filter ? io->filter->on_end(io->filter_context, status) : mg_io_deliver_end(io, status);
 }
 
@@ -214,7 +215,7 @@ static bool read_once(struct mg_io *io)
     }
     mg_loop_wake(io->loop);
     /* less than asked for: the kernel had no more, and will tell of what comes */
-    if ((size_t)count < room && !(io->flags & PEER_ENDED)) {
+    if ((size_t)count < room && !(io->flags & READS_ALL)) {
         io->flags &= (uint8_t)~READABLE;
     }
     io->bytes_in += (uint64_t)count;
@@ -285,7 +286,7 @@ int mg_io_look(const struct mg_io *io)
 
 bool mg_io_is_told(const struct mg_io *io)
 {
-    return io->watch.place > 0;
+    return io->watch.place > 0 || io->flags & READABLE;
 }
 
 void mg_io_set_read_size(struct mg_io *io, size_t bytes)
@@ -455,8 +456,8 @@ static void on_ready(struct mg_watch *watch, uint32_t events)
     if (is_broken || events & (EPOLLIN | EPOLLRDHUP)) {
         io->flags |= READABLE;
     }
-    if (is_broken || events & EPOLLRDHUP) {
-        io->flags |= PEER_ENDED;
+    if (is_broken || events & (EPOLLRDHUP | EPOLLPRI)) {
+        io->flags |= READS_ALL;
     }
     if (io->connecting) {
         if (is_broken || events & EPOLLOUT) {

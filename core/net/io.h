@@ -64,7 +64,7 @@ bool mg_io_is_reusable(const struct mg_io *io);
 /* What waits to be read, without reading it (one system call): 0 nothing, 1 bytes, MG_ECLOSED the
  * peer's end, or a negative code. */
 MG_NODISCARD int mg_io_look(const struct mg_io *io);
-/* Whether the last poll has told of something on it that has not been looked at yet. */
+/* Whether a poll has told of something on it that has not been looked at yet. */
 bool mg_io_is_told(const struct mg_io *io);
 /* Most bytes taken by one read, at most MG_READ_BYTES; MG_IO_READ_BYTES at first. */
 void mg_io_set_read_size(struct mg_io *io, size_t bytes);

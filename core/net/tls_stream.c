@@ -20,6 +20,7 @@ struct tls_stream {
     enum state state;
     mg_tls_stream_fn *fn;
     void *context;
+    int socket_end; /* what the socket ended with: told when all that is decoded is delivered */
     struct mg_loop_task pump; /* the first flight; then: deliver what is left */
 };
 
@@ -69,6 +70,12 @@ static void end_stream(struct tls_stream *stream, int status)
     mg_io_deliver_end(stream->io, status);
 }
 
+/* An end without TLS's own may have been forged: what was cut off is not known. */
+static int end_of(const struct tls_stream *stream)
+{
+    return stream->socket_end == MG_ECLOSED ? UV_ECONNRESET : stream->socket_end;
+}
+
 static void deliver(struct tls_stream *stream)
 {
     struct mg_io *io = stream->io;
@@ -89,6 +96,8 @@ static void deliver(struct tls_stream *stream)
         end_stream(stream, err);
     } else if (sent && sent != UV_EPIPE) { /* our half may be closed */
         end_stream(stream, sent);
+    } else if (err && stream->socket_end) {
+        end_stream(stream, end_of(stream));
     }
 }
 
@@ -108,14 +117,14 @@ static void on_data(void *context, mg_str bytes)
     }
 }
 
-/* An end without TLS's own may have been forged: what was cut off is not known. */
 static void on_end(void *context, int status)
 {
     struct tls_stream *stream = context;
+    stream->socket_end = status;
     if (stream->state == SHAKING) {
         tell(stream, status, "the connection ended in the TLS handshake");
     } else if (stream->state == OPEN) {
-        end_stream(stream, status == MG_ECLOSED ? UV_ECONNRESET : status);
+        deliver(stream);
     }
 }
 

@@ -216,6 +216,24 @@ static void reads_up_to_the_size_that_is_set(void **state)
     stream_close_all(&f);
 }
 
+/* A read ends at urgent data, however much there is behind it. */
+static void reads_what_is_behind_urgent_data(void **state)
+{
+    (void)state;
+    struct stream f;
+    stream_open_loop(&f, false);
+    stream_open(&f, false);
+    mg_io_read_stop(f.io);
+    stream_send(f.peer, "ab");
+    assert_int_equal(send(f.peer, "!", 1, MSG_OOB), 1);
+    stream_send(f.peer, "cd");
+    mg_io_read_start(f.io);
+    stream_run_quiet(&f);
+    assert_int_equal(mg_io_bytes_in(f.io), 4);
+    assert_memory_equal(f.last, "cd", 2);
+    stream_close_all(&f);
+}
+
 static void names_its_peer(void **state)
 {
     (void)state;
@@ -335,6 +353,7 @@ int main(void)
         ON_BOTH(stops_between_two_reads),
         ON_BOTH(reads_no_more_than_its_share_of_a_turn),
         cmocka_unit_test(reads_up_to_the_size_that_is_set),
+        cmocka_unit_test(reads_what_is_behind_urgent_data),
         cmocka_unit_test(names_its_peer),
         cmocka_unit_test(connects_and_tells_later),
         cmocka_unit_test(tells_that_a_connection_was_refused),

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -201,6 +202,41 @@ static void reading_is_armed_again(void **state)
     put(&f, 0, 64, FOR_EVER);
     assert_true(mg_io_is_reading(f.io[0]));
     assert_ptr_equal(mg_pool_take(f.origin, false), f.io[0]);
+    close_all(&f);
+}
+
+struct taker {
+    struct mg_watch watch;
+    struct fixture *f;
+    struct mg_io *taken;
+};
+
+static void on_take(struct mg_watch *watch, uint32_t events)
+{
+    struct taker *taker = MG_CONTAINER(watch, struct taker, watch);
+    (void)events;
+    mg_loop_wake(&taker->f->loop);
+    taker->taken = mg_pool_take(taker->f->origin, false);
+}
+
+/* They were told of before it went idle, while it was not reading. */
+static void bytes_that_were_told_of_earlier_are_not_overlooked(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_all(&f);
+    struct taker taker = {.watch.fn = on_take, .f = &f, .taken = f.io[0]};
+    mg_io_read_stop(f.io[0]);
+    assert_int_equal(send(f.peer[0], "HTTP/1.1 200 OK\r\n", 17, 0), 17);
+    turn_until_quiet(&f);
+    const int ready = eventfd(1, EFD_NONBLOCK);
+    assert_int_equal(mg_loop_watch(&f.loop, &taker.watch, ready, EPOLLIN | EPOLLET), 0);
+    put(&f, 0, 64, FOR_EVER);
+    mg_loop_step(&f.loop, false);
+    assert_null(taker.taken);
+    assert_int_equal(mg_origin_idle(f.origin), 0);
+    f.io[0] = NULL;
+    mg_loop_close_watched(&f.loop, &taker.watch);
     close_all(&f);
 }
 
@@ -443,6 +479,7 @@ int main(void)
         cmocka_unit_test(one_that_was_polled_is_taken_before_one_of_this_turn),
         cmocka_unit_test(one_that_said_something_is_not_taken_where_that_matters),
         cmocka_unit_test(reading_is_armed_again),
+        cmocka_unit_test(bytes_that_were_told_of_earlier_are_not_overlooked),
         cmocka_unit_test(a_close_by_the_peer_is_seen_at_once),
         cmocka_unit_test(bytes_that_nobody_asked_for_close_it),
         cmocka_unit_test(the_oldest_is_closed_beyond_the_maximum),

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -184,6 +185,52 @@ static void what_is_decoded_waits_for_a_reader(void **state)
     assert_int_equal(w.data, 1); /* not from inside */
     pump(&w);
     assert_string_equal(w.heard, "onetwo");
+    close_wire(&w);
+}
+
+struct starter {
+    struct mg_watch watch;
+    struct wire *w;
+};
+
+static void on_start(struct mg_watch *watch, uint32_t events)
+{
+    struct wire *w = MG_CONTAINER(watch, struct starter, watch)->w;
+    (void)events;
+    mg_loop_wake(&w->loop);
+    mg_io_read_start(w->io);
+}
+
+/* The socket's end is read in the turn in which the owner reads again, so before the rest is
+ * delivered. */
+static void the_end_of_the_socket_waits_for_what_is_decoded(void **state)
+{
+    struct wire w;
+    (void)state;
+    open_wire(&w, "redis.test");
+    pump(&w);
+    w.stop_in_data = true;
+    tls_server_say(&w.server, "one");
+    tls_server_say(&w.server, "two");
+    tls_server_say(&w.server, "three");
+    assert_int_equal(SSL_shutdown(w.server.ssl), 0);
+    pump(&w);
+    assert_string_equal(w.heard, "one");
+    shutdown(w.peer, SHUT_WR);
+    pump(&w);
+    struct starter starter = {.watch.fn = on_start, .w = &w};
+    const int ready = eventfd(1, EFD_NONBLOCK);
+    assert_int_equal(mg_loop_watch(&w.loop, &starter.watch, ready, EPOLLIN | EPOLLET), 0);
+    pump(&w);
+    mg_loop_close_watched(&w.loop, &starter.watch);
+    assert_string_equal(w.heard, "onetwo");
+    assert_int_equal(w.ends, 0);
+    w.stop_in_data = false;
+    mg_io_read_start(w.io);
+    pump(&w);
+    assert_string_equal(w.heard, "onetwothree");
+    assert_int_equal(w.ends, 1);
+    assert_int_equal(w.end_status, MG_ECLOSED);
     close_wire(&w);
 }
 
@@ -396,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_is_plain_to_its_owner),
         cmocka_unit_test(what_is_decoded_waits_for_a_reader),
+        cmocka_unit_test(the_end_of_the_socket_waits_for_what_is_decoded),
         cmocka_unit_test(a_stranger_is_told_of),
         cmocka_unit_test(an_end_that_is_no_end_of_tls_is_a_reset),
         cmocka_unit_test(garbage_is_no_tls),
