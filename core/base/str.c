@@ -2,10 +2,40 @@
 /* Comparisons and small scans over borrowed bytes. */
 #include "base/str.h"
 
+static uint64_t load_8(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* Eight bytes with small letters for capital ones. */
+static uint64_t lower_8(uint64_t word)
+{
+    const uint64_t each = 0x0101010101010101U, high = each * 0x80;
+    const uint64_t low_bits = word & ~high; /* so that no sum reaches the next byte */
+    const uint64_t from_a = low_bits + each * (0x80 - 'A');
+    const uint64_t beyond_z = low_bits + each * (0x7f - 'Z');
+    return word | ((from_a ^ beyond_z) & ~word & high) >> 2;
+}
+
+static bool same_8(const char *a, const char *b)
+{
+    return lower_8(load_8(a)) == lower_8(load_8(b));
+}
+
 bool mg_str_iequal(mg_str a, mg_str b)
 {
     if (a.len != b.len) {
         return false;
+    }
+    if (a.len >= 8) { /* the last word overlaps the one before it */
+        for (size_t i = 0; i + 8 < a.len; i += 8) {
+            if (!same_8(a.ptr + i, b.ptr + i)) {
+                return false;
+            }
+        }
+        return same_8(a.ptr + a.len - 8, b.ptr + b.len - 8);
     }
     for (size_t i = 0; i < a.len; i++) {
         if (mg_char_lower(a.ptr[i]) != mg_char_lower(b.ptr[i])) {

@@ -3,6 +3,7 @@
 #include "script/record.h"
 
 #include "base/escape.h"
+#include "script/record_run.h"
 #include "script/record_text.h"
 #include "script/record_value.h"
 #include "script/took.h"
@@ -129,6 +130,7 @@ int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
     item.key = make_key(record, item.field >= MG_RECORD_REQ_HEADER ? header : name);
     item.fallback = mg_arena_copy_str(&record->arena, fallback);
     *add_item(record) = item;
+    mg_record_run_join(record);
     return 0;
 }
 
@@ -383,19 +385,52 @@ static void put_json_item(struct line *line, uint32_t at)
 }
 
 /* Fields that do not fit are left out whole, so the line is always JSON. */
+static bool put_whole_item(struct line *line, uint32_t at)
+{
+    char *before = line->text.at;
+    line->text.full = false;
+    put_json_item(line, at);
+    if (line->text.full) {
+        line->text.at = before;
+        return false;
+    }
+    return true;
+}
+
+/* A run of fields that the line before may have had, too. */
+static bool put_run(struct line *line, uint32_t at, const struct mg_record_run_key *key)
+{
+    struct mg_record_run *run = line->record->items[at].run;
+    struct mg_record_text *text = &line->text;
+    const char *before = text->at;
+    bool whole = true;
+    if (mg_record_run_recall(run, key, text)) {
+        return true;
+    }
+    for (uint32_t i = at; i < at + run->count; i++) {
+        whole = put_whole_item(line, i) && whole;
+    }
+    if (whole && !text->cut) {
+        mg_record_run_keep(run, key, mg_str_make(before, (size_t)(text->at - before)));
+    }
+    return whole;
+}
+
 static void put_json(struct line *line)
 {
+    const struct mg_record *record = line->record;
+    const struct mg_record_run_key key = mg_record_run_key(line->req, line->worker);
     struct mg_record_text *text = &line->text;
     char *begin = text->at;
     bool left_out = false;
     text->end -= sizeof TRUNCATED + 2; /* room for the end of the object */
-    for (uint32_t i = 0; i < line->record->count; i++) {
-        char *before = text->at;
-        text->full = false;
-        put_json_item(line, i);
-        if (text->full) {
-            text->at = before;
-            left_out = true;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct mg_record_run *run = record->items[i].run;
+        if (run && text->cap == SIZE_MAX) { /* else values are cut */
+            left_out = !put_run(line, i, &key) || left_out;
+            i += run->count - 1;
+        } else {
+            left_out = !put_whole_item(line, i) || left_out;
         }
     }
     text->full = false;

@@ -8,6 +8,8 @@
 #include "base/arena.h"
 #include "script/redact.h"
 
+struct mg_record_run;
+
 enum mg_record_form {
     MG_RECORD_JSON,
     MG_RECORD_COMBINED,
@@ -83,11 +85,12 @@ enum mg_record_field {
 
 struct mg_record_item {
     enum mg_record_field field;
-    mg_str key;      /* of JSON, with comma and colon: ,"status": */
-    mg_str text;     /* header name, literal, or JSON of a constant */
-    mg_str fallback; /* of a template, where there is no value */
-    bool secret;     /* a header that is taken out */
-    bool url;        /* a header that holds one: Referer, Location */
+    mg_str key;                /* of JSON, with comma and colon: ,"status": */
+    mg_str text;               /* header name, literal, or JSON of a constant */
+    mg_str fallback;           /* of a template, where there is no value */
+    bool secret;               /* a header that is taken out */
+    bool url;                  /* a header that holds one: Referer, Location */
+    struct mg_record_run *run; /* that begins here, or NULL; see record_run.h */
 };
 
 struct mg_record_options {
@@ -106,5 +109,7 @@ struct mg_record {
     struct mg_redact redact;
     struct mg_record_item *items;
     uint32_t count, capacity;
-    char *room; /* line_bytes */
+    struct mg_record_run *run; /* the last one, */
+    uint32_t run_end;          /* and where the item is that may continue it */
+    char *room;                /* line_bytes */
 };

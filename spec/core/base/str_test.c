@@ -65,6 +65,31 @@ static void case_is_ignored_for_ascii_letters_only(void **state)
     }
 }
 
+/* Long texts are compared in words: every pair of bytes at every place. */
+static void long_texts_differ_in_case_as_short_ones_do(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {8, 9, 16, 17};
+    for (size_t i = 0; i < 4; i++) {
+        char left[17], right[17];
+        memset(left, 'x', sizeof left);
+        memset(right, 'X', sizeof right);
+        const mg_str a = mg_str_make(left, lengths[i]), b = mg_str_make(right, lengths[i]);
+        for (size_t at = 0; at < lengths[i]; at++) {
+            for (unsigned pair = 0; pair < 0x10000; pair++) {
+                left[at] = (char)(pair >> 8);
+                right[at] = (char)pair;
+                if (mg_str_iequal(a, b) !=
+                    mg_str_iequal(mg_str_make(left + at, 1), mg_str_make(right + at, 1))) {
+                    fail_msg("pair %04x at %zu of %zu", pair, at, lengths[i]);
+                }
+            }
+            left[at] = 'x';
+            right[at] = 'X';
+        }
+    }
+}
+
 static void field_names_fold_underscore_and_hyphen(void **state)
 {
     (void)state;
@@ -167,6 +192,7 @@ int main(void)
         cmocka_unit_test(slices_are_clipped_to_the_view),
         cmocka_unit_test(equality_looks_at_every_byte),
         cmocka_unit_test(case_is_ignored_for_ascii_letters_only),
+        cmocka_unit_test(long_texts_differ_in_case_as_short_ones_do),
         cmocka_unit_test(field_names_fold_underscore_and_hyphen),
         cmocka_unit_test(prefixes_and_suffixes_are_found),
         cmocka_unit_test(order_is_bytewise_and_shorter_first),

@@ -137,6 +137,41 @@ static const char every_field[] =
     "consumer status outcome ended_by ended_in bytes_in bytes_out body_bytes_out t tries retries "
     "limit breaker user_agent referer worker generation";
 
+/* Seven requests that differ in what the fields of a route say. */
+static void fill_variant(struct fixture *f, unsigned variant)
+{
+    static struct mg_service other = {.id = MG_STR("s-2"), .host = MG_STR("other.internal")};
+    f->req.route = variant == 1 ? NULL : &f->route;
+    f->req.service = variant == 1 ? NULL : variant == 2 ? &other : &f->service;
+    f->route.name = variant == 3 ? MG_STR("") : MG_STR("all");
+    f->req.head.minor = variant != 4;
+    f->req.head.method = variant == 5 ? MG_STR("") : MG_STR("GET");
+    f->req.up.target_host = variant == 6 ? MG_STR("chosen.example") : MG_STR("");
+    f->config.generation = variant == 0 ? 8 : 7;
+}
+
+static void what_a_line_keeps_is_what_the_next_one_says(void **state)
+{
+    enum { VARIANTS = 7 };
+    struct fixture *f = *state;
+    char alone[LINE_BYTES + 1];
+    struct mg_record *kept = new_record(MG_RECORD_JSON);
+    add_fields(kept, every_field);
+    for (unsigned i = 0; i < VARIANTS * VARIANTS * 2; i++) {
+        fill_variant(f, i % 2 ? i / 2 % VARIANTS : i / 2 / VARIANTS);
+        struct mg_record *fresh = new_record(MG_RECORD_JSON);
+        add_fields(fresh, every_field);
+        write_line(f, fresh);
+        memcpy(alone, f->line, f->length + 1);
+        write_line(f, kept);
+        assert_string_equal(f->line, alone);
+        write_line(f, kept);
+        assert_string_equal(f->line, alone);
+        mg_record_free(fresh);
+    }
+    mg_record_free(kept);
+}
+
 /* --- golden lines --- */
 
 static void a_plain_request_is_one_json_object(void **state)
@@ -477,6 +512,7 @@ static void lines_fit_at_every_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_REQUEST(what_a_line_keeps_is_what_the_next_one_says),
         WITH_REQUEST(a_plain_request_is_one_json_object),
         WITH_REQUEST(a_denied_request_says_who_and_why),
         WITH_REQUEST(a_request_without_route_leaves_out_what_it_has_not),
