@@ -276,10 +276,6 @@ static bool expects_more(const struct mg_upstream *upstream, uint64_t at_ms)
 static void on_data(void *context, mg_str bytes)
 {
     struct mg_upstream *upstream = context;
-    if (!upstream->response_begun && upstream->taken_turn == upstream->server->parts.loop->turn) {
-        fail(upstream, MG_EBAD_RESPONSE); /* it came before the request was sent (R05) */
-        return;
-    }
     upstream->response_begun = true;
     if (upstream->paused) { /* without a deadline */
         if (mg_buf_append(&upstream->in, bytes) != 0) {
@@ -391,7 +387,6 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
     upstream->want_tunnel = ask->want_tunnel;
     struct mg_io *idle = ask->fresh ? NULL : mg_pool_take(ask->origin, ask->once);
     if (idle) {
-        upstream->taken_turn = server->parts.loop->turn;
         use_connection(upstream, idle, true);
         return true;
     }

@@ -60,7 +60,6 @@ struct mg_upstream {
     enum mg_framing framing;
     uint32_t interims;
     bool reused, paused, feeding, keep_alive, ended, want_tunnel;
-    uint64_t taken_turn; /* of the loop, when the connection was reused without a look at it */
     bool connected;      /* there was a connection */
     bool response_begun; /* a byte of the answer arrived */
     bool request_sent;   /* a byte of the request was written */

@@ -47,9 +47,7 @@ mg_str mg_origin_name(const struct mg_origin *origin);
  *
  * It was open and silent when the loop polled last. certain: at this very moment, for what must not
  * be sent twice. That takes a system call, which is made in any case when the poll is not recent,
- * could not tell (mg_loop_hides_events), or has told of something on the connection.
- * So bytes that arrive in the turn in which a connection was taken are no answer to what was
- * written on it. */
+ * could not tell (mg_loop_hides_events), or has told of something on the connection. */
 struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain);
 /* Back to idle: takes ownership, of a connection that cannot be used again also, which is closed.
  * The oldest idle one is closed beyond max_idle; closed after idle_ms (0 = never). */
