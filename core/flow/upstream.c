@@ -283,8 +283,8 @@ static void on_data(void *context, mg_str bytes)
         }
         return;
     }
-    const bool timed =
-        upstream->state != MG_UPSTREAM_DONE && mg_deadline_armed(&upstream->deadline);
+    const bool is_due = upstream->state == MG_UPSTREAM_READY || upstream->state == MG_UPSTREAM_BODY;
+    const bool timed = is_due && mg_deadline_armed(&upstream->deadline); /* a tunnel: of writing */
     const uint64_t at_ms = upstream->deadline.at_ms;
     feed(upstream, bytes);
     if (timed && expects_more(upstream, at_ms)) {

@@ -217,6 +217,21 @@ describe('an upgrade', function()
             end)
         end
 
+        it('is not ended when an upstream that does not read says something', function()
+            local connection, fd = open()
+            local silent = stream.side(fd, { stalled = true })
+            local other = stream.side(connection.fd, { send = ENDLESS })
+            assert.is_false(stream.run(silent, other, 0.3))
+            assert(posix.send(fd, 'x', deadline()))
+            assert.equal('x', posix.read(connection.fd, deadline()))
+            posix.pause(1) -- twice the read_timeout of the service
+            assert.equal(1, gateway:status().counters.tunnels)
+            silent.stalled = false
+            other.to_send = other.sent
+            assert.is_true(stream.run(silent, other))
+            close(connection, fd)
+        end)
+
         it('costs a worker little when nobody reads', function()
             local pairs_of_sides = {}
             local before = procfs.anonymous_bytes(worker)
