@@ -40,8 +40,9 @@ struct mg_limit_async {
     } limits[MG_LIMITS_AT_ONCE];
     struct mg_arena arena; /* of the words of a command */
     struct mg_deadline flush_at;
-    struct mg_link deltas; /* that wait, oldest first */
-    uint32_t delta_count;  /* with those under way */
+    struct mg_loop_closer closer; /* linked once something waits */
+    struct mg_link deltas;        /* that wait, oldest first */
+    uint32_t delta_count;         /* with those under way */
     struct mg_link buckets[BUCKETS];
 };
 
@@ -56,6 +57,7 @@ struct mg_limit_async *mg_limit_async_new(struct mg_limit_store *store,
     async->options = *options;
     mg_arena_init(&async->arena, 4096);
     mg_deadline_init(&async->flush_at);
+    mg_link_init(&async->closer.link);
     mg_link_init(&async->deltas);
     for (int i = 0; i < BUCKETS; i++) {
         mg_link_init(&async->buckets[i]);
@@ -76,6 +78,7 @@ void mg_limit_async_release(struct mg_limit_async *async)
         return;
     }
     mg_deadline_cancel(&async->flush_at);
+    mg_link_remove(&async->closer.link);
     mg_arena_deinit(&async->arena);
     mg_limit_store_release(async->store);
     free(async);
@@ -130,6 +133,7 @@ void mg_limit_async_keys(struct mg_limit_async *async, unsigned limit, mg_str ke
 /* --- units that wait ------------------------------------------------------------------------ */
 
 static void on_flush_due(struct mg_deadline *deadline);
+static void on_loop_close(struct mg_loop_closer *closer);
 
 static void arm(struct mg_limit_async *async, uint64_t ms)
 {
@@ -145,6 +149,10 @@ static void enter(struct mg_limit_async *async, struct delta *delta)
     mg_list_append(&async->buckets[delta->hash & (BUCKETS - 1)], &delta->link);
     mg_list_append(&async->deltas, &delta->order);
     arm(async, async->options.interval_ms);
+    if (mg_list_empty(&async->closer.link)) {
+        async->closer.fn = on_loop_close;
+        mg_list_append(&async->parts.loop->closers, &async->closer.link);
+    }
 }
 
 static struct delta *find(struct mg_limit_async *async, uint64_t hash, mg_str key)
@@ -441,6 +449,20 @@ static void send_delta(struct delta *delta)
         keep(delta);
     }
     mg_arena_reset(&async->arena);
+}
+
+/* What waits at the very end is lost. */
+static void on_loop_close(struct mg_loop_closer *closer)
+{
+    struct mg_limit_async *async = MG_CONTAINER(closer, struct mg_limit_async, closer);
+    async->references++;
+    while (!mg_list_empty(&async->deltas)) {
+        struct delta *delta = MG_CONTAINER(async->deltas.next, struct delta, order);
+        mg_link_remove(&delta->link);
+        mg_link_remove(&delta->order);
+        free_delta(delta);
+    }
+    mg_limit_async_release(async);
 }
 
 /* All of a turn leave in one write. */
