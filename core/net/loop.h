@@ -81,7 +81,7 @@ struct mg_loop_task {
     void (*fn)(struct mg_loop_task *task); /* unlinked before it runs; may close handles */
 };
 
-/* Ignores SIGPIPE for the process (libuv writes without MSG_NOSIGNAL). */
+/* Ignores SIGPIPE for the process: log files may be pipes, whose writes have no MSG_NOSIGNAL. */
 MG_NODISCARD int mg_loop_open(struct mg_loop *loop);
 /* The same with a virtual clock standing at wall_ms. */
 MG_NODISCARD int mg_loop_open_virtual(struct mg_loop *loop, int64_t wall_ms);

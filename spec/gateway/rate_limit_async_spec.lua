@@ -3,8 +3,9 @@
 -- The plugin rate-limit in mode async with what needs Redis to know more than counts: bans, denials
 -- that are charged, charges that are corrected, slots. The rest: rate_limit_redis_spec.
 local limited = require 'spec.gateway.support.limited'
-local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+
+local wait_for = limited.wait_for
 
 local LONG = 'algorithm: fixed-window, window: 100d'
 
@@ -24,15 +25,6 @@ describe('rate-limit in mode async', function()
         o.redis = ('mode: async, async: { interval: 20ms, over_admit_percent: %d }'):format(
             o.percent or 10)
         return fleet:start(config, o)
-    end
-
-    local function wait_for(wanted, look)
-        local deadline = posix.now() + process.deadline
-        local found
-        repeat
-            found = look()
-        until found == wanted or posix.now() > deadline
-        assert.equal(wanted, found)
     end
 
     -- Units that Redis has counted of the only key.

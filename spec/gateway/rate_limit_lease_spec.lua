@@ -6,6 +6,8 @@ local limited = require 'spec.gateway.support.limited'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 
+local wait_until = limited.wait_until
+
 local LONG = 'algorithm: fixed-window, window: 100d'
 local PARALLEL, LIMIT = 1000, 100
 
@@ -34,15 +36,6 @@ describe('rate-limit in mode lease', function()
         return fleet:asked()
     end
 
-    local function wait_for(look, what)
-        local deadline = posix.now() + process.deadline
-        local found
-        repeat
-            found = look()
-        until found or posix.now() > deadline
-        return assert(found, what)
-    end
-
     -- Units that Redis has counted of the only key.
     local function count()
         local key = fleet.server:ask('KEYS', '*:default:*')[1]
@@ -62,7 +55,7 @@ describe('rate-limit in mode lease', function()
             admitted = admitted + (limited.burst(list, limited.get('k'))[200] or 0)
             return admitted == LIMIT
         end
-        wait_for(burst, 'units that were not spent come back and are admitted')
+        wait_until(burst, 'units that were not spent come back and are admitted')
         assert.is_true(burst() and burst())
         assert.equal(LIMIT, count())
     end)
@@ -76,7 +69,7 @@ describe('rate-limit in mode lease', function()
                 start(config, 'percent: 20, ttl: 200ms')
             end
             local list, admitted = fleet:many(80), 0
-            wait_for(function()
+            wait_until(function()
                 admitted = admitted + (limited.burst(list, limited.get('k'))[200] or 0)
                 assert.is_true(admitted <= 60, admitted)
                 return admitted == 60
@@ -122,15 +115,15 @@ describe('rate-limit in mode lease', function()
         local first = start('quota: 20, ' .. LONG, 'percent: 50, ttl: 500ms', { workers = 1 })
         local second = start('quota: 20, ' .. LONG, 'percent: 50, ttl: 500ms', { workers = 1 })
         assert.same({ 200, 200 }, fleet:statuses(first, 'k', 2))
-        wait_for(function()
+        wait_until(function()
             return count() == 12
         end, 'ten are charged for later')
-        wait_for(function()
+        wait_until(function()
             return count() == 2
         end, 'they come back')
         fleet.gateways = { second }
         local list, admitted = fleet:many(10), 0
-        wait_for(function()
+        wait_until(function()
             admitted = admitted + (limited.burst(list, limited.get('k'))[200] or 0)
             return admitted == 18
         end, 'all the rest')
@@ -157,7 +150,7 @@ describe('rate-limit in mode lease', function()
         local gateway = start('quota: 1000, ' .. LONG, 'percent: 1, ttl: 10s', { workers = 1,
             error = 'deny', timeout = '200ms', redis = 'breaker: { open: 100ms, max: 100ms }' })
         fleet:statuses(gateway, 'k', 2)
-        wait_for(function()
+        wait_until(function()
             return count() == 12
         end, 'ten are charged for later')
         fleet.server:kill()
@@ -173,7 +166,7 @@ describe('rate-limit in mode lease', function()
             error = 'local', timeout = '200ms',
             redis = 'instances: 4, breaker: { open: 100ms, max: 100ms }' })
         fleet:statuses(gateway, 'k', 2)
-        wait_for(function()
+        wait_until(function()
             return count() == 6
         end, 'four are charged for later')
         fleet.server:kill()
@@ -203,7 +196,7 @@ describe('rate-limit in mode lease', function()
             assert.equal(200, fleet:request(gateway, 'k').status)
         end
         assert.is_true(asked() < 140, asked())
-        wait_for(function()
+        wait_until(function()
             return count() == 0
         end, 'nothing is charged in the end')
         assert.equal(0, gateway:status().counters.ratelimit_lost)

@@ -11,6 +11,8 @@ local limited = require 'spec.gateway.support.limited'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 
+local wait_until = limited.wait_until
+
 local IS_LONG = os.getenv('MOONGATE_LONG') ~= nil
 
 describe('a fleet whose Redis is gone for a while', function()
@@ -25,15 +27,6 @@ describe('a fleet whose Redis is gone for a while', function()
         fleet:close()
     end)
 
-    local function wait_for(look, what)
-        local deadline = posix.now() + process.deadline
-        local found
-        repeat
-            found = look()
-        until found or posix.now() > deadline
-        return assert(found, what)
-    end
-
     -- So many gateways of one worker each, which all know how many they are.
     local function start(count, config, on_error, redis)
         for _ = 1, count do
@@ -41,11 +34,11 @@ describe('a fleet whose Redis is gone for a while', function()
                 .. 'port: %d, connect_timeout: 2s'):format(proxy.port),
                 redis = 'breaker: { open: 100ms, max: 200ms }' .. (redis or '') })
         end
-        wait_for(function()
+        wait_until(function()
             return fleet.server:ask('ZCARD', 'mg:rl:hosts') == count
         end, 'all hosts')
         local signs = fleet.server:count('commandstats', 'cmdstat_zcard:calls')
-        wait_for(function() -- each has heard of the others by then
+        wait_until(function() -- each has heard of the others by then
             return fleet.server:count('commandstats', 'cmdstat_zcard:calls') > signs + count
         end, 'signs of life')
     end
@@ -57,7 +50,7 @@ describe('a fleet whose Redis is gone for a while', function()
     local function give_back()
         proxy:set('pass')
         for _, gateway in ipairs(fleet.gateways) do
-            wait_for(function()
+            wait_until(function()
                 return gateway:status().stores[1].state == 'closed'
             end, 'Redis is found again')
         end
@@ -117,7 +110,7 @@ describe('a fleet whose Redis is gone for a while', function()
                 also()
             end
             give_back()
-            wait_for(function() -- each host has told what it admitted meanwhile
+            wait_until(function() -- each host has told what it admitted meanwhile
                 return counted() >= math.min(QUOTA, before + without)
             end, 'Redis knows it all')
             local after = ask(list, AFTER, 'k', from + (BEFORE + WITHOUT) / RATE)

@@ -7,6 +7,8 @@ local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local redis = require 'spec.gateway.support.redis'
 
+local wait_for = limited.wait_for
+
 local RUNS = os.getenv('MOONGATE_LONG') and 100 or 1
 local PARALLEL, LIMIT = 1000, 100
 
@@ -40,15 +42,6 @@ describe('rate-limit with the store redis', function()
         local list = ask('KEYS', pattern)
         table.sort(list)
         return list
-    end
-
-    local function wait_for(wanted, look)
-        local deadline = posix.now() + process.deadline
-        local found
-        repeat
-            found = look()
-        until found == wanted or posix.now() > deadline
-        assert.equal(wanted, found)
     end
 
     for algorithm, numbers in pairs(ALGORITHMS) do

@@ -7,6 +7,8 @@ local limited = require 'spec.gateway.support.limited'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 
+local wait_until = limited.wait_until
+
 local LONG = 'window: 100d'
 -- Of 40 units, by four hosts.
 local ALGORITHMS = {
@@ -34,15 +36,6 @@ describe('rate-limit, when its Redis fails,', function()
 
     local function counters(gateway)
         return gateway:status().counters
-    end
-
-    local function wait_for(look, what)
-        local deadline = posix.now() + process.deadline
-        local found
-        repeat
-            found = look()
-        until found or posix.now() > deadline
-        return assert(found, what)
     end
 
     local function keys(pattern)
@@ -90,7 +83,7 @@ describe('rate-limit, when its Redis fails,', function()
     local function stop(gateway)
         fleet.server:signal('STOP')
         local before = counters(gateway).redis_breaker_opened
-        wait_for(function()
+        wait_until(function()
             fleet:request(gateway, 'other')
             return counters(gateway).redis_breaker_opened > before
         end, 'the breaker did not open')
@@ -98,7 +91,7 @@ describe('rate-limit, when its Redis fails,', function()
 
     -- Until so much is left; looks, and charges nothing.
     local function wait_left(gateway, left)
-        wait_for(function()
+        wait_until(function()
             local res = fleet:request(gateway, 'k', { ['X-Cost'] = '0' })
             return res.headers['x-ratelimit-remaining'] == left
         end, 'there are never ' .. left .. ' left')
@@ -138,11 +131,11 @@ describe('rate-limit, when its Redis fails,', function()
     it('has its part of as many hosts as were alive', function()
         local first = start('quota: 8, ' .. LONG, 'local')
         local second = start('quota: 8, ' .. LONG, 'local')
-        wait_for(function()
+        wait_until(function()
             return fleet.server:ask('ZCARD', 'mg:rl:hosts') == 2
         end, 'two hosts')
         local signs = fleet.server:count('commandstats', 'cmdstat_zcard:calls')
-        wait_for(function() -- each has heard of the other by then
+        wait_until(function() -- each has heard of the other by then
             return fleet.server:count('commandstats', 'cmdstat_zcard:calls') > signs + 3
         end, 'signs of life')
         fleet.server:kill()
@@ -171,7 +164,7 @@ describe('rate-limit, when its Redis fails,', function()
         assert.truthy(held[4])
         assert.is_false(hold() or false)
         fleet.server:signal('CONT')
-        wait_for(function() -- all four, and the sum
+        wait_until(function() -- all four, and the sum
             local key = keys('*:concurrency')[1]
             return key and fleet.server:ask('ZCARD', key) == 5
         end, 'the slot that Redis did not know')
@@ -179,7 +172,7 @@ describe('rate-limit, when its Redis fails,', function()
             assert(connection:send('ab'))
             assert.equal(200, assert(connection:response('POST')).status)
         end
-        wait_for(function()
+        wait_until(function()
             return #keys('*:concurrency') == 0
         end, 'all slots are given back')
     end)
@@ -190,11 +183,11 @@ describe('rate-limit, when its Redis fails,', function()
         fleet.server:ask('CLIENT', 'PAUSE', '1500', 'ALL')
         local connection = fleet:connect(gateway)
         assert(connection:send(limited.get('k')))
-        wait_for(function()
+        wait_until(function()
             return counters(gateway).requests_active == 1
         end, 'the request')
         connection:reset()
-        wait_for(function()
+        wait_until(function()
             return counters(gateway).requests_active == 0
         end, 'its end')
         fleet:wait(gateway, 'k', 200)
@@ -212,7 +205,7 @@ describe('rate-limit, when its Redis fails,', function()
             assert.same({ [503] = 30 }, statuses)
             fleet.server:signal('CONT')
             fleet:wait(gateway, 'k', 200)
-            wait_for(function() -- nothing is held; what was given up is noted for hold_ttl
+            wait_until(function() -- nothing is held; what was given up is noted for hold_ttl
                 local key = keys('*:concurrency')[1]
                 return not (key and fleet.server:ask('ZSCORE', key, '*'))
             end, 'the slots')
@@ -224,7 +217,7 @@ describe('rate-limit, when its Redis fails,', function()
         local gateway = start('quota: 8, ' .. LONG, 'local')
         fleet.server:ask('ZADD', 'mg:rl:hosts', '99999999999999', 'another')
         local signs = fleet.server:count('commandstats', 'cmdstat_zcard:calls')
-        wait_for(function()
+        wait_until(function()
             return fleet.server:count('commandstats', 'cmdstat_zcard:calls') > signs + 1
         end, 'signs of life')
         fleet.server:kill()
@@ -251,7 +244,7 @@ describe('rate-limit, when its Redis fails,', function()
         stop(gateway)
         assert.same({ 200, 403, 403 }, fleet:statuses(gateway, 'k', 3))
         fleet.server:signal('CONT')
-        wait_for(function()
+        wait_until(function()
             return #keys('*:ban') == 2 -- that of `other`, too
         end, 'the bans')
         local second = start('quota: 1, ban: { after: 0, for: 1h }, ' .. LONG, 'deny')

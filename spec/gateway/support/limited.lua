@@ -16,6 +16,28 @@ local M = {}
 local Fleet = {}
 Fleet.__index = Fleet
 
+--- Looks until there is something, for process.deadline at most.
+-- @tparam function look returns it
+-- @tparam[opt] string what for the message of the failure
+function M.wait_until(look, what)
+    local deadline = posix.now() + process.deadline
+    local found
+    repeat
+        found = look()
+    until found or posix.now() > deadline
+    return assert(found, what)
+end
+
+--- The same until it equals what is wanted.
+function M.wait_for(wanted, look)
+    local found
+    local deadline = posix.now() + process.deadline
+    repeat
+        found = look()
+    until found == wanted or posix.now() > deadline
+    assert(found == wanted, ('%s, not %s'):format(tostring(found), tostring(wanted)))
+end
+
 --- Starts a Redis.
 function M.fleet()
     return setmetatable({ server = redis.server(), gateways = {}, connections = {} }, Fleet)
