@@ -133,6 +133,7 @@ struct scan {
     size_t name_at;               /* where the argument began */
     size_t authority, user_end;   /* where they are in the text ... */
     bool has_authority, has_user; /* ... if they are */
+    bool has_scheme;              /* what stands before it is one: no name, no secret */
     bool in_path;
     bool found; /* a part of the name was listed */
     char name[MG_REDACT_NAME_BYTES];
@@ -336,7 +337,7 @@ static void read_char(struct scan *scan)
     }
 }
 
-/* The end of host and port, which have no secrets. */
+/* The end of host and port, which have no secrets where they follow a scheme. */
 static size_t host_end(mg_str text, size_t at)
 {
     while (at < text.len) {
@@ -358,7 +359,9 @@ static void read_authority(struct scan *scan)
         scan->copied = scan->user_end;
         scan->at = scan->user_end + (scan->user_end < scan->text.len); /* the '@' */
     }
-    scan->at = host_end(scan->text, scan->at);
+    if (scan->has_scheme) {
+        scan->at = host_end(scan->text, scan->at);
+    }
     begin_name(scan);
 }
 
@@ -511,6 +514,18 @@ static bool find_authority(mg_str text, size_t *begin, size_t *end)
     return true;
 }
 
+/* Nothing, or a scheme and ':' (RFC 3986, 3.1). */
+static bool is_scheme_only(mg_str text)
+{
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        const char c = text.ptr[i], lower = mg_char_lower(c);
+        if (!(lower >= 'a' && lower <= 'z') && !(c >= '0' && c <= '9') && !memchr("+-.", c, 3)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static size_t path_length(mg_str text)
 {
     const char *fragment = memchr(text.ptr, '#', text.len);
@@ -526,6 +541,7 @@ static mg_str clean_url(const struct mg_redact *redact, struct mg_arena *arena, 
     size_t end = 0;
     scan.has_authority = find_authority(text, &scan.authority, &end);
     if (scan.has_authority) {
+        scan.has_scheme = is_scheme_only(mg_str_slice(text, 0, scan.authority - 2));
         const char *user = text.ptr + scan.authority;
         const char *at_sign = memrchr(user, '@', end - scan.authority);
         scan.has_user = at_sign || (is_cut && end == text.len && end > scan.authority);

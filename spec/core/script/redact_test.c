@@ -127,6 +127,11 @@ static void urls_lose_secrets_in_every_part(void **state)
     url_becomes("//joe:s3cret@h/a?token=x", "//***@h/a?token=***");
     url_becomes("https://joe@evil@h/", "https://***@h/");
     url_becomes("https://token:80/", "https://token:80/"); /* a host, not a name */
+    url_becomes("svn+ssh-2.0://token:80/", "svn+ssh-2.0://token:80/");
+    url_becomes("//token:80/", "//token:80/");
+    url_becomes("token:a://token:b/", "token:***//token:***/"); /* that is no scheme */
+    url_becomes("a=b://token:c/", "a=b://token:***/");
+    url_becomes("a b://u:p@token:c/", "a b://***@token:***/");
     url_becomes("?token=a/b?c&d=1", "?token=***&d=1");
 }
 
