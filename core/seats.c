@@ -3,6 +3,7 @@
 #include "seats.h"
 
 #include "channel.h"
+#include "model/meter.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -127,6 +128,17 @@ static const char *suspect(const struct mg_slot *slot, char *text, size_t bytes)
     return text;
 }
 
+/* What was under way there is over, and nobody else knows. */
+static void count_lost(struct mg_seats *seats, uint32_t index)
+{
+    const uint64_t lost = mg_shm_stats(seats->shm, index)->value[MG_STAT_REQUESTS_ACTIVE];
+    struct mg_stats *stats = mg_shm_stats(seats->shm, seats->count);
+    for (uint64_t i = 0; i < lost; i++) {
+        mg_stats_outcome(stats, MG_OUTCOME_WORKER_DIED, 0);
+    }
+    mg_meter_lost(seats->shm, lost);
+}
+
 static void log_death(struct mg_seats *seats, uint32_t index, int status, bool wanted)
 {
     const struct mg_seat *seat = &seats->items[index];
@@ -153,6 +165,7 @@ int mg_seats_died(struct mg_seats *seats, pid_t pid, int status, bool wanted, ui
             continue;
         }
         log_death(seats, i, status, wanted);
+        count_lost(seats, i);
         mg_shm_worker_died(seats->shm, i);
         mg_stats_add(mg_shm_stats(seats->shm, seats->count),
                      seat->stuck ? MG_STAT_RESTARTS_STUCK : MG_STAT_RESTARTS_CRASH, wanted ? 0 : 1);

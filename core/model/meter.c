@@ -126,6 +126,22 @@ struct mg_meter {
     struct mg_service_meter elsewhere; /* of a request that went elsewhere than its service says */
 };
 
+static int open_metric(struct mg_shm *shm, enum metric metric)
+{
+    const struct definition *definition = &definitions[metric];
+    const bool is_histogram = definition->is_histogram;
+    const struct mg_metric_def def = {.name = mg_str_from(definition->name),
+                                      .help = mg_str_from(definition->help),
+                                      .type =
+                                          is_histogram ? MG_METRIC_HISTOGRAM : MG_METRIC_COUNTER,
+                                      .unit = is_histogram ? MG_UNIT_MICROSECONDS : MG_UNIT_WHOLE,
+                                      .labels = definition->labels,
+                                      .label_count = definition->label_count,
+                                      .bounds = is_histogram ? bounds : NULL,
+                                      .bound_count = is_histogram ? BOUNDS : 0};
+    return mg_metric_open(shm, &def);
+}
+
 struct mg_meter *mg_meter_new(struct mg_shm *shm, uint32_t worker)
 {
     struct mg_meter *meter = calloc(1, sizeof *meter);
@@ -133,18 +149,7 @@ struct mg_meter *mg_meter_new(struct mg_shm *shm, uint32_t worker)
     meter->shm = shm;
     meter->words = mg_metric_words(shm, worker);
     for (int i = 0; i < METRIC_COUNT; i++) {
-        const struct definition *definition = &definitions[i];
-        const bool is_histogram = definition->is_histogram;
-        const struct mg_metric_def def = {
-            .name = mg_str_from(definition->name),
-            .help = mg_str_from(definition->help),
-            .type = is_histogram ? MG_METRIC_HISTOGRAM : MG_METRIC_COUNTER,
-            .unit = is_histogram ? MG_UNIT_MICROSECONDS : MG_UNIT_WHOLE,
-            .labels = definition->labels,
-            .label_count = definition->label_count,
-            .bounds = is_histogram ? bounds : NULL,
-            .bound_count = is_histogram ? BOUNDS : 0};
-        meter->metrics[i] = mg_metric_open(shm, &def);
+        meter->metrics[i] = open_metric(shm, (enum metric)i);
     }
     return meter;
 }
@@ -274,6 +279,19 @@ static void time_request(struct mg_route_meter *of, const struct mg_req *req)
     }
     observe(of->duration, total);
     observe(of->gateway, own);
+}
+
+void mg_meter_lost(struct mg_shm *shm, uint64_t requests)
+{
+    const int metric = open_metric(shm, REQUESTS);
+    const mg_str values[] = {MG_STR(NO_ROUTE), method_name(MG_METHOD_OTHER), MG_STR("0"),
+                             mg_str_from(mg_outcome_word(MG_OUTCOME_WORKER_DIED))};
+    struct mg_shm_room room;
+    mg_shm_room(shm, &room);
+    if (metric >= 0 && requests > 0) {
+        mg_metric_words(shm, room.workers)[mg_series_open(shm, (uint32_t)metric, values, NULL)] +=
+            requests;
+    }
 }
 
 /* --- by upstream ------------------------------------------------------------------------------ */

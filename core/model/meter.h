@@ -20,3 +20,6 @@ struct mg_meter *mg_meter_new(struct mg_shm *shm, uint32_t worker);
 void mg_meter_free(struct mg_meter *meter);
 /* A request has ended: its outcome, times, bytes and tries are known. */
 void mg_meter_count(struct mg_meter *meter, struct mg_req *req);
+/* The master: so many requests were under way in a worker that has died. Nothing is known of them.
+ */
+void mg_meter_lost(struct mg_shm *shm, uint64_t requests);

@@ -44,7 +44,8 @@
     X(UPSTREAM_TIMEOUT, "upstream_timeout")                                                        \
     X(UPSTREAM_BODY_RESET, "upstream_body_reset")                                                  \
     X(UPSTREAM_BODY_TIMEOUT, "upstream_body_timeout")                                              \
-    X(INTERNAL, "internal")
+    X(INTERNAL, "internal")                                                                        \
+    X(WORKER_DIED, "worker_died")
 
 enum mg_outcome {
 #define MG_OUTCOME_ENUM(id, word) MG_OUTCOME_##id,

@@ -3,9 +3,11 @@
 -- Workers that die or hang: replaced at once, on the same listening socket, with the culprit named.
 local client = require 'spec.gateway.support.client'
 local load = require 'spec.gateway.support.load'
+local metrics = require 'spec.gateway.support.metrics'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
+local scripted = require 'spec.gateway.support.scripted'
 
 -- A C call that never ends: no CPU limit of ours reaches it.
 local STUCK = [[
@@ -72,6 +74,29 @@ describe('a worker', function()
             assert.equal(200, assert(waiting[i]:response()).status)
             waiting[i]:close()
         end
+    end)
+
+    it('that dies leaves a count of the requests that were under way in it', function()
+        local upstream, status_port = scripted.listen(), process.free_port()
+        local gateway = process.gateway(process.yaml{ upstream = upstream.port,
+            gateway = ('  status: { address: "127.0.0.1:%d" }\n'):format(status_port) })
+        local clients, peers = {}, {}
+        for i = 1, 3 do
+            clients[i] = gateway:send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+            peers[i] = upstream:accept()
+        end
+        peers[1]:say('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        assert.equal(200, assert(clients[1]:response()).status)
+        local pid = gateway:status().workers[1].pid
+        assert.is_true(posix.kill(pid, posix.signals.KILL))
+        local status = assert(gateway:wait_status(function(now)
+            return now.workers[1].state == 'serving' and now.workers[1].pid ~= pid
+        end))
+        assert.equal(2, status.outcomes.worker_died)
+        local found = metrics.parse(assert(client.get(status_port, '/metrics')).body)
+        assert.equal(2, found:value('moongate_http_requests_total', { outcome = 'worker_died' }))
+        assert.equal(0, found:value('moongate_http_requests_active'))
+        upstream:close()
     end)
 
     it('PTH-07 that hangs in a Lua pattern is killed by the watchdog, which names the plugin',
