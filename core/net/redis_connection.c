@@ -307,6 +307,10 @@ static void take_login(struct mg_redis_connection *connection, enum purpose purp
 
 static void take_reply(struct mg_redis_connection *connection, struct mg_resp_reply *reply)
 {
+    if (connection->count == 0 && connection->handler->on_push) {
+        connection->handler->on_push(connection->context, connection, reply);
+        return;
+    }
     if (connection->count == 0) {
         down(connection, MG_REDIS_PROTOCOL, MG_STR("a reply that nobody asked for"));
         return;

@@ -43,6 +43,9 @@ struct mg_redis_connection_handler {
      * server or the system said. The commands on it are told right after, with that result. */
     void (*on_down)(void *context, struct mg_redis_connection *connection, bool was_up,
                     enum mg_redis_result result, mg_str text);
+    /* A reply that no command waits for: what a server publishes. NULL: it breaks the protocol. */
+    void (*on_push)(void *context, struct mg_redis_connection *connection,
+                    const struct mg_resp_reply *reply);
 };
 
 /* handler fires after this has returned. */

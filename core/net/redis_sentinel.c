@@ -7,6 +7,8 @@
  */
 #include "net/redis_sentinel.h"
 
+#include "net/redis_news.h"
+
 #include <stdlib.h>
 
 #define CALM_MS 500
@@ -28,6 +30,7 @@ struct mg_redis_sentinels {
     struct mg_redis_connection *connection;
     struct mg_redis_command command;
     struct mg_deadline next; /* the next question */
+    struct mg_redis_news *news;
 };
 
 static uint64_t now_ms(const struct mg_redis_sentinels *sentinels)
@@ -203,6 +206,20 @@ void mg_redis_sentinels_hurry(struct mg_redis_sentinels *sentinels)
     sentinels->hurry = HURRY_ROUNDS;
 }
 
+/* The one that has it to tell is asked: it leads the failover, and the others hear of it later. A
+ * question that is under way may have been answered before. */
+static void on_news(void *context, uint32_t node)
+{
+    struct mg_redis_sentinels *sentinels = context;
+    if (sentinels->asking || sentinels->current != node) {
+        drop_connection(sentinels);
+    }
+    sentinels->asking = false;
+    sentinels->current = node;
+    sentinels->hurry = HURRY_ROUNDS;
+    mg_redis_sentinels_ask(sentinels);
+}
+
 const struct mg_redis_address *mg_redis_sentinels_last(const struct mg_redis_sentinels *sentinels)
 {
     return sentinels->last.port ? &sentinels->last : NULL;
@@ -238,12 +255,14 @@ struct mg_redis_sentinels *mg_redis_sentinels_new(struct mg_loop *loop, struct m
     sentinels->command.deliver = on_answer;
     mg_deadline_init(&sentinels->command.deadline);
     mg_deadline_init(&sentinels->next);
+    sentinels->news = mg_redis_news_new(&sentinels->connect, options, on_news, sentinels);
     return sentinels;
 }
 
 void mg_redis_sentinels_free(struct mg_redis_sentinels *sentinels)
 {
     if (sentinels) {
+        mg_redis_news_free(sentinels->news);
         mg_deadline_cancel(&sentinels->next);
         drop_connection(sentinels);
         mg_redis_command_clear(&sentinels->command);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks sentinels who the master is (redis.io, "Sentinel client spec"): one after the other until
- * one knows, on a connection that is kept for the next question. Goes on asking, twice a second
- * while all is well and faster when not, so that news need no subscription.
+ * one knows, on a connection that is kept for the next question. Asks again at once when one of
+ * them publishes that it is another now; and twice a second all the same, faster when not all is
+ * well, since what is published may be lost.
  *
  *     sentinels = mg_redis_sentinels_new(loop, dns, options, tls, on_master, self);
  *     mg_redis_sentinels_ask(sentinels);    // on_master fires later, and after each question

@@ -32,11 +32,37 @@ describe('moongate.redis with sentinels', function()
         return classes
     end
 
+    it('listens to each sentinel, with each worker', function()
+        for _, sentinel in ipairs(fleet.sentinels) do
+            redis.wait(function()
+                local _, count = sentinel:ask('CLIENT', 'LIST'):gsub(' sub=2 ', '')
+                return count == 2
+            end, 'the workers listen')
+        end
+    end)
+
+    -- What the leader of a failover and the others say: redis_failover_test.c plays it.
+    local function check_news(leader, other)
+        local promoted, switched = leader:read(), other:read()
+        assert.equal('+promoted-slave', promoted[2])
+        assert.is_truthy(promoted[3]:match('^slave %S+ [%d.]+ %d+ @ orders [%d.]+ %d+$'),
+            promoted[3])
+        assert.equal('+switch-master', switched[2])
+        assert.is_truthy(switched[3]:match('^orders [%d.]+ %d+ [%d.]+ %d+$'), switched[3])
+        leader:close()
+        other:close()
+    end
+
     it('follows a master that hands over, at most one failure a connection', function()
         assert.equal('OK', gateway:value 'return redis:set("a", 1)')
         assert.equal('1', fleet.master:ask('GET', 'a'))
+        local leader, other = redis.connect(fleet.sentinels[1].port),
+            redis.connect(fleet.sentinels[2].port)
+        leader:ask('SUBSCRIBE', '+promoted-slave')
+        other:ask('SUBSCRIBE', '+switch-master')
         assert.equal('OK', fleet.sentinels[1]:ask('SENTINEL', 'FAILOVER', 'orders'))
         local classes = write_until(fleet.replica, 'handed over')
+        check_news(leader, other)
         local failures = 0
         for class, count in pairs(classes) do
             failures = failures + (class == 'readonly' and 0 or count)

@@ -20,15 +20,43 @@ struct fleet {
     struct redis_peer *master; /* that the sentinels name; NULL: they know none */
     struct mg_redis_address nodes[2];
     int questions;
+    struct redis_peer_stream *listening[2]; /* who has subscribed last */
+    bool may_not_listen;
     const char *answer; /* of the servers to commands; NULL: their number */
     const char *role[2];
 };
 
 static struct fleet fleet;
 
+static void take_subscription(struct redis_peer *peer)
+{
+    if (fleet.may_not_listen) {
+        redis_peer_say(peer, "-NOPERM this user has no permissions to run 'subscribe'\r\n");
+        return;
+    }
+    fleet.listening[peer - fleet.sentinels] = peer->speaking;
+    redis_peer_say(peer, "*3\r\n$9\r\nsubscribe\r\n$15\r\n+promoted-slave\r\n:1\r\n"
+                         "*3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:2\r\n");
+}
+
+static void publish(int sentinel, const char *channel, const char *message)
+{
+    char text[256];
+    snprintf(text, sizeof text, "*3\r\n$7\r\nmessage\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
+             strlen(channel), channel, strlen(message), message);
+    assert_non_null(fleet.listening[sentinel]);
+    fleet.sentinels[sentinel].speaking = fleet.listening[sentinel];
+    redis_peer_say(&fleet.sentinels[sentinel], text);
+    redis_client_run(&fleet.client, 2);
+}
+
 static void answer_sentinel(struct redis_peer *peer, const char *command)
 {
     char text[256];
+    if (strncmp(command, "SUBSCRIBE", 9) == 0) {
+        take_subscription(peer);
+        return;
+    }
     if (strncmp(command, "SENTINEL", 8) != 0) {
         redis_peer_say(peer, strncmp(command, "AUTH", 4) == 0 ? "+OK\r\n" : "+PONG\r\n");
         return;
@@ -110,9 +138,9 @@ static void the_master_is_asked_for_and_used(void **state)
     assert_string_equal(say("GET"), "0");
     assert_int_equal(fleet.servers[0].connections, 2);
     redis_client_run(&fleet.client, 5000);
-    assert_in_range(fleet.questions, 9, 12); /* twice a second */
-    assert_int_equal(fleet.sentinels[0].connections, 1);
-    assert_int_equal(fleet.sentinels[1].connections, 0);
+    assert_in_range(fleet.questions, 9, 12);             /* twice a second */
+    assert_int_equal(fleet.sentinels[0].connections, 2); /* one of them listens */
+    assert_int_equal(fleet.sentinels[1].connections, 1);
 }
 
 static void a_new_master_is_used_without_a_failure(void **state)
@@ -131,6 +159,75 @@ static void a_new_master_is_used_without_a_failure(void **state)
     assert_int_equal(fleet.client.stats.value[MG_STAT_REDIS_FAILURES], 0);
     redis_client_run(&fleet.client, 1500);
     assert_int_equal(fleet.client.stats.value[MG_STAT_REDIS_CONNECTIONS], 2); /* the old are gone */
+}
+
+/* With whatever the client does until the virtual clock has gone on by 2 ms. */
+static void a_new_master_is_used_when_a_sentinel_tells(void **state)
+{
+    (void)state;
+    hold();
+    assert_string_equal(say("GET"), "0");
+    fleet.master = &fleet.servers[1];
+    publish(1, "+promoted-slave", "slave h:1 h 1 @ orders h 2");
+    assert_string_equal(say("GET"), "1");
+    fleet.master = &fleet.servers[0];
+    publish(0, "+switch-master", "orders h 1 h 2");
+    assert_string_equal(say("GET"), "0");
+    assert_int_equal(fleet.client.stats.value[MG_STAT_REDIS_FAILURES], 0);
+}
+
+static void news_of_other_masters_change_nothing(void **state)
+{
+    (void)state;
+    hold();
+    assert_string_equal(say("GET"), "0");
+    const int before = fleet.questions;
+    publish(0, "+switch-master", "orders2 h 1 h 2");
+    publish(0, "+switch-master", "order h 1 h 2");
+    publish(0, "+switch-master", "orders");
+    publish(0, "+switch-master", "");
+    publish(0, "+promoted-slave", "slave orders h 1 @ others h 2");
+    publish(0, "+promoted-slave", "slave orders h 1 @");
+    assert_int_equal(fleet.questions, before);
+    publish(0, "+switch-master", "orders h 1 h 2");
+    assert_int_equal(fleet.questions, before + 1);
+}
+
+static void a_sentinel_is_listened_to_again(void **state)
+{
+    (void)state;
+    hold();
+    assert_string_equal(say("GET"), "0");
+    redis_client_run(&fleet.client, 12000);
+    assert_int_equal(fleet.sentinels[1].connections, 1); /* it answers PING */
+    redis_peer_hang_up(&fleet.sentinels[1]);
+    fleet.listening[1] = NULL;
+    redis_client_run(&fleet.client, 600);
+    fleet.master = &fleet.servers[1];
+    publish(1, "+switch-master", "orders h 1 h 2");
+    assert_string_equal(say("GET"), "1");
+
+    fleet.sentinels[0].is_silent = true; /* does not even end */
+    redis_client_run(&fleet.client, 12000);
+    fleet.sentinels[0].is_silent = false;
+    fleet.listening[0] = NULL;
+    redis_client_run(&fleet.client, 9000);
+    fleet.master = &fleet.servers[0];
+    publish(0, "+switch-master", "orders h 1 h 2");
+    assert_string_equal(say("GET"), "0");
+}
+
+static void who_may_not_listen_asks(void **state)
+{
+    (void)state;
+    fleet.may_not_listen = true;
+    hold();
+    assert_string_equal(say("GET"), "0");
+    fleet.master = &fleet.servers[1];
+    redis_client_run(&fleet.client, 550);
+    assert_string_equal(say("GET"), "1");
+    redis_client_run(&fleet.client, 20000);
+    assert_in_range(fleet.sentinels[1].connections, 2, 7); /* tries are few */
 }
 
 static void readonly_asks_the_sentinels_at_once(void **state)
@@ -170,7 +267,7 @@ static void the_next_sentinel_is_asked_when_one_is_silent(void **state)
     fleet.sentinels[0].is_silent = true;
     hold();
     assert_string_equal(say("GET"), "0");
-    assert_int_equal(fleet.sentinels[1].connections, 1);
+    assert_int_equal(fleet.sentinels[1].connections, 2);
     redis_peer_hang_up(&fleet.sentinels[1]);
     fleet.sentinels[0].is_silent = false;
     fleet.sentinels[1].is_silent = true;
@@ -272,6 +369,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FLEET(the_master_is_asked_for_and_used),
         WITH_FLEET(a_new_master_is_used_without_a_failure),
+        WITH_FLEET(a_new_master_is_used_when_a_sentinel_tells),
+        WITH_FLEET(news_of_other_masters_change_nothing),
+        WITH_FLEET(a_sentinel_is_listened_to_again),
+        WITH_FLEET(who_may_not_listen_asks),
         WITH_FLEET(readonly_asks_the_sentinels_at_once),
         WITH_FLEET(a_lost_master_is_replaced_at_once),
         WITH_FLEET(the_next_sentinel_is_asked_when_one_is_silent),
