@@ -67,7 +67,7 @@ static const struct row rows[] = {
     {"upstream_sent_bytes_total", "bytes written to upstreams",
      NULL, NULL, MG_STAT_UPSTREAM_BYTES_OUT, NOTHING},
     {"plugin_runs_total", "chains of handlers run", NULL, NULL, MG_STAT_PLUGIN_RUNS, NOTHING},
-    {"lua_trace_aborts_total", "traces that the compiler of LuaJIT gave up",
+    {"lua_trace_aborts_total", "traces that LuaJIT gave up, with MOONGATE_COUNT_TRACE_ABORTS",
      NULL, NULL, MG_STAT_TRACE_ABORTS, NOTHING},
     {"lua_timers", "timers of plugins pending", NULL, NULL, MG_STAT_TIMERS, NOTHING},
     {"ratelimit_store_fallbacks_total", "decisions made without the store, by what was done",

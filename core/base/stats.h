@@ -92,7 +92,7 @@
     X(WALL_LIMIT, "limit_wall_ms", false, "phase calls stopped for their length")                  \
     X(LUA_MEMORY, "limit_lua_memory", false, "allocations refused to Lua")                         \
     X(REGEX_LIMIT, "limit_regex_match", false, "matches given up")                                 \
-    X(TRACE_ABORTS, "trace_aborts", false, "traces that the compiler gave up")                     \
+    X(TRACE_ABORTS, "trace_aborts", false, "traces given up, where they are counted")              \
     X(TIMERS, "timers", true, "timers pending")                                                    \
     /* policies */                                                                                 \
     X(LIMIT_ALLOWED, "ratelimit_allowed", false, "requests admitted by rate-limit")                \

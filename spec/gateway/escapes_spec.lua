@@ -86,7 +86,7 @@ gateway:
   listeners: [{ address: "127.0.0.1:%d" }]
   plugins:
     watchdog_ms: 30000
-    settings: { attempts: { quarantine: false, cpu_ms: 20, wall_ms: 100 } }
+    settings: { attempts: { quarantine: false, cpu_ms: 60, wall_ms: 500 } }
 ]]
 
 local DONE, FAILED, LIMITED = 200, 500, 503
@@ -187,6 +187,13 @@ local ATTEMPTS = {
         'local t = {} for i = 1, 1e7 do t[i] = coroutine.create(loop) end', LIMITED },
     { 'memory of C types',
         "local t = {} for i = 1, 1000 do t[i] = require('ffi').new('char[?]', 1e6) end", LIMITED },
+    { 'memory that ends while its loop is being compiled', [[
+        local bytes = tonumber(moongate.request.get_header('X-Bytes') or 1e6)
+        loadstring([=[
+            local new, bytes = ...
+            local t = {}
+            for i = 1, 1000 do t[i] = new('char[?]', bytes) end
+        ]=])(require('ffi').new, bytes)]], LIMITED },
     { 'a buffer without end',
         "local b = require('string.buffer').new() while true do b:put(('x'):rep(1e6)) end",
         LIMITED },
@@ -271,6 +278,20 @@ describe('LUA-01 a plugin does not escape by', function()
             connection:close()
         end)
     end
+
+    -- A loop is compiled in its 57th round or so: one of these has no memory left just then.
+    it('memory that ends at any step of the compiler', function()
+        for bytes = 1.1e6, 1.18e6, 2500 do
+            local connection = gateway:connect()
+            local res = assert(connection:request('GET', '/attempts', {
+                ['X-Attempt'] = 'memory that ends while its loop is being compiled',
+                ['X-Bytes'] = ('%d'):format(bytes),
+            }))
+            assert.equal(LIMITED, res.status)
+            expect_unharmed()
+            connection:close()
+        end
+    end)
 
     for _, phase in ipairs({ 'header_filter', 'body_filter', 'log' }) do
         it('any of that in ' .. phase, function()

@@ -155,12 +155,18 @@ end
 --- Raises the compiler's bounds: a gateway has more code than a script, and a chain of plugins is
 -- one trace, whose constants are the functions, tables and names of all of them. Machine code is
 -- not counted as Lua memory, so it has a cap of its own.
+--
+-- Traces that it gives up are counted only where somebody asks: to tell a listener of one, LuaJIT
+-- (of 2022) looks for a Lua function on the stack, and where it gives up late, after an error as
+-- for memory, the stack may be one of C functions alone, behind whose end it reads on.
 function M.tune()
-    jit.attach(function(what)
-        if what == 'abort' then
-            boot.count_abort()
-        end
-    end, 'trace')
+    if os.getenv('MOONGATE_COUNT_TRACE_ABORTS') then
+        jit.attach(function(what)
+            if what == 'abort' then
+                boot.count_abort()
+            end
+        end, 'trace')
+    end
     jit.opt.start('maxtrace=4000', 'maxmcode=16384', 'maxrecord=8000', 'maxirconst=4000',
         'maxsnap=1000', 'maxside=200')
 end

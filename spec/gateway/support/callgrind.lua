@@ -125,7 +125,8 @@ local function start(case)
     run.listener, upstream = posix.listen()
     run.gateway = process.start_gateway(process.yaml{ upstream = upstream, gateway = PATIENCE,
         plugins = case.plugins:format(run.folder) }, { folder = run.folder,
-        env = { GLIBC_TUNABLES = VARIANTS }, wrapper = { 'valgrind', '--tool=callgrind',
+        env = { GLIBC_TUNABLES = VARIANTS, MOONGATE_COUNT_TRACE_ABORTS = '1' },
+        wrapper = { 'valgrind', '--tool=callgrind',
             '--smc-check=all-non-file', '--dump-before=mg_fail_with*',
             '--callgrind-out-file=' .. run.out .. '%p' } })
     assert(run.gateway:wait_text('ready, ', SECONDS), run.gateway.err)
