@@ -34,18 +34,22 @@ static void change_field(struct mg_req *req, int kind, mg_str name, mg_str value
 
 void mg_req_field(struct mg_req *req, int kind, mg_str name, mg_str value)
 {
-    const mg_str own_name = mg_arena_copy_str(&req->arena, name);
-    const mg_str own_value = mg_arena_copy_str(&req->arena, value);
+    mg_req_field_kept(req, kind, mg_arena_copy_str(&req->arena, name),
+                      mg_arena_copy_str(&req->arena, value));
+}
+
+void mg_req_field_kept(struct mg_req *req, int kind, mg_str name, mg_str value)
+{
     if (req->status != 0) {
-        change_field(req, kind, own_name, own_value);
+        change_field(req, kind, name, value);
         return;
     }
     struct mg_field_op *op = mg_arena_zalloc(&req->arena, sizeof *op);
     op->kind = kind == MG_FIELD_SET   ? MG_FIELD_SET
                : kind == MG_FIELD_ADD ? MG_FIELD_ADD
                                       : MG_FIELD_CLEAR;
-    op->name = own_name;
-    op->value = own_value;
+    op->name = name;
+    op->value = value;
     if (req->ops_last) {
         req->ops_last->next = op;
     } else {

@@ -14,6 +14,9 @@
 
 #include "script/api_limits.h"
 
+#include "script/ffi_log.h"
+#include "script/ffi_plan.h"
+
 #include <arpa/inet.h>
 #include <stdlib.h>
 
@@ -389,6 +392,12 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ff
     return &limits->verdict;
 }
 
+MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_verdict(
+    const struct mg_ffi_limits *limits)
+{
+    return &limits->verdict;
+}
+
 MG_FFI_EXPORT void mg_ffi_limits_missing(struct mg_ffi_limits *limits)
 {
     if (limits->vm->options.stats) {
@@ -437,9 +446,7 @@ static void put_number(struct mg_record_text *note, mg_str member, int64_t value
 static void put_hash(struct mg_record_text *note, uint64_t hash)
 {
     mg_record_put(note, MG_STR(",\"key_hash\":\""));
-    for (int shift = 60; shift >= 0; shift -= 4) {
-        mg_record_put_char(note, "0123456789abcdef"[hash >> shift & 15]);
-    }
+    mg_record_put_hex(note, hash);
     mg_record_put_char(note, '"');
 }
 

@@ -3,6 +3,7 @@
 #include "base/shm_cells.h"
 #include "net/sink.h"
 #include "net/sink_taken.h"
+#include "script/hook_plan.h"
 #include "script/record.h"
 #include "script/record_value.h"
 #include "script/vm.h"
@@ -11,8 +12,12 @@
 #include "script/export.h"
 #include "script/ffi.h"
 #include "script/ffi_log.h"
+#include "script/ffi_plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#define INFO 6 /* severity of syslog */
 
 static mg_str given(struct mg_ffi_str text)
 {
@@ -213,6 +218,51 @@ MG_FFI_EXPORT int mg_ffi_log_line(struct mg_req *req, const struct mg_record *re
                                           record->room, mg_sink_line_bytes(sink));
     mg_sink_put(sink, mg_str_make(record->room, length), (unsigned)severity);
     return (int)length;
+}
+
+/* --- the plan: a line in each sink, for every request ---------------------------------------- */
+
+struct log_plan {
+    struct mg_hook_plan plan;
+    uint32_t count;
+    struct {
+        const struct mg_record *record;
+        struct mg_sink *sink;
+    } * lines;
+};
+
+static enum mg_hook_plan_result run_log(struct mg_hook_plan *plan, struct mg_req *req)
+{
+    const struct log_plan *log = MG_CONTAINER(plan, struct log_plan, plan);
+    for (uint32_t i = 0; i < log->count; i++) {
+        mg_ffi_log_line(req, log->lines[i].record, log->lines[i].sink, "", 0, INFO);
+    }
+    return MG_PLAN_DONE;
+}
+
+MG_FFI_EXPORT struct mg_hook_plan *mg_ffi_log_plan(void)
+{
+    struct log_plan *log = calloc(1, sizeof *log);
+    mg_require(log != NULL);
+    log->plan.run = run_log;
+    return &log->plan;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_plan_add(struct mg_hook_plan *plan, const struct mg_record *record,
+                                       struct mg_sink *sink)
+{
+    struct log_plan *log = MG_CONTAINER(plan, struct log_plan, plan);
+    log->lines = realloc(log->lines, (log->count + 1) * sizeof *log->lines);
+    mg_require(log->lines != NULL);
+    log->lines[log->count].record = record;
+    log->lines[log->count++].sink = sink;
+}
+
+MG_FFI_EXPORT void mg_ffi_log_plan_free(struct mg_hook_plan *plan)
+{
+    struct log_plan *log = MG_CONTAINER(plan, struct log_plan, plan);
+    free(log->lines);
+    free(log);
 }
 
 MG_FFI_EXPORT int mg_ffi_log_take(struct mg_sink *sink, struct mg_ffi_str *lines)

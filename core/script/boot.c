@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/stats.h"
 #include "script/bundle.h"
+#include "script/chain.h"
 #include "script/fault.h"
 #include "script/vm.h"
 
@@ -155,6 +156,18 @@ static int on_sha1(lua_State *L)
     return 1;
 }
 
+/* rest(chain, phase, function | nil): what runs behind the plans of the phase; chain from 0 */
+static int on_rest(lua_State *L)
+{
+    struct mg_vm *vm = vm_of(L);
+    const lua_Integer chain = luaL_checkinteger(L, 1), phase = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, chain >= 0 && chain < (lua_Integer)vm->chain_count, 1, "no such chain");
+    luaL_argcheck(L, phase >= 0 && phase < MG_PHASE_COUNT, 2, "no such phase");
+    lua_settop(L, 3);
+    mg_chain_rest(&vm->chains[chain], (enum mg_phase)phase, L);
+    return 0;
+}
+
 /* count_abort(): the compiler gave a trace up */
 static int on_count_abort(lua_State *L)
 {
@@ -223,7 +236,8 @@ static void push_header(struct mg_vm *vm, lua_State *L)
     }
     push_file(L, vm->options.ffi_header);
     push_file_beside(L, vm->options.ffi_header, "ffi_log.h");
-    lua_concat(L, 2);
+    push_file_beside(L, vm->options.ffi_header, "ffi_plan.h");
+    lua_concat(L, 3);
 }
 
 void mg_boot_push(struct mg_vm *vm, lua_State *L)
@@ -246,6 +260,7 @@ void mg_boot_push(struct mg_vm *vm, lua_State *L)
     set_function(vm, L, "passed", on_passed);
     set_function(vm, L, "address", on_address);
     set_function(vm, L, "count_abort", on_count_abort);
+    set_function(vm, L, "rest", on_rest);
     set_function(vm, L, "list", on_list);
     set_function(vm, L, "sha1", on_sha1);
     set_constants(L);

@@ -15,6 +15,11 @@
 #include "base/arena.h"
 #include "script/vm.h"
 
+#include "script/export.h"
+#include "script/ffi.h"
+#include "script/ffi_log.h"
+#include "script/ffi_plan.h"
+
 #include <lauxlib.h>
 #include <stdlib.h>
 
@@ -232,4 +237,41 @@ int mg_chain_place(const struct mg_chain *chain, uint32_t plugin_index)
         }
     }
     return -1;
+}
+
+/* --- plans ----------------------------------------------------------------------------------- */
+
+void mg_chain_rest(struct mg_chain *chain, enum mg_phase phase, lua_State *L)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, chain->run[phase]);
+    chain->run[phase] = LUA_NOREF;
+    if (lua_isfunction(L, -1)) {
+        chain->run[phase] = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else {
+        lua_pop(L, 1);
+    }
+}
+
+static struct mg_chain_plans *plans_of(struct mg_vm *vm, int chain, int phase)
+{
+    mg_require(chain >= 0 && (uint32_t)chain < vm->chain_count);
+    mg_require(phase >= 0 && phase < MG_PHASE_COUNT);
+    return &vm->chains[chain].plans[phase];
+}
+
+MG_FFI_EXPORT void mg_ffi_plan_clear(struct mg_vm *vm, int chain, int phase)
+{
+    plans_of(vm, chain, phase)->count = 0;
+}
+
+MG_FFI_EXPORT void mg_ffi_plan_step(struct mg_vm *vm, int chain, int phase, int place,
+                                    struct mg_hook_plan *plan)
+{
+    struct mg_chain_plans *plans = plans_of(vm, chain, phase);
+    const uint32_t places = vm->chains[chain].count;
+    mg_require(plans->count < places && place >= 0 && (uint32_t)place < places);
+    if (!plans->steps) {
+        plans->steps = mg_arena_zalloc(&vm->config->arena, places * sizeof *plans->steps);
+    }
+    plans->steps[plans->count++] = (struct mg_chain_step){.plan = plan, .place = place};
 }

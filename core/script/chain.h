@@ -9,12 +9,28 @@
 
 #include "base/err.h"
 #include "model/config.h"
+#include "script/hook_plan.h"
 
+struct lua_State;
 struct mg_vm;
+
+/* A place whose hook has a plan. */
+struct mg_chain_step {
+    struct mg_hook_plan *plan;
+    int place;
+};
+
+/* Of one phase: the hooks at its front that have plans, in order. */
+struct mg_chain_plans {
+    struct mg_chain_step *steps; /* room for all places */
+    uint32_t count;
+};
 
 struct mg_chain {
     int confs; /* reference: what its functions get: the configurations by place */
-    /* references to functions; LUA_NOREF where no plugin has the phase */
+    struct mg_chain_plans plans[MG_PHASE_COUNT];
+    /* references to functions, which run the hooks behind the plans; LUA_NOREF where there are
+     * none */
     int run[MG_PHASE_COUNT];
     int32_t alone[MG_PHASE_COUNT]; /* turn of the one plugin that has the phase; 0: several */
     uint32_t phases;               /* MG_PHASE_BIT */
@@ -32,3 +48,5 @@ MG_NODISCARD int mg_chain_take(struct mg_vm *vm, struct mg_config *config);
 const struct mg_chain *mg_chain_of(const struct mg_vm *vm, const struct mg_route *route);
 /* Place of a plugin in the chain, or -1. */
 int mg_chain_place(const struct mg_chain *chain, uint32_t plugin_index);
+/* The function on top of the stack (popped; nil: none) runs what is behind the plans of a phase. */
+void mg_chain_rest(struct mg_chain *chain, enum mg_phase phase, struct lua_State *L);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Lua may call in C and what both may read: this file and, behind it, ffi_log.h, read by the C
- * compiler and by ffi.cdef (lua/moongate/runtime/ffi.lua). Declarations and comments only; no
- * preprocessor, no include guard.
+ * What Lua may call in C and what both may read: this file and, behind it, ffi_log.h and
+ * ffi_plan.h, read by the C compiler and by ffi.cdef (lua/moongate/runtime/ffi.lua). Declarations
+ * and comments only; no preprocessor, no include guard.
  *
  * Rules (architecture.md, 6): a function here is a leaf: it never enters Lua, blocks or jumps. No
  * struct by value, no varargs, no callbacks. In: pointer and length. Out: pointers to memory of the

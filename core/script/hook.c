@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One phase of one request. The fast way: the chain's generated function runs all handlers in one
- * coroutine, without pcall and without checks between them. When one fails the coroutine is dead;
- * which one it was stands in shared->turn, and if its on_error is open the rest runs the careful
- * way (entry.slow in Lua: a plain loop from a given place, which also knows quarantine and plugins
- * that are skipped for this request). response.exit leaves the coroutine by a yield that is never
- * resumed.
+ * One phase of one request. Hooks that have plans (script/hook_plan.h) are done here, as long as
+ * all before them are; Lua is entered for what is behind them. The fast way: the chain's generated
+ * function runs all handlers in one coroutine, without pcall and without checks between them. When
+ * one fails the coroutine is dead; which one it was stands in shared->turn, and if its on_error is
+ * open the rest runs the careful way (entry.slow in Lua: a plain loop from a given place, which
+ * also knows quarantine and plugins that are skipped for this request). response.exit leaves the
+ * coroutine by a yield that is never resumed.
  *
  * req->script is the task while one waits; req->lua_ref holds MG_REQ_* bits.
  */
@@ -91,9 +92,16 @@ static void collect_rest(struct mg_req *req, enum mg_phase phase, const struct m
 
 static enum mg_verdict settle(struct mg_task *task, enum mg_run result);
 
-/* Runs the handlers from a place on, one by one. failed: the one before has failed. */
-static enum mg_verdict run_careful(struct mg_req *req, enum mg_phase phase, int place, bool failed,
-                                   bool exited)
+/* Where the careful way begins, and why. */
+struct careful {
+    int place;
+    bool failed;  /* the handler before has failed */
+    bool exited;  /* response.exit was called before */
+    bool planned; /* the plan of the place has decided already */
+};
+
+/* Runs the handlers from a place on, one by one. */
+static enum mg_verdict run_careful(struct mg_req *req, enum mg_phase phase, struct careful from)
 {
     struct mg_vm *vm = req->vm;
     const struct mg_chain *chain = mg_chain_of(vm, req->route);
@@ -101,13 +109,14 @@ static enum mg_verdict run_careful(struct mg_req *req, enum mg_phase phase, int 
     if (!task) {
         return fail(req, phase, &vm->turns[0], true);
     }
-    task->exited = exited;
+    task->exited = from.exited;
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->entry.slow);
     lua_pushstring(task->co, mg_phase_name(phase));
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->confs);
-    lua_pushinteger(task->co, place + 1);
-    lua_pushboolean(task->co, failed);
-    const enum mg_run result = run_task(req, task, 4);
+    lua_pushinteger(task->co, from.place + 1);
+    lua_pushboolean(task->co, from.failed);
+    lua_pushboolean(task->co, from.planned);
+    const enum mg_run result = run_task(req, task, 5);
     if (result == MG_RUN_WAITING) {
         return MG_VERDICT_WAITING;
     }
@@ -130,7 +139,9 @@ static enum mg_verdict settle_failure(struct mg_task *task)
         if (phase == MG_PHASE_BODY_FILTER) {
             req->lua_ref |= MG_REQ_CAREFUL;
         }
-        return run_careful(req, phase, place + 1, true, task->exited);
+        return run_careful(
+            req, phase,
+            (struct careful){.place = place + 1, .failed = true, .exited = task->exited});
     }
     if (phase == MG_PHASE_LOG) {
         return MG_VERDICT_CONTINUE;
@@ -203,9 +214,6 @@ static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
                                  const struct mg_chain *chain)
 {
     struct mg_vm *vm = req->vm;
-    if (__builtin_expect(vm->quarantined != 0 || (req->lua_ref & MG_REQ_CAREFUL), 0)) {
-        return run_careful(req, phase, 0, false, false);
-    }
     struct mg_task *task = take_task(req, phase);
     if (!task) {
         return fail(req, phase, &vm->turns[0], true);
@@ -222,26 +230,47 @@ static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
     return verdict;
 }
 
-enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
+/* from: where the careful way is taken, else NULL. */
+static enum mg_verdict enter_lua(struct mg_req *req, enum mg_phase phase,
+                                 const struct mg_chain *chain, const struct careful *from)
 {
-    const struct mg_vm *vm = req->vm;
-    const struct mg_chain *chain = mg_chain_of(vm, req->route);
-    if (!(chain->phases & MG_PHASE_BIT(phase))) {
-        return MG_VERDICT_CONTINUE;
-    }
     req->lua_used = true;
-    if (vm->options.stats) {
-        mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
+    if (phase != MG_PHASE_LOG) { /* which is not measured */
+        req->hook_began_us = mg_clock_precise_us(&req->vm->loop->clock);
     }
-    if (phase == MG_PHASE_LOG) { /* which is not measured */
-        return run_chain(req, phase, chain);
-    }
-    req->hook_began_us = mg_clock_precise_us(&vm->loop->clock);
-    const enum mg_verdict verdict = run_chain(req, phase, chain);
+    const enum mg_verdict verdict =
+        from ? run_careful(req, phase, *from) : run_chain(req, phase, chain);
     if (verdict != MG_VERDICT_WAITING) {
         measure(req, phase, req->hook_began_us);
     }
     return verdict;
+}
+
+enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
+{
+    const struct mg_vm *vm = req->vm;
+    const struct mg_chain *chain = mg_chain_of(vm, req->route);
+    const struct mg_chain_plans *plans = &chain->plans[phase];
+    if (!(chain->phases & MG_PHASE_BIT(phase))) {
+        return MG_VERDICT_CONTINUE;
+    }
+    if (vm->options.stats) {
+        mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
+    }
+    if (__builtin_expect(vm->quarantined != 0 || (req->lua_ref & MG_REQ_CAREFUL), 0)) {
+        return enter_lua(req, phase, chain, &(struct careful){0});
+    }
+    for (uint32_t i = 0; i < plans->count; i++) {
+        const struct mg_chain_step *step = &plans->steps[i];
+        const enum mg_hook_plan_result result = step->plan->run(step->plan, req);
+        if (result != MG_PLAN_DONE) {
+            return enter_lua(
+                req, phase, chain,
+                &(struct careful){.place = step->place, .planned = result == MG_PLAN_REST});
+        }
+    }
+    return chain->run[phase] == LUA_NOREF ? MG_VERDICT_CONTINUE
+                                          : enter_lua(req, phase, chain, NULL);
 }
 
 void mg_hook_resume(struct mg_req *req, int status)
@@ -281,7 +310,8 @@ enum mg_verdict mg_hook_skip(struct mg_req *req)
     req->script = NULL;
     mg_sched_abandon(task);
     const int place = turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1;
-    return place < 0 ? MG_VERDICT_CONTINUE : run_careful(req, phase, place + 1, true, false);
+    const struct careful from = {.place = place + 1, .failed = true};
+    return place < 0 ? MG_VERDICT_CONTINUE : run_careful(req, phase, from);
 }
 
 void mg_hook_end(struct mg_req *req)

@@ -40,6 +40,25 @@ void mg_record_put_u64(struct mg_record_text *text, uint64_t number)
     mg_record_put(text, mg_str_make(first, (size_t)(place + sizeof place - first)));
 }
 
+/* The digits of each half side by side, first the high one: nibbles become bytes, eight at a time,
+ * and those from ten on get the distance from '9' to 'a' on top. */
+static uint64_t hex_word(uint32_t number)
+{
+    const uint64_t each = 0x0101010101010101;
+    uint64_t word = __builtin_bswap32(number);
+    word = (word | word << 16) & 0x0000ffff0000ffff;
+    word = (word | word << 8) & 0x00ff00ff00ff00ff;
+    word = (word >> 4 & 0x000f000f000f000f) | (word << 8 & 0x0f000f000f000f00);
+    const uint64_t letters = (word + each * 6) >> 4 & each;
+    return word + each * '0' + letters * ('a' - '9' - 1);
+}
+
+void mg_record_put_hex(struct mg_record_text *text, uint64_t number)
+{
+    const uint64_t words[2] = {hex_word((uint32_t)(number >> 32)), hex_word((uint32_t)number)};
+    mg_record_put(text, mg_str_make((const char *)words, sizeof words));
+}
+
 void mg_record_put_ms(struct mg_record_text *text, uint64_t us)
 {
     char place[24];

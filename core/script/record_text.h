@@ -54,6 +54,8 @@ static inline void mg_record_put_char(struct mg_record_text *text, char c)
 }
 
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number);
+/* 16 hexadecimal digits. */
+void mg_record_put_hex(struct mg_record_text *text, uint64_t number);
 /* Microseconds as milliseconds with three decimals: 12.345 */
 void mg_record_put_ms(struct mg_record_text *text, uint64_t us);
 /* A JSON string with its quotes; see base/escape.h. */

@@ -158,6 +158,17 @@ function methods:write(severity, members)
     C.mg_ffi_log_line(request(LOG), self.record, self.sink, members, #members, severity or INFO)
 end
 
+--- What writes a line into each of the logs, for every request, without Lua.
+-- @tparam table logs of M.open
+-- @treturn cdata plan, see docs/plugin-reference.md
+function M.plan(logs)
+    local plan = ffi.gc(C.mg_ffi_log_plan(), C.mg_ffi_log_plan_free)
+    for _, log in ipairs(logs) do
+        C.mg_ffi_log_plan_add(plan, log.record, log.sink)
+    end
+    return plan
+end
+
 local view = ffi.new('struct mg_ffi_str')
 local about = ffi.new('struct mg_ffi_log_about')
 

@@ -14,6 +14,7 @@ local base = require 'moongate.pdk.base'
 local key = require 'moongate.key'
 local key_parts = require 'moongate.key_parts'
 local C = require('moongate.runtime.ffi').C
+local PHASE = require('moongate.runtime').PHASE
 local shared = require('moongate.runtime.ffi').shared
 
 local M = { SUCCESS = 0, FAILURE = 1, NETWORK = 2, LEFT = 3, NONE = 4, STATES = 6 }
@@ -85,6 +86,40 @@ local function build(keys)
     end
     local req, object = base.request(base.REQUEST)
     key.build(keys.set, req, object, keys.parts, PREFIXES, 'shared')
+end
+
+local plans = {}
+local plan_meta = { __index = plans }
+
+--- What is done for most requests without Lua (core/script/api_breaker_plan.c).
+-- @tparam table statuses status -> true where it is a failure
+-- @treturn table
+function M.plan(statuses)
+    local plan = ffi.gc(C.mg_ffi_breaker_plan(shared.vm), C.mg_ffi_breaker_plan_free)
+    for status = 100, 599 do
+        if statuses[status] then
+            C.mg_ffi_breaker_plan_fails(plan, status)
+        end
+    end
+    return setmetatable({ plan = plan }, plan_meta)
+end
+
+--- Requests of the running one's route meet this breaker from now on.
+-- @tparam table|false breaker false: none
+-- @tparam table|nil notes by state: the access log's of those that it admits
+function plans:meet(breaker, notes)
+    local req = request()
+    C.mg_ffi_breaker_plan_meet(self.plan, req, breaker and breaker.handle or nil)
+    for state, json in pairs(notes or {}) do
+        C.mg_ffi_breaker_plan_note(self.plan, req, state, json, #json)
+    end
+end
+
+--- The plan of a phase; keep this table as long as it.
+-- @tparam string phase access, header_filter or log
+-- @treturn cdata
+function plans:of(phase)
+    return C.mg_ffi_breaker_plan_of(self.plan, PHASE[phase])
 end
 
 --- May the running request go to the upstream? A probe's slot is given back when the request ends.

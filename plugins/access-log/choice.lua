@@ -42,6 +42,12 @@ local function is_always(self)
         or about.total_ms >= always.slow or self.outcomes[outcome] or false, about.share
 end
 
+--- Does every request get a line?
+-- @treturn boolean
+function Choice:is_all()
+    return not self.never and not self.when and self.sample >= 1
+end
+
 --- Does the running request get a line?
 -- @tparam table|nil record where there are expressions
 -- @treturn boolean

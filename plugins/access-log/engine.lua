@@ -79,4 +79,12 @@ function Entry:log()
     end
 end
 
+--- The plan of the log phase, where each request gets its lines without a look at it.
+-- @treturn cdata|nil
+function Entry:plan()
+    local looks = self.reader or self.severities or not self.choice:is_all()
+    self.planned = self.planned or not looks and access_log.plan(self.logs) or nil
+    return self.planned
+end
+
 return M

@@ -39,6 +39,10 @@ function M.plugin(priority, translate)
         self.entries[conf]:log()
     end
 
+    function plugin:PLAN(_, conf)
+        return self.entries[conf]:plan()
+    end
+
     return plugin
 end
 

@@ -24,4 +24,8 @@ function plugin:log(conf)
     self.entries[conf]:log()
 end
 
+function plugin:PLAN(_, conf)
+    return self.entries[conf]:plan()
+end
+
 return plugin

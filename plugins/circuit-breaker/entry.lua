@@ -9,10 +9,20 @@ local function compiled(text, option, names)
     return text and expression.compile(text, { option = option, names = names }) or nil
 end
 
+-- Breakers by key and other upstreams to go to are the hooks' own.
+local function plan_of(conf)
+    if conf.scope == 'key' or conf.fallback.kind == 'upstream' then
+        return nil
+    end
+    return breakers.plan(conf.failure_statuses)
+end
+
 --- @tparam table conf checked
--- @treturn table { conf =, keys =, classify =, on_state =, code = } keys and expressions, or nil
+-- @treturn table { conf =, plan =, keys =, classify =, on_state =, code = } plan, keys and
+-- expressions, or nil
 function M.new(conf)
     return {
+        plan = plan_of(conf),
         conf = conf,
         keys = conf.scope == 'key' and breakers.keys(conf.key) or nil,
         classify = compiled(conf.classify, 'classify', { 'status' }),

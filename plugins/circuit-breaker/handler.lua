@@ -28,11 +28,16 @@ local function note_probe(conf)
     end
 end
 
--- Asks the breaker, and tells of what that changed. Whether the request may go on, and else the
--- state and the open time left.
-local function ask(breaker)
-    local conf = breaker.entry.conf
-    local admitted, answer = breaker:ask(breaker.entry.keys), breaker.answer
+-- Asks the breaker, unless the plan has, and tells of what that changed. Whether the request may go
+-- on, and else the state and the open time left.
+local function ask(breaker, planned)
+    local conf, answer = breaker.entry.conf, breaker.answer
+    local admitted
+    if planned then
+        admitted = breakers.waits()
+    else
+        admitted = breaker:ask(breaker.entry.keys)
+    end
     local state, is_probe, unheard = answer.state, answer.probe == 1, answer.unheard == 1
     local left_ms = (state == OPEN or state == FORCED_OPEN) and answer.retry_ms or nil
     transitions.tell(breaker)
@@ -64,12 +69,12 @@ local function send_elsewhere(self, breaker, state)
     return nil
 end
 
-function plugin:access(conf)
+function plugin:access(conf, planned)
     local breaker = self.opened:of_route(conf, moongate.router.get_route())
     if not breaker then
         return nil
     end
-    local admitted, state, left_ms = ask(breaker)
+    local admitted, state, left_ms = ask(breaker, planned)
     if admitted then
         return nil
     elseif conf.fallback.kind == 'upstream' then
@@ -121,9 +126,11 @@ local function record(breaker)
     end
 end
 
-function plugin:header_filter(conf)
+function plugin:header_filter(conf, planned)
     local breaker, elsewhere = breaker_of(self, conf)
-    if breaker then
+    if planned then
+        return transitions.tell(breaker)
+    elseif breaker then
         record(breaker)
     end
     if elsewhere and breakers.outcome() == OK then
@@ -140,9 +147,11 @@ end
 
 -- What header_filter did not see: upgraded connections, bodies that broke off, clients that left,
 -- the end of a slow answer.
-function plugin:log(conf)
+function plugin:log(conf, planned)
     local breaker = breaker_of(self, conf)
-    if breaker then
+    if planned then
+        transitions.tell(breaker)
+    elseif breaker then
         record(breaker)
         if breakers.waits() then
             tell_result(breaker, results.of_nothing(), false)
@@ -151,6 +160,15 @@ function plugin:log(conf)
             transitions.tell(breaker)
         end
     end
+end
+
+-- In shadow mode probes have to be told apart; what an expression says of an answer, Lua knows.
+function plugin:PLAN(phase, conf)
+    local entry = self.opened.entries[conf]
+    if not entry.plan or phase ~= 'access' and (entry.classify or conf.mode == 'shadow') then
+        return nil
+    end
+    return entry.plan:of(phase)
 end
 
 return plugin

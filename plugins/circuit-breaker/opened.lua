@@ -101,6 +101,10 @@ function Opened:of_route(conf, route)
     if breaker == nil then
         breaker = self:open_of_route(conf, route)
         by_route[route] = breaker
+        local plan = self.entries[conf].plan
+        if plan and breaker ~= nil then
+            plan:meet(breaker, breaker and breaker.notes.allowed)
+        end
     end
     return breaker
 end

@@ -11,6 +11,7 @@ local exempt = require 'moongate.plugins.rate-limit.exempt'
 local expression = require 'moongate.expression'
 local fields = require 'moongate.plugins.rate-limit.fields'
 local headers = require 'moongate.plugins.rate-limit.headers'
+local plan = require 'moongate.plugins.rate-limit.plan'
 local policy = require 'moongate.plugins.rate-limit.policy'
 local C = require('moongate.runtime.ffi').C
 
@@ -138,7 +139,17 @@ local function go_on(self, req, shown, verdict)
     return nil
 end
 
-function Engine:access()
+local function units_of(self, req)
+    local units = self.cost or self.cost_of(req)
+    if not units then
+        C.mg_ffi_limits_missing(self.policy.set)
+        units = 1
+    end
+    return units
+end
+
+-- planned: the plan (plan.lua) has decided already.
+function Engine:access(planned)
     local req, object = base.request(base.ACCESS)
     if self.marks then
         moongate.service.request.clear_header(fields.exceeded)
@@ -147,12 +158,12 @@ function Engine:access()
         self.policy:note(req, nil, 'exempt')
         return nil
     end
-    local units = self.cost or self.cost_of(req)
-    if not units then
-        C.mg_ffi_limits_missing(self.policy.set)
-        units = 1
+    local decision, shown, verdict
+    if planned then
+        decision, shown, verdict = self.policy:judge(req, self.policy:verdict())
+    else
+        decision, shown, verdict = self.policy:decide(req, object, units_of(self, req))
     end
-    local decision, shown, verdict = self.policy:decide(req, object, units)
     if shown and self.policy.enforces and not (decision == 'denied' and self.marks) then
         headers.set(req, self.sets, self.policy.limits, shown)
     end
@@ -186,6 +197,14 @@ function Engine:header_filter()
         settle(self, req)
     end
     headers.prefer_upstream(req, self.sets)
+end
+
+--- What is done without the hooks.
+-- @tparam string phase access or header_filter
+-- @treturn cdata|nil
+function Engine:plan_of(phase)
+    self.plan = self.plan or plan.new(self)
+    return self.plan and self.plan:of(phase)
 end
 
 return M

@@ -322,6 +322,12 @@ function Policy:take(req, found)
     return verdict, word
 end
 
+--- The verdict of the plan, which has just decided.
+-- @treturn cdata
+function Policy:verdict()
+    return C.mg_ffi_limits_verdict(self.set)
+end
+
 --- Decides on the request, charges it, and leaves the note for the access log. May wait.
 -- @tparam cdata req
 -- @tparam table object the runtime's, of the request
@@ -338,7 +344,14 @@ function Policy:decide(req, object, cost)
     if not self:ask(req, object, cost) then
         return 'no key'
     end
-    local verdict, word = self:take(req, found)
+    return self:judge(req, self:take(req, found))
+end
+
+--- What a verdict means; as decide.
+-- @tparam cdata req
+-- @tparam cdata verdict
+-- @tparam string|nil word for the log, where the store failed
+function Policy:judge(req, verdict, word)
     local is_banned = verdict.banned ~= 0 or verdict.ban_began ~= 0
     if word and not is_banned then
         self:note(req, nil, word)

@@ -17,12 +17,16 @@ function plugin:configure(configs)
     end
 end
 
-function plugin:access(conf)
-    return self.engines[conf]:access()
+function plugin:access(conf, planned)
+    return self.engines[conf]:access(planned)
 end
 
 function plugin:header_filter(conf)
     self.engines[conf]:header_filter()
+end
+
+function plugin:PLAN(phase, conf)
+    return self.engines[conf]:plan_of(phase)
 end
 
 return plugin

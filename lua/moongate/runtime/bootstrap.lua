@@ -4,7 +4,7 @@
 --
 --   load(options) -> description, snapshot, findings     see load.lua
 --   configure(phase, i)              runs init_worker or configure of the i-th plugin
---   slow(phase, base, from, failed)  the careful way through a chain
+--   slow(phase, base, from, failed, planned)  the careful way through a chain
 --   collect(base, from)              notes the configurations of places that did not run
 --   fire(id, premature)              a timer
 --   forget(slot)                     a request with tables of its own has ended

@@ -57,9 +57,9 @@ local function picker(request)
 end
 
 -- Without generated code, for very long chains.
-local function loop(phase, run_from)
+local function loop(phase, run_from, from)
     return function(base)
-        run_from(phase, base, 1)
+        run_from(phase, base, from or 1)
     end
 end
 
@@ -218,7 +218,8 @@ end
 -- entries), routes, settings (gateway.plugins), shared, request (function), run_from (function),
 -- took (function, told of turns where a plugin wants times)
 -- @treturn table the description that core/script/chain.c takes
--- @treturn table { pick =, collect =, turn_of =, plugin_of_turn = } for the careful runner
+-- @treturn table { pick =, collect =, turn_of =, plugin_of_turn = } for the careful runner; rest:
+-- function (base, phase, from) -> what runs a chain from that place on, nil where plugins are timed
 function M.build(o)
     local turn_of, timed = setmetatable({}, { __mode = 'k' }), false
     local self = setmetatable({
@@ -255,6 +256,12 @@ function M.build(o)
     return description, {
         pick = pickers.pick, start = pickers.start, collect = pickers.collect, choose = choose,
         turn_of = turn_of, took = took,
+        rest = not timed and function(base, phase, from)
+            if #base.places > MOST_INLINE then
+                return loop(phase, o.run_from, from)
+            end
+            return self.compile(phase, base.places, base.dynamic, from)
+        end or nil,
     }
 end
 

@@ -74,8 +74,9 @@ end
 -- @tparam table places array of { turn = number, dynamic = boolean, handler = table }
 -- @tparam boolean dynamic whether any place is
 -- @tparam boolean|nil timed whether `took` is told of each turn
+-- @tparam number|nil from the first place that is called; those before it have plans
 -- @treturn string|nil source, nil when no plugin of the chain takes part in the phase
-function M.source(phase, places, dynamic, timed)
+function M.source(phase, places, dynamic, timed, from)
     local names, lines, any = {}, {}, false
     local step = static_step
     if dynamic then
@@ -84,7 +85,7 @@ function M.source(phase, places, dynamic, timed)
             or '    local confs = pick(base)\n    local conf'
     end
     for i, p in ipairs(places) do
-        local called = type(p.handler[phase]) == 'function'
+        local called = type(p.handler[phase]) == 'function' and i >= (from or 1)
         any = any or called
         names[#names + 1] = (', h%d, f%d'):format(i, i)
         step(lines, i, p, called, timed)
@@ -95,8 +96,8 @@ function M.source(phase, places, dynamic, timed)
     return HEAD:format(table.concat(names)) .. table.concat(lines, '\n') .. '\nend\n'
 end
 
-local function key_of(phase, places)
-    local parts = { phase }
+local function key_of(phase, places, from)
+    local parts = { phase, from }
     for _, p in ipairs(places) do
         parts[#parts + 1] = p.turn .. (p.dynamic and '?' or '')
     end
@@ -106,14 +107,14 @@ end
 --- Makes functions, and gives the same one for the same sequence.
 -- @tparam table env { shared =, turn_of =, took = nil or function (request, turn), pickers =
 -- { start = for access, pick = for later phases } }
--- @treturn function (phase, places, dynamic) -> function|nil
+-- @treturn function (phase, places, dynamic, from) -> function|nil
 function M.compiler(env)
     local made = {}
-    return function(phase, places, dynamic)
-        local key = key_of(phase, places)
+    return function(phase, places, dynamic, from)
+        local key = key_of(phase, places, from or 1)
         if made[key] == nil then
             local timed = env.took ~= nil and phase ~= 'log' -- which comes after the answer
-            local source = M.source(phase, places, dynamic, timed)
+            local source = M.source(phase, places, dynamic, timed, from)
             made[key] = false
             if source then
                 local arguments = {}

@@ -6,6 +6,7 @@ local boot = require 'moongate.runtime.boot'
 local C = require('moongate.runtime.ffi').C
 local chain = require 'moongate.runtime.chain'
 local loader = require 'moongate.runtime.loader'
+local plans = require 'moongate.runtime.plans'
 local runner = require 'moongate.runtime.runner'
 local runtime = require 'moongate.runtime'
 local source = require 'moongate.runtime.source'
@@ -104,6 +105,7 @@ function M.run(o)
         run_from = runner.slow, took = C.mg_ffi_took,
     })
     runner.use(built, in_order(snapshot.handlers))
+    plans.use(description, built.rest)
     runtime.set_chains(description)
     runtime.generation = { number = o.number or 0, config = snapshot, plugins = snapshot.handlers }
     source.keep_late()

@@ -4,6 +4,7 @@
 -- place when the plugin's on_error is open (core/script/hook.c).
 local boot = require 'moongate.runtime.boot'
 local guard = require 'moongate.runtime.guard'
+local plans = require 'moongate.runtime.plans'
 local runtime = require 'moongate.runtime'
 
 local M = {}
@@ -18,7 +19,7 @@ function M.use(built, in_order)
     state, plugins = built, in_order
 end
 
-local function call(phase, place, fn, conf)
+local function call(phase, place, fn, conf, planned)
     local turn = state.turn_of[conf]
     shared.turn = turn
     if state.took and phase ~= 'log' then
@@ -29,7 +30,7 @@ local function call(phase, place, fn, conf)
         shared.unwind = boot.unwind.QUARANTINE
         error(guard.limit, 0)
     elseif blocked == RUN then
-        fn(place.handler, conf)
+        fn(place.handler, conf, planned)
         boot.passed(turn)
     end
 end
@@ -55,7 +56,8 @@ end
 -- @tparam table base the chain
 -- @tparam number from place
 -- @tparam boolean failed the place before has failed
-function M.slow(phase, base, from, failed)
+-- @tparam boolean planned the plan of that place has decided; its handler does the rest
+function M.slow(phase, base, from, failed, planned)
     local confs, object = base, nil
     if base.dynamic then
         local pick = phase == 'access' and state.start or state.pick
@@ -70,7 +72,7 @@ function M.slow(phase, base, from, failed)
         local conf = conf_at(phase, base, place, confs, object)
         local fn = at.handler[phase]
         if fn and conf and not (skipped and skipped[place]) then
-            call(phase, at, fn, conf)
+            call(phase, at, fn, conf, planned and place == from or nil)
         end
     end
 end
@@ -90,13 +92,12 @@ function M.configure(phase, index)
     local plugin = plugins[index]
     local fn = plugin.handler[phase]
     shared.turn = plugin.turn
-    if not fn then
-        return
-    elseif phase == 'init_worker' then
-        fn(plugin.handler)
-    else
+    if phase == 'init_worker' then
+        return fn and fn(plugin.handler)
+    elseif fn then
         fn(plugin.handler, #plugin.configs > 0 and plugin.configs or nil)
     end
+    plans.ask(plugin)
 end
 
 return M

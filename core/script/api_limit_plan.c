@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What rate-limit does in C for most requests (script/hook_plan.h): makes the keys, decides, and,
+ * where the request is admitted at once, sets the fields that tell of the limit and leaves the
+ * note. Whatever else comes of it, the plugin's hook does (plugins/rate-limit/engine.lua), from the
+ * decision on. Which entries have a plan says plugins/rate-limit/plan.lua.
+ */
+#include "base/shm.h"
+#include "model/limit.h"
+#include "script/export.h"
+#include "script/hook_plan.h"
+#include "script/record_text.h"
+
+#include "script/api_limits.h"
+
+#include "script/ffi_log.h"
+#include "script/ffi_plan.h"
+
+#include <stdlib.h>
+
+#define ARENA_BYTES 1024
+#define DIGITS 20
+
+/* Tags of lua/moongate/key.lua. */
+enum { VALUE = 1, ADDRESS_INSTEAD = 2, SHARED = 3 };
+
+struct part {
+    struct part *next;
+    int kind; /* MG_FFI_PART_* */
+    int which;
+    mg_str name;
+};
+
+/* Limits whose keys are made of the same parts; without any it is the ban's key. */
+struct group {
+    struct group *next;
+    struct part *parts, **parts_end;
+    uint32_t limits; /* bits by index */
+    bool is_ban, shadow;
+};
+
+/* Fields of an answer: limit, remaining, seconds until there is more. */
+struct triple {
+    struct triple *next;
+    mg_str names[3];
+};
+
+struct mg_ffi_limits_plan {
+    struct mg_hook_plan access, header_filter;
+    struct mg_arena arena;
+    struct mg_ffi_limits *limits;
+    double cost;
+    int prefixes[2]; /* bits of an address that count: v4, v6 */
+    int missing;     /* MG_FFI_MISSING_* */
+    bool enforces;
+    struct group *groups, **groups_end;
+    struct triple *triples, **triples_end;
+    uint32_t judged;                 /* bits by index */
+    mg_str notes[MG_LIMITS_AT_ONCE]; /* the begin of a note, up to "remaining" */
+    mg_str note_middle;              /* from there up to the key's hash */
+};
+
+/* --- making --------------------------------------------------------------------------------- */
+
+static mg_hook_plan_fn run_access, run_header_filter;
+
+MG_FFI_EXPORT struct mg_ffi_limits_plan *mg_ffi_limits_plan(
+    struct mg_ffi_limits *limits, const struct mg_ffi_limits_plan_form *form)
+{
+    struct mg_ffi_limits_plan *plan = calloc(1, sizeof *plan);
+    mg_require(plan != NULL);
+    mg_arena_init(&plan->arena, ARENA_BYTES);
+    plan->access.run = run_access;
+    plan->header_filter.run = run_header_filter;
+    plan->limits = limits;
+    plan->cost = form->cost;
+    plan->prefixes[0] = form->ipv4_bits;
+    plan->prefixes[1] = form->ipv6_bits;
+    plan->missing = form->missing;
+    plan->enforces = form->enforces != 0;
+    plan->groups_end = &plan->groups;
+    plan->triples_end = &plan->triples;
+    return plan;
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_plan_free(struct mg_ffi_limits_plan *plan)
+{
+    mg_arena_deinit(&plan->arena);
+    free(plan);
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_plan_group(struct mg_ffi_limits_plan *plan, int is_ban, int shadow)
+{
+    struct group *group = mg_arena_zalloc(&plan->arena, sizeof *group);
+    group->parts_end = &group->parts;
+    group->is_ban = is_ban != 0;
+    group->shadow = shadow != 0;
+    *plan->groups_end = group;
+    plan->groups_end = &group->next;
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_plan_part(struct mg_ffi_limits_plan *plan, int kind, int which,
+                                           const char *name, size_t len)
+{
+    struct group *group = MG_CONTAINER(plan->groups_end, struct group, next);
+    struct part *part = mg_arena_zalloc(&plan->arena, sizeof *part);
+    part->kind = kind;
+    part->which = which;
+    part->name = mg_arena_copy_str(&plan->arena, mg_str_make(name, len));
+    *group->parts_end = part;
+    group->parts_end = &part->next;
+}
+
+/* The parts of a note that are the same for all requests; names need no escaping. */
+static void make_note(struct mg_ffi_limits_plan *plan, int index)
+{
+    const struct mg_limits_entry *entry = &plan->limits->entries[index];
+    plan->notes[index] = mg_arena_format(
+        &plan->arena, "{\"decision\":\"allowed\",\"name\":\"%s\",\"quota\":%lld,\"remaining\":",
+        entry->limit.name, (long long)entry->limit.rule.quota);
+    plan->note_middle = mg_arena_format(
+        &plan->arena, ",\"cost\":%lld,\"store\":\"local\",\"key_hash\":\"", (long long)plan->cost);
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_plan_limit(struct mg_ffi_limits_plan *plan, int index, int judged)
+{
+    struct group *group = MG_CONTAINER(plan->groups_end, struct group, next);
+    group->limits |= 1U << index;
+    plan->judged |= judged ? 1U << index : 0;
+    make_note(plan, index);
+}
+
+MG_FFI_EXPORT void mg_ffi_limits_plan_triple(struct mg_ffi_limits_plan *plan, const char *limit,
+                                             const char *remaining, const char *reset)
+{
+    struct triple *triple = mg_arena_zalloc(&plan->arena, sizeof *triple);
+    const char *const names[] = {limit, remaining, reset};
+    for (int i = 0; i < 3; i++) {
+        triple->names[i] = mg_arena_copy_str(&plan->arena, mg_str_from(names[i]));
+    }
+    *plan->triples_end = triple;
+    plan->triples_end = &triple->next;
+}
+
+MG_FFI_EXPORT struct mg_hook_plan *mg_ffi_limits_plan_of(struct mg_ffi_limits_plan *plan, int phase)
+{
+    return phase == MG_PHASE_ACCESS          ? &plan->access
+           : phase == MG_PHASE_HEADER_FILTER ? &plan->header_filter
+                                             : NULL;
+}
+
+/* --- the keys ------------------------------------------------------------------------------- */
+
+enum found { FOUND, MISSING, ASK_LUA };
+
+static enum found add_text(struct mg_ffi_limits *limits, struct mg_req *req, int which)
+{
+    struct mg_ffi_str text;
+    if (mg_ffi_req_text(req, which, &text) == 0 || text.len == 0) {
+        return MISSING;
+    }
+    mg_ffi_limits_text(limits, VALUE, text.ptr, text.len);
+    return FOUND;
+}
+
+/* Several fields of the name are joined, which is Lua's. */
+static enum found add_header(struct mg_ffi_limits *limits, struct mg_req *req, mg_str name)
+{
+    struct mg_ffi_str value, more;
+    const int at = mg_ffi_fields_find(req, MG_FFI_REQUEST, name.ptr, name.len, 0, &value);
+    if (at == 0) {
+        return MISSING;
+    } else if (mg_ffi_fields_find(req, MG_FFI_REQUEST, name.ptr, name.len, at, &more) > 0) {
+        return ASK_LUA;
+    } else if (value.len == 0) {
+        return MISSING;
+    }
+    mg_ffi_limits_text(limits, VALUE, value.ptr, value.len);
+    return FOUND;
+}
+
+static enum found add_part(const struct mg_ffi_limits_plan *plan, struct mg_req *req,
+                           const struct part *part)
+{
+    switch (part->kind) {
+    case MG_FFI_PART_ADDRESS:
+        mg_ffi_limits_address(plan->limits, VALUE, req, plan->prefixes[0], plan->prefixes[1]);
+        return FOUND;
+    case MG_FFI_PART_TEXT:
+        return add_text(plan->limits, req, part->which);
+    case MG_FFI_PART_EACH:
+        if (add_text(plan->limits, req, part->which) == MISSING) {
+            mg_ffi_limits_text(plan->limits, SHARED, "", 0);
+        }
+        return FOUND;
+    case MG_FFI_PART_HEADER:
+        return add_header(plan->limits, req, part->name);
+    default:
+        return FOUND; /* a constant, which is in the limit's identity */
+    }
+}
+
+/* Makes the key of a group as moongate.key does. MISSING: its limits are not asked. */
+static enum found make_key(const struct mg_ffi_limits_plan *plan, struct mg_req *req,
+                           const struct group *group, unsigned *missed)
+{
+    enum found whole = FOUND;
+    mg_ffi_limits_key(plan->limits);
+    for (const struct part *part = group->parts; part; part = part->next) {
+        const enum found found = add_part(plan, req, part);
+        if (found == ASK_LUA) {
+            return ASK_LUA;
+        } else if (found == FOUND) {
+            continue;
+        }
+        ++*missed;
+        if (plan->missing == MG_FFI_MISSING_IP) {
+            mg_ffi_limits_address(plan->limits, ADDRESS_INSTEAD, req, plan->prefixes[0],
+                                  plan->prefixes[1]);
+        } else if (plan->missing == MG_FFI_MISSING_SHARED) {
+            mg_ffi_limits_text(plan->limits, SHARED, "", 0);
+        } else {
+            whole = MISSING;
+        }
+    }
+    return whole;
+}
+
+/* Gives each limit its key. False: Lua has to look. */
+static bool ask(const struct mg_ffi_limits_plan *plan, struct mg_req *req)
+{
+    unsigned missed = 0;
+    for (const struct group *group = plan->groups; group; group = group->next) {
+        const enum found found = make_key(plan, req, group, &missed);
+        if (found == ASK_LUA || (found == MISSING && plan->missing == MG_FFI_MISSING_DENY &&
+                                 !group->shadow && !group->is_ban)) {
+            return false;
+        } else if (found == FOUND && group->is_ban) {
+            mg_ffi_limits_use_ban(plan->limits);
+        }
+        for (int i = 0; found == FOUND && group->limits >> i; i++) {
+            if (group->limits >> i & 1) {
+                mg_ffi_limits_use(plan->limits, i, plan->cost, -1);
+            }
+        }
+    }
+    for (; missed > 0; missed--) {
+        mg_ffi_limits_missing(plan->limits);
+    }
+    return true;
+}
+
+/* --- what clients and the access log see ---------------------------------------------------- */
+
+static double share_left(const struct mg_limits_entry *entry)
+{
+    const int64_t quota = entry->limit.rule.quota;
+    return (double)entry->found.remaining / (double)(quota > 1 ? quota : 1);
+}
+
+/* Is a nearer to its end than b? As in policy.lua. */
+static bool is_tighter(const struct mg_limits_entry *a, const struct mg_limits_entry *b)
+{
+    const bool counts = a->limit.rule.algorithm != MG_LIMIT_CONCURRENCY;
+    if (counts != (b->limit.rule.algorithm != MG_LIMIT_CONCURRENCY)) {
+        return counts;
+    }
+    const double left = share_left(a), other = share_left(b);
+    return left < other || (!(left > other) && a->found.reset_ms > b->found.reset_ms);
+}
+
+/* The limit to show: the tightest; -1: none was asked. */
+static int pick(const struct mg_ffi_limits_plan *plan)
+{
+    const struct mg_limits_entry *entries = plan->limits->entries;
+    int shown = -1;
+    for (int i = 0; plan->judged >> i; i++) {
+        if ((plan->judged >> i & 1) && entries[i].answer.asked &&
+            (shown < 0 || is_tighter(&entries[i], &entries[shown]))) {
+            shown = i;
+        }
+    }
+    return shown;
+}
+
+static mg_str number_text(struct mg_arena *arena, int64_t number)
+{
+    char digits[DIGITS];
+    size_t at = sizeof digits;
+    uint64_t rest = number > 0 ? (uint64_t)number : 0;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    return mg_arena_copy_str(arena, mg_str_make(digits + at, sizeof digits - at));
+}
+
+static void set_fields(const struct mg_ffi_limits_plan *plan, struct mg_req *req,
+                       const struct mg_limits_entry *shown)
+{
+    const struct mg_limit_rule *rule = &shown->limit.rule;
+    const int64_t most = rule->quota > rule->burst ? rule->quota : rule->burst;
+    const int64_t remaining = shown->found.remaining < most ? shown->found.remaining : most;
+    const int64_t seconds = (shown->found.reset_ms + 999) / 1000;
+    const mg_str values[] = {number_text(&req->arena, rule->quota),
+                             number_text(&req->arena, remaining),
+                             number_text(&req->arena, seconds > 1 ? seconds : 1)};
+    for (const struct triple *triple = plan->triples; triple; triple = triple->next) {
+        for (int i = 0; i < 3; i++) {
+            mg_req_field_kept(req, MG_FIELD_SET, triple->names[i], values[i]);
+        }
+    }
+}
+
+/* As mg_ffi_limits_note does. */
+static void note(const struct mg_ffi_limits_plan *plan, struct mg_req *req, int shown)
+{
+    const struct mg_limits_entry *entry = &plan->limits->entries[shown];
+    const mg_str begin = plan->notes[shown], middle = plan->note_middle;
+    char *bytes = mg_arena_alloc(&req->arena, begin.len + middle.len + DIGITS + 16 + 2);
+    struct mg_record_text text = {
+        .at = bytes, .end = bytes + begin.len + middle.len + DIGITS + 16 + 2, .cap = SIZE_MAX};
+    mg_record_put(&text, begin);
+    mg_record_put_u64(&text, entry->found.remaining > 0 ? (uint64_t)entry->found.remaining : 0);
+    mg_record_put(&text, middle);
+    mg_record_put_hex(&text, entry->key.hash[1]);
+    mg_record_put(&text, MG_STR("\"}"));
+    req->note_limit = mg_str_make(bytes, (size_t)(text.at - bytes));
+}
+
+/* --- the phases of a request ---------------------------------------------------------------- */
+
+/* Does one of the limits that only watch say no? Then there is more to note. */
+static bool would_deny(const struct mg_ffi_limits *limits)
+{
+    for (int i = 0; i < limits->count; i++) {
+        if (limits->entries[i].answer.asked && !limits->entries[i].answer.ok) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum mg_hook_plan_result run_access(struct mg_hook_plan *base, struct mg_req *req)
+{
+    const struct mg_ffi_limits_plan *plan = MG_CONTAINER(base, struct mg_ffi_limits_plan, access);
+    if (!ask(plan, req)) {
+        return MG_PLAN_LUA;
+    }
+    const struct mg_ffi_limit_verdict *verdict = mg_ffi_limits_take(plan->limits, req);
+    if (!verdict->admitted || verdict->banned || verdict->ban_began || verdict->delay_ms > 0 ||
+        would_deny(plan->limits)) {
+        return MG_PLAN_REST;
+    }
+    const int shown = pick(plan);
+    if (shown >= 0) {
+        note(plan, req, shown);
+        if (plan->enforces) {
+            set_fields(plan, req, &plan->limits->entries[shown]);
+        }
+    }
+    return MG_PLAN_DONE;
+}
+
+/* Where the upstream tells of limits of its own, Lua compares. */
+static enum mg_hook_plan_result run_header_filter(struct mg_hook_plan *base, struct mg_req *req)
+{
+    const struct mg_ffi_limits_plan *plan =
+        MG_CONTAINER(base, struct mg_ffi_limits_plan, header_filter);
+    for (const struct triple *triple = plan->triples; triple; triple = triple->next) {
+        const mg_str name = triple->names[1];
+        for (uint32_t i = 0; i < req->up_headers.count; i++) {
+            if (req->up_headers.items[i].name.len == name.len &&
+                mg_str_field_equal(req->up_headers.items[i].name, name)) {
+                return MG_PLAN_LUA;
+            }
+        }
+    }
+    return MG_PLAN_DONE;
+}
