@@ -7,12 +7,14 @@
  */
 #include "net/redis_cluster.h"
 
+#include "net/redis_scout.h"
 #include "net/redis_slots.h"
 
 #include <stdlib.h>
 
 #define REFRESH_MS 1000 /* the map is not asked for more often */
 #define RETRY_MS 100    /* without a map */
+#define SCOUT_MS 2000   /* a change does not lead to early probes more often */
 
 struct mg_redis_cluster {
     struct mg_redis *redis;
@@ -21,6 +23,8 @@ struct mg_redis_cluster {
     uint64_t asked_ms;
     struct mg_redis_command command; /* CLUSTER SLOTS */
     struct mg_deadline next;         /* asks again */
+    struct mg_redis_scout *scout;    /* while the breaker is open */
+    uint64_t changed_ms;             /* when it saw a change */
 };
 
 static uint64_t now_ms(const struct mg_redis_cluster *cluster)
@@ -174,6 +178,28 @@ static void ask(struct mg_redis_cluster *cluster)
 
 /* --- the topology ----------------------------------------------------------------------------- */
 
+static void on_change(void *context)
+{
+    struct mg_redis *redis = context;
+    redis->cluster->changed_ms = now_ms(redis->cluster);
+    mg_redis_instance_probe_early(redis);
+}
+
+static struct mg_redis_scout *new_scout(struct mg_redis *redis, const struct mg_redis_slots *slots)
+{
+    const struct mg_redis_options *options = redis->options;
+    const struct mg_redis_connection_options connect = {.loop = redis->parts->loop,
+                                                        .dns = redis->parts->dns,
+                                                        .tls = redis->tls,
+                                                        .server_name = options->server_name,
+                                                        .username = options->username,
+                                                        .password = options->password,
+                                                        .connect_timeout_ms =
+                                                            options->connect_timeout_ms,
+                                                        .late_ms = options->connect_timeout_ms};
+    return mg_redis_scout_new(&connect, slots, on_change, redis);
+}
+
 static void open_cluster(struct mg_redis *redis)
 {
     struct mg_redis_cluster *cluster = calloc(1, sizeof *cluster);
@@ -183,6 +209,7 @@ static void open_cluster(struct mg_redis *redis)
     mg_require(mg_redis_command_set(&cluster->command, &group, 1) == 0);
     cluster->redis = redis;
     cluster->slots = mg_redis_slots_new();
+    cluster->scout = new_scout(redis, cluster->slots);
     cluster->command.deliver = on_map;
     mg_deadline_init(&cluster->command.deadline);
     mg_deadline_init(&cluster->next);
@@ -196,6 +223,7 @@ static void start(struct mg_redis *redis)
     if (!redis->cluster) {
         open_cluster(redis);
     }
+    mg_redis_scout_stop(redis->cluster->scout);
     redis->cluster->has_map = false;
     for (uint32_t i = 0; i < redis->options->node_count; i++) {
         use_server(redis, &redis->options->nodes[i]);
@@ -218,10 +246,13 @@ static void stop(struct mg_redis *redis)
     }
     cluster->asking = false;
     if (redis->closed) {
+        mg_redis_scout_free(cluster->scout);
         mg_redis_command_clear(&cluster->command);
         mg_redis_slots_free(cluster->slots);
         free(cluster);
         redis->cluster = NULL;
+    } else if (cluster->has_map && now_ms(cluster) >= cluster->changed_ms + SCOUT_MS) {
+        mg_redis_scout_start(cluster->scout); /* without a map a probe has failed */
     }
 }
 

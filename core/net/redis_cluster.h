@@ -2,7 +2,8 @@
 /*
  * Topology `cluster`: several masters, each with some of the hash slots. The map of slots is asked
  * for when the first server answers, and again (at most once a second) after MOVED and while a
- * master has no connection. Redirections of single commands are followed from what they say.
+ * master has no connection. Redirections of single commands are followed from what they say. While
+ * the breaker is open, for two seconds, a change of the map leads to an early probe.
  */
 #pragma once
 

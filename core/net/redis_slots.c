@@ -162,6 +162,19 @@ const struct mg_redis_address *mg_redis_slots_master(const struct mg_redis_slots
     return number < slots->count ? &slots->masters[number].address : NULL;
 }
 
+bool mg_redis_slots_equal(const struct mg_redis_slots *a, const struct mg_redis_slots *b)
+{
+    for (uint16_t slot = 0; slot < MG_REDIS_SLOTS; slot++) {
+        const struct mg_redis_address *one = mg_redis_slots_server(a, slot);
+        const struct mg_redis_address *other = mg_redis_slots_server(b, slot);
+        if (!one != !other ||
+            (one && (one->port != other->port || !mg_str_equal(one->host, other->host)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void mg_redis_slots_move(struct mg_redis_slots *slots, uint16_t slot,
                          const struct mg_redis_address *server)
 {

@@ -34,6 +34,8 @@ const struct mg_redis_address *mg_redis_slots_server(const struct mg_redis_slots
 /* The masters, by number from 0 on, or NULL. */
 const struct mg_redis_address *mg_redis_slots_master(const struct mg_redis_slots *slots,
                                                      uint32_t number);
+/* Every slot has the same master. */
+bool mg_redis_slots_equal(const struct mg_redis_slots *a, const struct mg_redis_slots *b);
 /* A slot has moved there. */
 void mg_redis_slots_move(struct mg_redis_slots *slots, uint16_t slot,
                          const struct mg_redis_address *server);

@@ -120,3 +120,27 @@ describe('a cluster', function()
         assert.equal(0, rig.gateway:status().stores[1].opened)
     end)
 end)
+
+-- In short: redis_fleet_spec.lua. With much load the pause in which a master hands over opens the
+-- breaker, and the new map is a reason to look again at once.
+if chaos.seconds then
+    describe('a cluster with replicas', function()
+        teardown(process.stop_all)
+
+        it('in which a master hands over', function()
+            local cluster = redis.cluster()
+            local rig = chaos.rig(('topology: cluster, nodes: ["127.0.0.1:%d"]'):format(
+                cluster.servers[1].port))
+            local key = cluster.servers[1]:ask('CLUSTER', 'KEYSLOT', 'c:0')
+            local new = cluster:replica_of(cluster:owner(key))
+            rig:run{ name = 'hand over of a cluster', reasons = { 'moved' }, is_harmless = true,
+                recovery = PROMOTED, hold = 0,
+                start = function() assert.equal('OK', new:ask('CLUSTER', 'FAILOVER')) end,
+                stop = function()
+                    redis.wait(function()
+                        return new:ask('ROLE')[1] == 'master'
+                    end, 'the replica is promoted')
+                end }
+        end)
+    end)
+end

@@ -173,9 +173,23 @@ describe('moongate.redis with a cluster', function()
         assert.equal(0, gateway:status().stores[1].opened)
     end)
 
+    it('follows a master that hands over, without a failure', function()
+        local old = cluster:owner(16383) -- one of the first three, which have replicas
+        local new = cluster:replica_of(old)
+        assert.equal('OK', new:ask('CLUSTER', 'FAILOVER'))
+        local failed = 0
+        redis.wait(function()
+            failed = failed + gateway:value(WRITE)
+            return new:ask('ROLE')[1] == 'master' and new:count('commandstats', 'cmdstat_set:calls')
+                > 0 and gateway:value(READ) == 0
+        end, 'the new master is used')
+        assert.equal(0, failed)
+        assert.equal(0, gateway:status().stores[1].opened)
+    end)
+
     it('serves what is left when a master dies, and its replica when that is promoted', function()
         assert.equal(0, gateway:value(WRITE))
-        cluster:owner(16383):kill() -- one of the first three, which have replicas
+        cluster:owner(16383):kill()
         local deadline = posix.now() + process.deadline
         local failed
         local in_a_row = 0

@@ -22,6 +22,7 @@ struct cluster {
     struct mg_redis_address nodes[2];
     uint16_t border; /* slots below it are server 0's, by the map */
     int questions;
+    bool is_paused;     /* server 1 keeps commands waiting */
     char moved[2][300]; /* what a server answers to the next command but PING; "" = its number */
     char seen[2][512];  /* commands it got, but the login */
 };
@@ -54,6 +55,9 @@ static void answer(struct redis_peer *peer, const char *command)
     if (strcmp(command, "CLUSTER SLOTS") == 0) {
         c.questions++;
         say_map(peer);
+        return;
+    }
+    if (number == 1 && c.is_paused) {
         return;
     }
     const size_t length = strlen(c.seen[number]);
@@ -310,6 +314,57 @@ static void the_first_server_that_answers_is_enough(void **state)
     assert_int_equal(c.client.redis->breaker.record->opened, 0);
 }
 
+static void pause_until_it_opens(void)
+{
+    c.is_paused = true;
+    for (int i = 0; i < 10; i++) {
+        redis_client_send(&c.client, "GET", "foo", NULL);
+    }
+    redis_client_wait_all(&c.client);
+    assert_string_equal(get("bar"), "open");
+}
+
+static void a_change_of_the_map_is_worth_an_early_probe(void **state)
+{
+    (void)state;
+    hold();
+    assert_string_equal(get("foo"), "1");
+    pause_until_it_opens();
+    c.border = 16383; /* server 0 takes over */
+    redis_client_run(&c.client, 110);
+    assert_string_equal(get("foo"), "0");
+    assert_int_equal(c.client.redis->breaker.record->opened, 1);
+}
+
+static void the_map_of_a_cluster_that_fails_is_asked_for_a_while(void **state)
+{
+    (void)state;
+    c.client.options.breaker.open_ms = c.client.options.breaker.max_ms = 60000;
+    hold();
+    assert_string_equal(get("foo"), "1");
+    const int before = c.questions;
+    pause_until_it_opens();
+    redis_client_run(&c.client, 30000);
+    assert_int_equal(c.questions - before, 20);
+    assert_string_equal(get("bar"), "open"); /* nothing has changed */
+}
+
+static void a_map_that_changes_all_the_time_leads_to_few_probes(void **state)
+{
+    (void)state;
+    c.client.options.breaker.open_ms = c.client.options.breaker.max_ms = 60000;
+    hold();
+    assert_string_equal(get("foo"), "1");
+    pause_until_it_opens();
+    c.border = 8000;
+    redis_client_run(&c.client, 110);
+    assert_string_equal(get("bar"), "0"); /* probed, but server 1 is paused still */
+    pause_until_it_opens();
+    c.border = 7000;
+    redis_client_run(&c.client, 10000);
+    assert_string_equal(get("bar"), "open");
+}
+
 static int32_t slot(const char *text)
 {
     mg_str words[8];
@@ -350,6 +405,9 @@ int main(void)
         WITH_CLUSTER(tryagain_is_sent_once_more_after_two_ms),
         WITH_CLUSTER(a_pause_ends_with_the_instance),
         WITH_CLUSTER(a_lost_server_is_looked_for_and_the_others_serve),
+        WITH_CLUSTER(a_change_of_the_map_is_worth_an_early_probe),
+        WITH_CLUSTER(the_map_of_a_cluster_that_fails_is_asked_for_a_while),
+        WITH_CLUSTER(a_map_that_changes_all_the_time_leads_to_few_probes),
         WITH_CLUSTER(without_a_map_nothing_is_sent),
         WITH_CLUSTER(the_first_server_that_answers_is_enough),
         cmocka_unit_test(the_key_of_a_command_is_found),

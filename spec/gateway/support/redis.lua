@@ -452,6 +452,16 @@ function Cluster:owner(slot)
     end
 end
 
+--- A replica of that master.
+function Cluster:replica_of(master)
+    local id = self:id(master)
+    for _, server in ipairs(self.servers) do
+        if server:ask('CLUSTER', 'NODES'):match('myself,slave ' .. id) then
+            return server
+        end
+    end
+end
+
 --- Moves so many slots of all masters to one, as an operator does.
 -- @treturn Process that does it
 function Cluster:reshard(to, slots)
