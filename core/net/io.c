@@ -10,6 +10,7 @@
  */
 #include "net/io.h"
 
+#include "net/socket.h"
 #include "net/write_queue.h"
 
 #include <netinet/in.h>
@@ -20,6 +21,7 @@
 
 /* One connection may not keep the loop to itself: so many reads, then the next one's turn. */
 #define READS_PER_TURN 8
+#define NO_MEMORY_MS 10 /* until the next try to write, where the kernel has no memory */
 #define EVENTS (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 enum {
@@ -95,19 +97,12 @@ int mg_io_new_fd(struct mg_io **out, struct mg_loop *loop, int fd, bool is_unix)
     return open_io(out, loop, fd, is_unix ? IS_UNIX : 0);
 }
 
-static int socket_error(const struct mg_io *io)
-{
-    int err = 0;
-    socklen_t length = sizeof err;
-    return getsockopt(io->watch.fd, SOL_SOCKET, SO_ERROR, &err, &length) == 0 ? -err : -errno;
-}
-
 static void end_connecting(struct mg_io *io)
 {
     struct connecting connecting = *io->connecting;
     free(io->connecting);
     io->connecting = NULL;
-    connecting.fn(connecting.context, socket_error(io));
+    connecting.fn(connecting.context, mg_socket_error(io->watch.fd));
 }
 
 int mg_io_new_connect(struct mg_io **out, struct mg_loop *loop, const struct sockaddr *sockaddr,
@@ -201,21 +196,20 @@ static bool read_once(struct mg_io *io)
 {
     const size_t room = io->read_bytes;
     char *bytes = io->loop->read_buffer;
-    ssize_t count;
-    do {
-        count = recv(io->watch.fd, bytes, room, MSG_DONTWAIT);
-    } while (count < 0 && errno == EINTR);
-    if (count < 0 && errno == EAGAIN) {
+    bool is_cut;
+    const ssize_t count =
+        mg_socket_receive(io->watch.fd, bytes, room, io->flags & IS_UNIX, &is_cut);
+    if (count == -EAGAIN) {
         io->flags &= (uint8_t)~READABLE;
         return false;
     }
     if (count <= 0) {
-        end_reading(io, count == 0 ? MG_ECLOSED : -errno);
+        end_reading(io, count == 0 ? MG_ECLOSED : (int)count);
         return false;
     }
     mg_loop_wake(io->loop);
     /* less than asked for: the kernel had no more, and will tell of what comes */
-    if ((size_t)count < room && !(io->flags & READS_ALL)) {
+    if ((size_t)count < room && !is_cut && !(io->flags & READS_ALL)) {
         io->flags &= (uint8_t)~READABLE;
     }
     io->bytes_in += (uint64_t)count;
@@ -323,21 +317,13 @@ static void end_queue(struct mg_io *io, int status)
     }
 }
 
-/* How many bytes the kernel took, 0 when it has no room, or a negative code. */
-static ssize_t send_parts(struct mg_io *io, struct iovec *parts, size_t count)
+static void on_again(struct mg_deadline *deadline);
+
+static void write_again(struct mg_io *io)
 {
-    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    ssize_t taken;
-    do {
-        taken = count == 1 ? send(io->watch.fd, parts->iov_base, parts->iov_len, flags)
-                           : sendmsg(io->watch.fd, &message, flags);
-    } while (taken < 0 && errno == EINTR);
-    if (taken < 0 && errno == ENOBUFS) { /* no memory at present: no event will tell */
-        mg_loop_resume_later(io->loop, &io->task);
-        return 0;
-    }
-    return taken < 0 ? (errno == EAGAIN ? 0 : -errno) : taken;
+    io->queue->owner = io;
+    mg_deadline_arm(mg_deadlines_class(&io->loop->deadlines, NO_MEMORY_MS), &io->queue->again,
+                    on_again, mg_loop_now_ms(io->loop));
 }
 
 static void write_queued(struct mg_io *io)
@@ -345,11 +331,20 @@ static void write_queued(struct mg_io *io)
     struct mg_write_queue *queue = io->queue;
     struct iovec part = {.iov_base = queue->bytes + queue->begin,
                          .iov_len = mg_write_queue_bytes(queue)};
-    const ssize_t taken = send_parts(io, &part, 1);
+    const ssize_t taken = mg_socket_send(io->watch.fd, &part, 1);
+    if (taken == -ENOBUFS) {
+        write_again(io);
+        return;
+    }
     queue->begin += taken > 0 ? (size_t)taken : 0;
     if (taken < 0 || mg_write_queue_bytes(queue) == 0) {
         end_queue(io, taken < 0 ? (int)taken : 0);
     }
+}
+
+static void on_again(struct mg_deadline *deadline)
+{
+    write_queued(MG_CONTAINER(deadline, struct mg_write_queue, again)->owner);
 }
 
 /* What is behind the first skip bytes follows what waits. */
@@ -399,13 +394,16 @@ int mg_io_write_raw(struct mg_io *io, const mg_str *parts, size_t count)
     if (err || used == 0) {
         return err;
     }
-    const ssize_t taken = io->queue ? 0 : send_parts(io, buffers, used);
-    if (taken < 0) {
+    const ssize_t taken = io->queue ? 0 : mg_socket_send(io->watch.fd, buffers, used);
+    if (taken < 0 && taken != -ENOBUFS) {
         io->write_error = (int16_t)taken;
         return (int)taken;
     }
-    if ((size_t)taken < total) {
-        queue_rest(io, parts, count, (size_t)taken);
+    if (taken < 0 || (size_t)taken < total) {
+        queue_rest(io, parts, count, taken < 0 ? 0 : (size_t)taken);
+    }
+    if (taken < 0) {
+        write_again(io);
     }
     io->bytes_out += total;
     return 0;
@@ -443,9 +441,6 @@ static void on_resume(struct mg_loop_task *task)
     struct mg_io *io = MG_CONTAINER(task, struct mg_io, task);
     mg_loop_wake(io->loop);
     read_some(io);
-    if (io->queue) {
-        write_queued(io);
-    }
 }
 
 static void on_ready(struct mg_watch *watch, uint32_t events)

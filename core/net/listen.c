@@ -270,16 +270,23 @@ static int open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+static void rest(struct mg_listener *listener);
+
 static void on_resume(struct mg_deadline *deadline)
 {
     struct mg_listener *listener = MG_CONTAINER(deadline, struct mg_listener, resume);
-    mg_loop_rewatch(listener->loop, &listener->watch, EPOLLIN);
+    if (mg_loop_watch(listener->loop, &listener->watch, listener->fd, EPOLLIN)) {
+        rest(listener); /* the kernel's memory for watches */
+    }
 }
 
+/* Not watched at all: of a listener that somebody has shut down epoll would tell in each turn. */
 static void rest(struct mg_listener *listener)
 {
     struct mg_loop *loop = listener->loop;
-    mg_loop_rewatch(loop, &listener->watch, 0);
+    if (listener->watch.fd >= 0) {
+        mg_loop_unwatch(loop, &listener->watch);
+    }
     mg_deadline_arm(mg_deadlines_class(&loop->deadlines, PAUSE_MS), &listener->resume, on_resume,
                     mg_loop_now_ms(loop));
 }
@@ -397,7 +404,9 @@ void mg_listener_close(struct mg_listener *listener)
     }
     listener->is_closing = true;
     mg_deadline_cancel(&listener->resume);
-    mg_loop_unwatch(listener->loop, &listener->watch); /* the master has the socket, too */
+    if (listener->watch.fd >= 0) {                         /* it does not rest */
+        mg_loop_unwatch(listener->loop, &listener->watch); /* the master has the socket, too */
+    }
     close(listener->fd);
     mg_loop_end_later(listener->loop, &listener->end);
     if (listener->reserve >= 0) {

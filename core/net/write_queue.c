@@ -10,12 +10,14 @@ struct mg_write_queue *mg_write_queue_new(void)
 {
     struct mg_write_queue *queue = calloc(1, sizeof *queue);
     mg_require(queue != NULL);
+    mg_deadline_init(&queue->again);
     return queue;
 }
 
 void mg_write_queue_free(struct mg_write_queue *queue)
 {
     if (queue) {
+        mg_deadline_cancel(&queue->again);
         free(queue->bytes);
         free(queue);
     }

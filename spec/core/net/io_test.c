@@ -5,12 +5,17 @@
 #include "support/stream.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -325,6 +330,108 @@ static void closing_a_connecting_stream_tells_nothing(void **state)
     close(listening);
 }
 
+/* With a descriptor, as unix(7) has it. */
+static void send_with_fd(int fd, const char *text, int passed)
+{
+    char control[CMSG_SPACE(sizeof passed)] = {0};
+    struct iovec part = {.iov_base = (char *)text, .iov_len = strlen(text)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof passed);
+    memcpy(CMSG_DATA(rights), &passed, sizeof passed);
+    assert_int_equal(sendmsg(fd, &message, 0), (ssize_t)strlen(text));
+}
+
+static void reads_what_is_behind_descriptors(void **state)
+{
+    (void)state;
+    struct stream f;
+    int ends[2];
+    char byte;
+    stream_open_loop(&f, true);
+    stream_open(&f, true);
+    assert_return_code(pipe(ends), errno);
+    send_with_fd(f.peer, "with", ends[1]);
+    send_with_fd(f.peer, "with", ends[1]);
+    stream_send(f.peer, "behind");
+    stream_run_quiet(&f);
+    assert_int_equal(mg_io_bytes_in(f.io), 14);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody has kept it */
+    close(ends[0]);
+    stream_close_all(&f);
+}
+
+/* From now on the kernel has no memory to send so many bytes. */
+static bool lack_memory_for(uint32_t bytes)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sendto, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, bytes, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOBUFS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* In a child process: a filter stays. The step that went wrong; 0: none. */
+static int write_without_memory(struct stream *f, uint64_t *turns)
+{
+    char got[16];
+    if (!lack_memory_for(7)) {
+        return 1;
+    }
+    if (stream_write(f->io, "seven..") != 0 || mg_io_queued(f->io) != 7) {
+        return 2;
+    }
+    const uint64_t before = f->loop.turn;
+    for (int i = 0; i < 10; i++) { /* 100 ms */
+        mg_loop_turn(&f->loop);
+        mg_clock_advance(&f->loop.clock, 10000);
+    }
+    *turns = f->loop.turn - before;
+    if (*turns > 100 || mg_io_queued(f->io) != 7) {
+        return 3;
+    }
+    if (stream_write(f->io, "8") != 0 || mg_io_queued(f->io) != 8) {
+        return 4;
+    }
+    mg_clock_advance(&f->loop.clock, 10000);
+    mg_loop_turn(&f->loop);
+    return mg_io_queued(f->io) == 0 && f->drains == 1 && recv(f->peer, got, sizeof got, 0) == 8 ? 0
+                                                                                                : 5;
+}
+
+static void waits_a_while_where_the_kernel_has_no_memory(void **state)
+{
+    struct stream f;
+    uint64_t turns = 0;
+    int status;
+    stream_open_loop(&f, true);
+    stream_open(&f, *state != NULL);
+    const pid_t child = fork();
+    assert_return_code(child, errno);
+    if (child == 0) {
+        const int failed = write_without_memory(&f, &turns);
+        if (failed) {
+            print_error("step %d failed after %d turns\n", failed, (int)turns);
+        }
+        _exit(failed);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    stream_close_all(&f);
+}
+
 static void an_idle_stream_is_small(void **state)
 {
     (void)state;
@@ -354,6 +461,8 @@ int main(void)
         ON_BOTH(reads_no_more_than_its_share_of_a_turn),
         cmocka_unit_test(reads_up_to_the_size_that_is_set),
         cmocka_unit_test(reads_what_is_behind_urgent_data),
+        cmocka_unit_test(reads_what_is_behind_descriptors),
+        ON_BOTH(waits_a_while_where_the_kernel_has_no_memory),
         cmocka_unit_test(names_its_peer),
         cmocka_unit_test(connects_and_tells_later),
         cmocka_unit_test(tells_that_a_connection_was_refused),

@@ -195,7 +195,7 @@ struct server {
     struct mg_listener *listener;
     int fds[64];
     struct mg_address peer;
-    int accepted, wanted, close_after;
+    int fd, accepted, wanted, close_after;
 };
 
 static void on_accept(void *context, int fd, const struct mg_address *peer)
@@ -216,6 +216,7 @@ static uint16_t open_server(struct server *server, const char *text)
     *server = (struct server){.accepted = 0};
     const int fd = bind_to(text, message, sizeof message);
     assert_true(fd >= 0);
+    server->fd = fd;
     assert_int_equal(mg_loop_open_virtual(&server->loop, 0), 0);
     assert_int_equal(mg_listener_open(&server->listener, &server->loop, fd,
                                       strncmp(text, "unix:", 5) == 0, on_accept, server),
@@ -349,6 +350,26 @@ static void rests_when_descriptors_run_out_and_comes_back(void **state)
     close_server(&server);
 }
 
+/* Another process that has the socket may do so (shutdown(2) is for all of them). */
+static void does_not_spin_when_the_socket_is_shut_down(void **state)
+{
+    (void)state;
+    struct server server;
+    const uint16_t port = open_server(&server, "127.0.0.1:0");
+    const int warm = sockets_connect(port);
+    server.wanted = 1;
+    sockets_run_until(&server.loop, has_accepted, &server);
+    assert_return_code(shutdown(server.fd, SHUT_RDWR), errno);
+    const uint64_t before = server.loop.turn;
+    for (int i = 0; i < 10; i++) { /* a second */
+        mg_loop_turn(&server.loop);
+        mg_clock_advance(&server.loop.clock, 100 * 1000);
+    }
+    assert_true(server.loop.turn - before < 100);
+    close(warm);
+    close_server(&server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +385,7 @@ int main(void)
         cmocka_unit_test(accepts_on_a_unix_socket),
         cmocka_unit_test(may_be_closed_while_it_accepts),
         cmocka_unit_test(rests_when_descriptors_run_out_and_comes_back),
+        cmocka_unit_test(does_not_spin_when_the_socket_is_shut_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
