@@ -253,7 +253,8 @@ describe('a fleet whose Redis is gone for a while', function()
         -- Where a host decides by its part, in the windows of the loss and of the return, more.
         local function more(on_error, window, quota)
             local is_uneven = window == WITHOUT or window == WITHOUT + 1
-            return on_error == 'local' and is_uneven and HOSTS + quota * (HOSTS - 1) / HOSTS or 0
+            local part = math.max(1, math.floor(quota / HOSTS))
+            return on_error == 'local' and is_uneven and (HOSTS - 1) * part + 1 or 0
         end
 
         for _, on_error in ipairs(IS_LONG and { 'deny', 'local' } or {}) do
