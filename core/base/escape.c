@@ -3,8 +3,6 @@
  * one. */
 #include "base/escape.h"
 
-#include <stdbool.h>
-
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -94,6 +92,21 @@ static size_t copy_block(char *out, const char *from)
     return plain;
 }
 #endif
+
+bool mg_escape_copy_plain(char *out, mg_str text)
+{
+    size_t at = 0;
+    if (text.len < BLOCK) {
+        return text.len == 0 || copy_few(out, text.ptr, text.len);
+    }
+    for (; text.len - at > BLOCK; at += BLOCK) {
+        if (copy_block(out + at, text.ptr + at) < BLOCK) {
+            return false;
+        }
+    }
+    at = text.len - BLOCK; /* the last block overlaps the one before */
+    return copy_block(out + at, text.ptr + at) == BLOCK;
+}
 
 /* Copies the plain bytes at the front of text; returns how many. */
 static size_t copy_plain(char *out, size_t room, mg_str text)

@@ -12,11 +12,17 @@
 
 #include "base/str.h"
 
+#include <stdbool.h>
+
 #define MG_ESCAPE_JSON_GROWTH 6 /* bytes that one byte of text can become, at most */
 
 /* Writes the inside of the string (no quotes, no NUL) and returns its length. Stops before the
  * first character that does not fit in room; *taken is how many bytes of text were used. */
 size_t mg_escape_json(char *out, size_t room, mg_str text, size_t *taken);
+
+/* Copies a text of which no byte has to be escaped, printable ASCII without quotes and backslashes.
+ * False: some of it may be written, and it has to be escaped. */
+bool mg_escape_copy_plain(char *out, mg_str text);
 
 /* Bytes of the UTF-8 sequence (RFC 3629) that begins the text, 1 to 4, or 0 when the first byte
  * begins none. The text must not be empty. */

@@ -250,8 +250,7 @@ static SELDOM uint64_t *request_words(struct mg_meter *meter, const struct mg_re
 {
     char code[12];
     const mg_str values[] = {route_name(req), method_name(req->head.method_id),
-                             code_text(req->status, code),
-                             mg_str_from(mg_outcome_word(req->outcome))};
+                             code_text(req->status, code), mg_outcome_text(req->outcome)};
     return words_of(meter, REQUESTS, values);
 }
 
@@ -337,7 +336,7 @@ static SELDOM uint64_t *try_words(struct mg_meter *meter, const struct mg_req *r
 {
     char code[12], text[UPSTREAM_TEXT];
     const mg_str values[] = {upstream_name(req, text), code_text(try->status, code),
-                             mg_str_from(mg_outcome_word(try->outcome))};
+                             mg_outcome_text(try->outcome)};
     return words_of(meter, UPSTREAM_REQUESTS, values);
 }
 

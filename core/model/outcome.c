@@ -10,9 +10,21 @@ static const char *const words[MG_OUTCOME_COUNT] = {
 #undef MG_OUTCOME_TEXT
 };
 
+static const uint8_t lengths[MG_OUTCOME_COUNT] = {
+#define MG_OUTCOME_LENGTH(id, word) [MG_OUTCOME_##id] = sizeof(word) - 1,
+    MG_OUTCOME_MAP(MG_OUTCOME_LENGTH)
+#undef MG_OUTCOME_LENGTH
+};
+
 const char *mg_outcome_word(enum mg_outcome outcome)
 {
     return (unsigned)outcome < MG_OUTCOME_COUNT ? words[outcome] : "internal";
+}
+
+mg_str mg_outcome_text(enum mg_outcome outcome)
+{
+    return (unsigned)outcome < MG_OUTCOME_COUNT ? mg_str_make(words[outcome], lengths[outcome])
+                                                : MG_STR("internal");
 }
 
 bool mg_outcome_is_denial(enum mg_outcome outcome)

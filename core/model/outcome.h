@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "base/str.h"
+
 #include <stdbool.h>
 
 /* id, word */
@@ -56,6 +58,8 @@ enum mg_outcome {
 
 /* "upstream_refused"; static. */
 const char *mg_outcome_word(enum mg_outcome outcome);
+/* The same, with its length. */
+mg_str mg_outcome_text(enum mg_outcome outcome);
 /* Did a policy say no? */
 bool mg_outcome_is_denial(enum mg_outcome outcome);
 /* The outcome with that word, or MG_OUTCOME_COUNT. */

@@ -3,6 +3,7 @@
 #include "script/record.h"
 
 #include "base/escape.h"
+#include "script/record_fast.h"
 #include "script/record_run.h"
 #include "script/record_text.h"
 #include "script/record_value.h"
@@ -129,6 +130,7 @@ int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
     item.url = mg_record_holds_url(header);
     item.key = make_key(record, item.field >= MG_RECORD_REQ_HEADER ? header : name);
     item.fallback = mg_arena_copy_str(&record->arena, fallback);
+    mg_record_fast_plan(record, &item);
     *add_item(record) = item;
     mg_record_run_join(record);
     return 0;
@@ -237,7 +239,7 @@ static void put_try(struct line *line, const struct mg_try *try)
         mg_record_put_u64(text, try->status);
     }
     mg_record_put(text, MG_STR(",\"outcome\":"));
-    mg_record_put_json(text, mg_str_from(mg_outcome_word(try->outcome)));
+    mg_record_put_json(text, mg_outcome_text(try->outcome));
     mg_record_put(text, MG_STR(",\"connect\":"));
     mg_record_put_ms(text, try->connect_us);
     if (try->ttfb_us > 0) {
@@ -422,14 +424,15 @@ static void put_json(struct line *line)
     const struct mg_record_run_key key = mg_record_run_key(line->req, line->worker);
     struct mg_record_text *text = &line->text;
     char *begin = text->at;
+    const bool is_uncut = text->cap == SIZE_MAX; /* else values are cut */
     bool left_out = false;
     text->end -= sizeof TRUNCATED + 2; /* room for the end of the object */
     for (uint32_t i = 0; i < record->count; i++) {
         const struct mg_record_run *run = record->items[i].run;
-        if (run && text->cap == SIZE_MAX) { /* else values are cut */
+        if (run && is_uncut) {
             left_out = !put_run(line, i, &key) || left_out;
             i += run->count - 1;
-        } else {
+        } else if (!is_uncut || !mg_record_fast_put(&record->items[i], line->req, text)) {
             left_out = !put_whole_item(line, i) || left_out;
         }
     }

@@ -9,6 +9,7 @@
 #include "script/redact.h"
 
 struct mg_record_run;
+struct mg_record_stamp;
 
 enum mg_record_form {
     MG_RECORD_JSON,
@@ -91,6 +92,9 @@ struct mg_record_item {
     bool secret;               /* a header that is taken out */
     bool url;                  /* a header that holds one: Referer, Location */
     struct mg_record_run *run; /* that begins here, or NULL; see record_run.h */
+    uint8_t shape;             /* record_fast.c's: where the value lies, */
+    uint16_t at;               /* and at which place */
+    struct mg_record_stamp *stamp;
 };
 
 struct mg_record_options {

@@ -29,15 +29,41 @@ static char *digits(char *end, uint64_t number)
     return end;
 }
 
+char *mg_record_digits(char *at, uint64_t number)
+{
+    if (number < 10) {
+        *at = (char)('0' + number);
+        return at + 1;
+    }
+    if (number < 100) {
+        memcpy(at, pairs + number * 2, 2);
+        return at + 2;
+    }
+    if (number < 1000) {
+        *at = (char)('0' + number / 100);
+        memcpy(at + 1, pairs + number % 100 * 2, 2);
+        return at + 3;
+    }
+    if (number < 10000) {
+        memcpy(at, pairs + number / 100 * 2, 2);
+        memcpy(at + 2, pairs + number % 100 * 2, 2);
+        return at + 4;
+    }
+    char place[MG_RECORD_DIGITS];
+    const char *first = digits(place + sizeof place, number);
+    const size_t length = (size_t)(place + sizeof place - first);
+    memcpy(at, first, length);
+    return at + length;
+}
+
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number)
 {
-    char place[20];
-    if (number < 10) {
-        mg_record_put_char(text, (char)('0' + number));
+    char place[MG_RECORD_DIGITS];
+    if (text->end - text->at >= MG_RECORD_DIGITS) {
+        text->at = mg_record_digits(text->at, number);
         return;
     }
-    const char *first = digits(place + sizeof place, number);
-    mg_record_put(text, mg_str_make(first, (size_t)(place + sizeof place - first)));
+    mg_record_put(text, mg_str_make(place, (size_t)(mg_record_digits(place, number) - place)));
 }
 
 /* The digits of each half side by side, first the high one: nibbles become bytes, eight at a time,
@@ -59,25 +85,24 @@ void mg_record_put_hex(struct mg_record_text *text, uint64_t number)
     mg_record_put(text, mg_str_make((const char *)words, sizeof words));
 }
 
+char *mg_record_ms(char *at, uint64_t us)
+{
+    const unsigned thousandths = (unsigned)(us % 1000);
+    at = mg_record_digits(at, us / 1000);
+    at[0] = '.';
+    at[1] = (char)('0' + thousandths / 100);
+    memcpy(at + 2, pairs + thousandths % 100 * 2, 2);
+    return at + 4;
+}
+
 void mg_record_put_ms(struct mg_record_text *text, uint64_t us)
 {
-    char place[24];
-    char *end = place + sizeof place;
-    const unsigned thousandths = (unsigned)(us % 1000);
-    if (us < 10000 && text->end - text->at >= 5) { /* most are this short: 1.234 */
-        char *at = text->at;
-        at[0] = (char)('0' + us / 1000);
-        at[1] = '.';
-        at[2] = (char)('0' + thousandths / 100);
-        memcpy(at + 3, pairs + thousandths % 100 * 2, 2);
-        text->at += 5;
+    char place[MG_RECORD_DIGITS + 4];
+    if (text->end - text->at >= MG_RECORD_DIGITS + 4) {
+        text->at = mg_record_ms(text->at, us);
         return;
     }
-    end[-4] = '.';
-    end[-3] = (char)('0' + thousandths / 100);
-    memcpy(end - 2, pairs + thousandths % 100 * 2, 2);
-    const char *first = digits(end - 4, us / 1000);
-    mg_record_put(text, mg_str_make(first, (size_t)(end - first)));
+    mg_record_put(text, mg_str_make(place, (size_t)(mg_record_ms(place, us) - place)));
 }
 
 /* The value without what is over the cap; never cut inside a UTF-8 sequence. */

@@ -53,6 +53,12 @@ static inline void mg_record_put_char(struct mg_record_text *text, char c)
     *text->at++ = c;
 }
 
+enum { MG_RECORD_DIGITS = 20 }; /* of a number, at most */
+
+/* Without a look at the room: digits, and milliseconds as below, which take four bytes more. Return
+ * the end. */
+char *mg_record_digits(char *at, uint64_t number);
+char *mg_record_ms(char *at, uint64_t us);
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number);
 /* 16 hexadecimal digits. */
 void mg_record_put_hex(struct mg_record_text *text, uint64_t number);

@@ -217,7 +217,7 @@ static mg_str text_of(const struct mg_record *record, const struct mg_record_ite
     case MG_RECORD_CONSUMER:
         return req->consumer;
     case MG_RECORD_OUTCOME:
-        return mg_str_from(mg_outcome_word(req->outcome));
+        return mg_outcome_text(req->outcome);
     case MG_RECORD_ENDED_BY:
         return req->ended_by;
     case MG_RECORD_ENDED_IN:
