@@ -37,6 +37,8 @@ struct mg_shm;
 /* 128-bit SipHash with the region's secret keys. */
 struct mg_cell_key mg_shm_key(const struct mg_shm *shm, mg_str bytes);
 /* The same of two parts: identity's key and further bytes. Differs from every key of one part. */
+/* One of 256 classes of texts, the same in all workers. */
+uint8_t mg_shm_class(const struct mg_shm *shm, mg_str bytes);
 struct mg_cell_key mg_shm_key_with(const struct mg_shm *shm, struct mg_cell_key identity,
                                    mg_str bytes);
 

@@ -93,6 +93,41 @@ ptrdiff_t mg_str_find(mg_str s, char c, size_t from)
     return at ? at - s.ptr : -1;
 }
 
+/* The high bit of some byte is set exactly where one of the word's is c. */
+static uint64_t find_in_8(uint64_t word, char c)
+{
+    const uint64_t each = 0x0101010101010101U;
+    const uint64_t differs = word ^ each * (unsigned char)c;
+    return (differs - each) & ~differs;
+}
+
+static bool has_mark_in_8(const char *bytes, const char marks[5])
+{
+    const uint64_t word = load_8(bytes), high = 0x8080808080808080U;
+    return ((find_in_8(word, marks[0]) | find_in_8(word, marks[1]) | find_in_8(word, marks[2]) |
+             find_in_8(word, marks[3])) &
+            high) != 0;
+}
+
+bool mg_str_has_one_of(mg_str s, const char marks[5])
+{
+    for (size_t i = 0; i + 8 < s.len; i += 8) {
+        if (has_mark_in_8(s.ptr + i, marks)) {
+            return true;
+        }
+    }
+    if (s.len >= 8) { /* the last word may overlap the one before it */
+        return has_mark_in_8(s.ptr + s.len - 8, marks);
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        const char c = s.ptr[i];
+        if (c == marks[0] || c == marks[1] || c == marks[2] || c == marks[3]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';

@@ -60,6 +60,8 @@ bool mg_str_ends(mg_str s, mg_str suffix);
 int mg_str_compare(mg_str a, mg_str b); /* bytewise, as memcmp, shorter first */
 /* Position of c at or after from, or -1. */
 ptrdiff_t mg_str_find(mg_str s, char c, size_t from);
+/* Is one of the four marks anywhere in the text? */
+bool mg_str_has_one_of(mg_str s, const char marks[5]);
 /* Without SP and HTAB at both ends. */
 mg_str mg_str_trim(mg_str s);
 /* Takes the next element of a list (RFC 9110, 5.6.1: commas, optional white space) off *rest;

@@ -74,10 +74,9 @@ static void add_tagged(uint64_t *word, uint64_t tag)
     } while (!mg_word_swap(word, &seen, next));
 }
 
-static uint64_t read_tagged(const uint64_t *word, uint64_t tag)
+static uint64_t counted(uint64_t word, uint64_t tag)
 {
-    const uint64_t seen = mg_word_load(word);
-    return seen >> ROUND_SHIFT == tag ? seen & BUCKET_COUNT : 0;
+    return word >> ROUND_SHIFT == tag ? word & BUCKET_COUNT : 0;
 }
 
 /* The tag of the bucket with that number. */
@@ -118,12 +117,20 @@ static struct mg_breaker_counts sum_by_time(const struct mg_breaker_record *reco
     const uint64_t number = number_of(shape, now_ms);
     const uint32_t buckets = shape->buckets;
     struct mg_breaker_counts counts = {0};
-    for (uint32_t age = 0; age < buckets && age <= number; age++) {
-        const uint64_t of = number - age, tag = tag_of(mark, of, buckets), at = of % buckets;
-        counts.total += read_tagged(&record->buckets[at].total, tag);
-        counts.failures += read_tagged(&record->buckets[at].failures, tag);
-        counts.network += read_tagged(&record->buckets[at].network, tag);
-        counts.slow += read_tagged(&record->buckets[at].slow, tag);
+    const uint64_t now = tag_of(mark, number, buckets), present = number % buckets;
+    const uint64_t before = number < buckets ? now : tag_of(mark, number - buckets, buckets);
+    for (uint64_t at = 0; at < buckets && at <= number; at++) {
+        /* those behind are of the round before */
+        const uint64_t tag = at <= present ? now : before;
+        const uint64_t failures = mg_word_load(&record->buckets[at].failures);
+        const uint64_t network = mg_word_load(&record->buckets[at].network);
+        const uint64_t slow = mg_word_load(&record->buckets[at].slow);
+        counts.total += counted(mg_word_load(&record->buckets[at].total), tag);
+        if ((failures | network | slow) != 0) { /* of an upstream that is well all are 0 */
+            counts.failures += counted(failures, tag);
+            counts.network += counted(network, tag);
+            counts.slow += counted(slow, tag);
+        }
     }
     return counts;
 }

@@ -17,39 +17,42 @@ void mg_req_reset(struct mg_req *req)
     mg_headers_init(&req->up_headers, &req->arena);
 }
 
-static void change_field(struct mg_req *req, int kind, mg_str name, mg_str value)
+static void change_field(struct mg_req *req, const struct mg_field_op *op)
 {
-    switch (kind) {
+    switch (op->kind) {
     case MG_FIELD_SET:
-        mg_headers_set(&req->out, name, value);
+        mg_headers_set_known(&req->out, op->id, op->name, op->value);
         break;
     case MG_FIELD_ADD:
-        mg_headers_add(&req->out, name, value);
+        mg_headers_add_known(&req->out, op->id, op->name, op->value);
         break;
     default:
-        mg_headers_remove(&req->out, name);
+        mg_headers_remove(&req->out, op->name);
         break;
     }
 }
 
 void mg_req_field(struct mg_req *req, int kind, mg_str name, mg_str value)
 {
-    mg_req_field_kept(req, kind, mg_arena_copy_str(&req->arena, name),
+    mg_req_field_kept(req, kind, mg_header_id_of(name), mg_arena_copy_str(&req->arena, name),
                       mg_arena_copy_str(&req->arena, value));
 }
 
-void mg_req_field_kept(struct mg_req *req, int kind, mg_str name, mg_str value)
+void mg_req_field_kept(struct mg_req *req, int kind, enum mg_header_id id, mg_str name,
+                       mg_str value)
 {
+    const struct mg_field_op field = {.kind = kind == MG_FIELD_SET   ? MG_FIELD_SET
+                                              : kind == MG_FIELD_ADD ? MG_FIELD_ADD
+                                                                     : MG_FIELD_CLEAR,
+                                      .id = id,
+                                      .name = name,
+                                      .value = value};
     if (req->status != 0) {
-        change_field(req, kind, name, value);
+        change_field(req, &field);
         return;
     }
-    struct mg_field_op *op = mg_arena_zalloc(&req->arena, sizeof *op);
-    op->kind = kind == MG_FIELD_SET   ? MG_FIELD_SET
-               : kind == MG_FIELD_ADD ? MG_FIELD_ADD
-                                      : MG_FIELD_CLEAR;
-    op->name = name;
-    op->value = value;
+    struct mg_field_op *op = mg_arena_alloc(&req->arena, sizeof *op);
+    *op = field;
     if (req->ops_last) {
         req->ops_last->next = op;
     } else {
@@ -61,7 +64,7 @@ void mg_req_field_kept(struct mg_req *req, int kind, mg_str name, mg_str value)
 void mg_req_replay_fields(struct mg_req *req)
 {
     for (const struct mg_field_op *op = req->ops_first; op; op = op->next) {
-        change_field(req, (int)op->kind, op->name, op->value);
+        change_field(req, op);
     }
     req->ops_first = req->ops_last = NULL;
 }

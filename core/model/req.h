@@ -46,6 +46,7 @@ enum mg_source { /* of the answer */
 struct mg_field_op {
     struct mg_field_op *next;
     enum { MG_FIELD_SET, MG_FIELD_ADD, MG_FIELD_CLEAR } kind;
+    enum mg_header_id id;
     mg_str name, value;
 };
 
@@ -182,8 +183,9 @@ void mg_req_reset(struct mg_req *req);
 /* Records or does a change of the answer's fields: at once when there is an answer, else replayed.
  * Copies the bytes into the arena. */
 void mg_req_field(struct mg_req *req, int kind, mg_str name, mg_str value);
-/* The same for bytes that live as long as the request. */
-void mg_req_field_kept(struct mg_req *req, int kind, mg_str name, mg_str value);
+/* The same for bytes that live as long as the request. id: of the name. */
+void mg_req_field_kept(struct mg_req *req, int kind, enum mg_header_id id, mg_str name,
+                       mg_str value);
 /* Replays what was recorded on req->out. */
 void mg_req_replay_fields(struct mg_req *req);
 /* Makes req->out, status, source and answer those of an answer made by the gateway: problem+json

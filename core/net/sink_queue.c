@@ -54,6 +54,7 @@ static void count_loss(struct mg_sink_queue *queue, enum mg_sink_reason reason, 
 static void consume(struct mg_sink_queue *queue, struct mg_buf *from, size_t bytes)
 {
     queue->part->queue_bytes -= bytes;
+    queue->batch_lines = from == &queue->batch ? 0 : queue->batch_lines;
     mg_buf_consume(from, bytes);
     if (from->len == 0 && from->size > KEEP_BYTES) {
         mg_buf_deinit(from);
@@ -214,6 +215,7 @@ bool mg_sink_queue_fill_batch(struct mg_sink_queue *queue)
         const struct mg_buf empty = queue->batch;
         queue->batch = queue->bytes;
         queue->bytes = empty;
+        queue->batch_lines = queue->counts.queued;
     }
     return queue->batch.len > 0;
 }
@@ -224,6 +226,7 @@ void mg_sink_queue_top_up_batch(struct mg_sink_queue *queue, size_t bytes)
         const int err = mg_buf_append(&queue->batch, mg_buf_view(&queue->bytes));
         mg_require(err == 0); /* both together are within the bound of each */
         mg_buf_deinit(&queue->bytes);
+        queue->batch_lines = 0;
     }
 }
 
@@ -254,9 +257,12 @@ mg_str mg_sink_queue_lines(const struct mg_buf *from, size_t most, uint64_t line
 void mg_sink_queue_wrote(struct mg_sink_queue *queue, struct mg_buf *from, size_t bytes)
 {
     const mg_str done = mg_str_slice(mg_buf_view(from), 0, bytes);
+    const bool is_batch = from == &queue->batch && bytes == from->len && queue->batch_lines > 0;
     const bool all =
         bytes == from->len && !queue->busy && queue->batch.len + queue->bytes.len == from->len;
-    const uint64_t lines = all ? queue->counts.queued : count_lines(done);
+    const uint64_t lines = all        ? queue->counts.queued
+                           : is_batch ? queue->batch_lines
+                                      : count_lines(done);
     queue->counts.queued -= lines;
     queue->counts.written += lines;
     queue->counts.bytes_written += bytes;

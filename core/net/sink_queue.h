@@ -28,6 +28,7 @@ struct mg_sink_loss { /* not yet told to the reader */
 
 struct mg_sink_queue {
     struct mg_buf batch, bytes;
+    uint64_t batch_lines; /* in batch, while it is as it was filled; 0: to be counted */
     size_t max_bytes;
     uint32_t max_entries;
     bool drop_newest; /* when full: the new line goes, else the oldest */

@@ -170,27 +170,30 @@ static int shown_key(const struct mg_breaker *breaker)
     return breaker->keyed ? (int)(uint32_t)(breaker->id.hash[1] | 1) : 0;
 }
 
+/* What a change brought about is told where there is one. */
 static void answer(struct mg_ffi_breaker *breaker, const struct told *told,
                    const struct mg_breaker_change *change)
 {
-    const struct mg_breaker_pass *pass = &told->pass;
-    breaker->answer = (struct mg_ffi_breaker_answer){.key = shown_key(&told->breaker),
-                                                     .state = (int)pass->state,
-                                                     .probe = pass->probe,
-                                                     .changed = change->happened,
-                                                     .from = (int)change->from,
-                                                     .to = (int)change->to,
-                                                     .reason = (int)change->reason,
-                                                     .n = (int)change->n,
-                                                     .retry_ms = (double)pass->retry_ms,
-                                                     .open_ms = (double)change->open_ms,
-                                                     .total = (double)change->total,
-                                                     .failures = (double)change->failures,
-                                                     .network = (double)change->network,
-                                                     .slow = (double)change->slow};
-    if (change->happened) {
-        count(breaker, MG_STAT_BREAKER_TRANSITIONS);
+    struct mg_ffi_breaker_answer *out = &breaker->answer;
+    out->key = shown_key(&told->breaker);
+    out->state = (int)told->pass.state;
+    out->probe = told->pass.probe;
+    out->unheard = 0;
+    out->retry_ms = (double)told->pass.retry_ms;
+    out->changed = change->happened;
+    if (!change->happened) {
+        return;
     }
+    out->from = (int)change->from;
+    out->to = (int)change->to;
+    out->reason = (int)change->reason;
+    out->n = (int)change->n;
+    out->open_ms = (double)change->open_ms;
+    out->total = (double)change->total;
+    out->failures = (double)change->failures;
+    out->network = (double)change->network;
+    out->slow = (double)change->slow;
+    count(breaker, MG_STAT_BREAKER_TRANSITIONS);
 }
 
 /* The request ends without a result. */

@@ -170,12 +170,38 @@ static void mask_bytes(uint8_t *bytes, unsigned count, int bits)
     }
 }
 
+/* The four numbers of a v4 address as the gateway writes it; false: it may be one all the same. */
+static bool plain_ipv4(mg_str ip, uint8_t out[4])
+{
+    const char *at = ip.ptr, *end = ip.ptr + ip.len;
+    for (int i = 0; i < 4; i++) {
+        const char *first = at;
+        unsigned number = 0;
+        for (unsigned digit; at < end && (digit = (unsigned)(*at - '0')) < 10; at++) {
+            number = number * 10 + digit;
+        }
+        const ptrdiff_t digits = at - first;
+        if (digits < 1 || digits > 3 || number > 255 || (*first == '0' && digits > 1)) {
+            return false;
+        }
+        out[i] = (uint8_t)number;
+        if (i < 3 && (at == end || *at++ != '.')) {
+            return false;
+        }
+    }
+    return at == end;
+}
+
 /* The bytes that count of an address: 4 or 16, 0 for what is none. A v4-mapped address is a v4 one,
  * a zone is dropped (plugins/rate-limit/README.md). */
 static unsigned address_bytes(mg_str ip, int ipv4_bits, int ipv6_bits, uint8_t out[16])
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char text[INET6_ADDRSTRLEN];
+    if (plain_ipv4(ip, out)) {
+        mask_bytes(out, 4, ipv4_bits);
+        return 4;
+    }
     const ptrdiff_t zone = mg_str_find(ip, '%', 0);
     ip = zone < 0 ? ip : mg_str_slice(ip, 0, (size_t)zone);
     if (ip.len == 0 || ip.len >= sizeof text) {
@@ -239,15 +265,8 @@ MG_FFI_EXPORT void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits)
 uint8_t mg_limits_network_of(const struct mg_ffi_limits *limits, mg_str ip)
 {
     uint8_t bytes[16];
-    const ptrdiff_t dot = mg_str_find(ip, '.', 0);
-    const ptrdiff_t second = dot < 0 ? -1 : mg_str_find(ip, '.', (size_t)dot + 1);
-    if (second > 0 && mg_str_find(ip, ':', 0) < 0) { /* its first half, as it is written */
-        ip = mg_str_slice(ip, 0, (size_t)second);
-    } else {
-        const unsigned count = address_bytes(ip, 16, 48, bytes);
-        ip = count > 0 ? mg_str_make((const char *)bytes, count) : ip;
-    }
-    return (uint8_t)mg_shm_key(limits->shm, ip).hash[1];
+    const unsigned count = address_bytes(ip, 16, 48, bytes);
+    return mg_shm_class(limits->shm, count > 0 ? mg_str_make((const char *)bytes, count) : ip);
 }
 
 /* --- the decision --------------------------------------------------------------------------- */

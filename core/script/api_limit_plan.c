@@ -19,7 +19,6 @@
 #include <stdlib.h>
 
 #define ARENA_BYTES 1024
-#define DIGITS 20
 
 /* Tags of lua/moongate/key.lua. */
 enum { VALUE = 1, ADDRESS_INSTEAD = 2, SHARED = 3 };
@@ -43,6 +42,7 @@ struct group {
 struct triple {
     struct triple *next;
     mg_str names[3];
+    enum mg_header_id ids[3];
 };
 
 struct mg_ffi_limits_plan {
@@ -55,7 +55,8 @@ struct mg_ffi_limits_plan {
     bool enforces;
     struct group *groups, **groups_end;
     struct triple *triples, **triples_end;
-    uint32_t judged;                 /* bits by index */
+    uint32_t judged; /* bits by index */
+    mg_str quotas[MG_LIMITS_AT_ONCE];
     mg_str notes[MG_LIMITS_AT_ONCE]; /* the begin of a note, up to "remaining" */
     mg_str note_middle;              /* from there up to the key's hash */
 };
@@ -111,6 +112,13 @@ MG_FFI_EXPORT void mg_ffi_limits_plan_part(struct mg_ffi_limits_plan *plan, int 
     group->parts_end = &part->next;
 }
 
+static mg_str number_text(struct mg_arena *arena, int64_t number)
+{
+    char *text = mg_arena_alloc(arena, MG_RECORD_DIGITS);
+    const char *end = mg_record_digits(text, number > 0 ? (uint64_t)number : 0);
+    return mg_str_make(text, (size_t)(end - text));
+}
+
 /* The parts of a note that are the same for all requests; names need no escaping. */
 static void make_note(struct mg_ffi_limits_plan *plan, int index)
 {
@@ -128,6 +136,7 @@ MG_FFI_EXPORT void mg_ffi_limits_plan_limit(struct mg_ffi_limits_plan *plan, int
     group->limits |= 1U << index;
     plan->judged |= judged ? 1U << index : 0;
     make_note(plan, index);
+    plan->quotas[index] = number_text(&plan->arena, plan->limits->entries[index].limit.rule.quota);
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_plan_triple(struct mg_ffi_limits_plan *plan, const char *limit,
@@ -137,6 +146,7 @@ MG_FFI_EXPORT void mg_ffi_limits_plan_triple(struct mg_ffi_limits_plan *plan, co
     const char *const names[] = {limit, remaining, reset};
     for (int i = 0; i < 3; i++) {
         triple->names[i] = mg_arena_copy_str(&plan->arena, mg_str_from(names[i]));
+        triple->ids[i] = mg_header_id_of(triple->names[i]);
     }
     *plan->triples_end = triple;
     plan->triples_end = &triple->next;
@@ -283,45 +293,36 @@ static int pick(const struct mg_ffi_limits_plan *plan)
     return shown;
 }
 
-static mg_str number_text(struct mg_arena *arena, int64_t number)
-{
-    char digits[DIGITS];
-    size_t at = sizeof digits;
-    uint64_t rest = number > 0 ? (uint64_t)number : 0;
-    do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    return mg_arena_copy_str(arena, mg_str_make(digits + at, sizeof digits - at));
-}
-
+/* remaining: its text, if no more than the quota remains. */
 static void set_fields(const struct mg_ffi_limits_plan *plan, struct mg_req *req,
-                       const struct mg_limits_entry *shown)
+                       const struct mg_limits_entry *shown, mg_str remaining)
 {
     const struct mg_limit_rule *rule = &shown->limit.rule;
     const int64_t most = rule->quota > rule->burst ? rule->quota : rule->burst;
-    const int64_t remaining = shown->found.remaining < most ? shown->found.remaining : most;
     const int64_t seconds = (shown->found.reset_ms + 999) / 1000;
-    const mg_str values[] = {number_text(&req->arena, rule->quota),
-                             number_text(&req->arena, remaining),
+    const mg_str values[] = {plan->quotas[shown - plan->limits->entries],
+                             shown->found.remaining <= most ? remaining
+                                                            : number_text(&req->arena, most),
                              number_text(&req->arena, seconds > 1 ? seconds : 1)};
     for (const struct triple *triple = plan->triples; triple; triple = triple->next) {
         for (int i = 0; i < 3; i++) {
-            mg_req_field_kept(req, MG_FIELD_SET, triple->names[i], values[i]);
+            mg_req_field_kept(req, MG_FIELD_SET, triple->ids[i], triple->names[i], values[i]);
         }
     }
 }
 
 /* As mg_ffi_limits_note does. */
-static void note(const struct mg_ffi_limits_plan *plan, struct mg_req *req, int shown)
+static void note(const struct mg_ffi_limits_plan *plan, struct mg_req *req, int shown,
+                 mg_str remaining)
 {
     const struct mg_limits_entry *entry = &plan->limits->entries[shown];
     const mg_str begin = plan->notes[shown], middle = plan->note_middle;
-    char *bytes = mg_arena_alloc(&req->arena, begin.len + middle.len + DIGITS + 16 + 2);
-    struct mg_record_text text = {
-        .at = bytes, .end = bytes + begin.len + middle.len + DIGITS + 16 + 2, .cap = SIZE_MAX};
+    char *bytes = mg_arena_alloc(&req->arena, begin.len + middle.len + MG_RECORD_DIGITS + 16 + 2);
+    struct mg_record_text text = {.at = bytes,
+                                  .end = bytes + begin.len + middle.len + MG_RECORD_DIGITS + 16 + 2,
+                                  .cap = SIZE_MAX};
     mg_record_put(&text, begin);
-    mg_record_put_u64(&text, entry->found.remaining > 0 ? (uint64_t)entry->found.remaining : 0);
+    mg_record_put(&text, remaining);
     mg_record_put(&text, middle);
     mg_record_put_hex(&text, entry->key.hash[1]);
     mg_record_put(&text, MG_STR("\"}"));
@@ -354,9 +355,11 @@ static enum mg_hook_plan_result run_access(struct mg_hook_plan *base, struct mg_
     }
     const int shown = pick(plan);
     if (shown >= 0) {
-        note(plan, req, shown);
+        const struct mg_limits_entry *entry = &plan->limits->entries[shown];
+        const mg_str remaining = number_text(&req->arena, entry->found.remaining);
+        note(plan, req, shown, remaining);
         if (plan->enforces) {
-            set_fields(plan, req, &plan->limits->entries[shown]);
+            set_fields(plan, req, entry, remaining);
         }
     }
     return MG_PLAN_DONE;

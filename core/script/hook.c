@@ -230,9 +230,10 @@ static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
     return verdict;
 }
 
-/* from: where the careful way is taken, else NULL. */
-static enum mg_verdict enter_lua(struct mg_req *req, enum mg_phase phase,
-                                 const struct mg_chain *chain, const struct careful *from)
+/* from: where the careful way is taken, else NULL. Not inline: plans do without. */
+static __attribute__((noinline)) enum mg_verdict enter_lua(struct mg_req *req, enum mg_phase phase,
+                                                           const struct mg_chain *chain,
+                                                           const struct careful *from)
 {
     req->lua_used = true;
     if (phase != MG_PHASE_LOG) { /* which is not measured */

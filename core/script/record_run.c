@@ -33,33 +33,21 @@ void mg_record_run_join(struct mg_record *record)
 
 struct mg_record_run_key mg_record_run_key(const struct mg_req *req, uint32_t worker)
 {
-    struct mg_record_run_key key = {
+    const struct mg_record_run_key key = {
+        .route = req->route,
+        .service = req->service,
         .generation = req->config ? req->config->generation : 0,
         .worker = worker,
         .minor = req->head.minor,
         .has_request_line = req->head.method.len > 0,
         .is_usable = req->up.target_host.len == 0 && req->up.upstream.len == 0,
     };
-    if (req->route) {
-        key.route = req->route->name.len > 0 ? req->route->name : req->route->id;
-    }
-    if (req->service) {
-        const struct mg_service *service = req->service;
-        key.service = service->name.len > 0 ? service->name : service->id;
-        key.upstream = service->upstream ? service->upstream->name : service->host;
-    }
     return key;
-}
-
-static bool is_same_text(mg_str a, mg_str b)
-{
-    return a.ptr == b.ptr && a.len == b.len;
 }
 
 static bool is_same(const struct mg_record_run_key *a, const struct mg_record_run_key *b)
 {
-    return is_same_text(a->route, b->route) && is_same_text(a->service, b->service) &&
-           is_same_text(a->upstream, b->upstream) && a->generation == b->generation &&
+    return a->route == b->route && a->service == b->service && a->generation == b->generation &&
            a->worker == b->worker && a->minor == b->minor &&
            a->has_request_line == b->has_request_line;
 }

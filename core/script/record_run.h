@@ -19,10 +19,11 @@
 
 #define MG_RECORD_RUN_BYTES 512 /* a longer text is not kept */
 
-/* All that the fields of a run depend on. The names live as long as the configuration, and the
- * record no longer. */
+/* All that the fields of a run depend on. Routes and services do not change while the configuration
+ * lives, and the record lives no longer. */
 struct mg_record_run_key {
-    mg_str route, service, upstream;
+    const struct mg_route *route;
+    const struct mg_service *service;
     uint64_t generation;
     uint32_t worker;
     uint8_t minor;

@@ -49,10 +49,11 @@ char *mg_record_digits(char *at, uint64_t number)
         memcpy(at + 2, pairs + number % 100 * 2, 2);
         return at + 4;
     }
-    char place[MG_RECORD_DIGITS];
-    const char *first = digits(place + sizeof place, number);
-    const size_t length = (size_t)(place + sizeof place - first);
-    memcpy(at, first, length);
+    unsigned length = 5;
+    for (uint64_t rest = number / 100000; rest > 0; rest /= 10) {
+        length++;
+    }
+    digits(at + length, number);
     return at + length;
 }
 

@@ -471,6 +471,9 @@ static bool may_be_secret(const struct mg_redact *redact, mg_str text, size_t en
 
 static bool may_hide_something(const struct mg_redact *redact, mg_str text, size_t path_end)
 {
+    if (!mg_str_has_one_of(text, "%\\=:")) { /* as most texts */
+        return false;
+    }
     if (memchr(text.ptr, '%', text.len) || memchr(text.ptr, '\\', text.len)) {
         return true; /* names may be encoded */
     }

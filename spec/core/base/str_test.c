@@ -143,6 +143,31 @@ static void find_gives_the_position_at_or_after_a_place(void **state)
     assert_int_equal(mg_str_find(null_view, ',', 0), -1);
 }
 
+static void marks_are_found_at_every_place_of_every_length(void **state)
+{
+    (void)state;
+    static const char marks[] = "%\\=:";
+    char text[41];
+    for (size_t length = 0; length <= 40; length++) {
+        memset(text, 'a', sizeof text);
+        text[length] = '='; /* behind its end */
+        assert_false(mg_str_has_one_of(mg_str_make(text, length), marks));
+        for (size_t at = 0; at < length; at++) {
+            for (size_t mark = 0; mark < 4; mark++) {
+                text[at] = marks[mark];
+                assert_true(mg_str_has_one_of(mg_str_make(text, length), marks));
+            }
+            for (int c = 1; c < 256; c++) {
+                if (!strchr(marks, c)) {
+                    text[at] = (char)c;
+                    assert_false(mg_str_has_one_of(mg_str_make(text, length), marks));
+                }
+            }
+            text[at] = 'a';
+        }
+    }
+}
+
 static void trim_takes_blanks_and_tabs_only(void **state)
 {
     (void)state;
@@ -197,6 +222,7 @@ int main(void)
         cmocka_unit_test(prefixes_and_suffixes_are_found),
         cmocka_unit_test(order_is_bytewise_and_shorter_first),
         cmocka_unit_test(find_gives_the_position_at_or_after_a_place),
+        cmocka_unit_test(marks_are_found_at_every_place_of_every_length),
         cmocka_unit_test(trim_takes_blanks_and_tabs_only),
         cmocka_unit_test(lists_give_their_elements_without_the_empty_ones),
         cmocka_unit_test(numbers_are_1_to_19_digits),

@@ -63,6 +63,23 @@ static int take_address(struct bench *bench, const char *ip, int ipv4_bits, int 
     return mg_ffi_limits_take(bench->limits, bench->req)->admitted;
 }
 
+static void what_is_no_address_is_a_key_as_it_stands(void **state)
+{
+    struct bench *bench = *state;
+    static const char *const texts[] = {
+        "1.2.3.4", "01.2.3.4",  "1.2.3.04", "1.2.3.256", "1.2.3",      "1.2.3.", ".1.2.3",
+        "1..2.3",  "1.2.3.4.5", "1.2.3.4 ", "1.2.3.00",  "1.2.3.1000", "unix:",  ""};
+    add(bench, 0, 1, "minute");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        assert_int_equal(take_address(bench, texts[i], 32, 64), 1);
+        assert_int_equal(take_address(bench, texts[i], 32, 64), 0);
+    }
+    assert_int_equal(take_address(bench, "::ffff:1.2.3.4", 32, 64), 0); /* the first */
+    assert_int_equal(take_address(bench, "1.2.3.0", 32, 64), 1);
+    assert_int_equal(take_address(bench, "255.255.255.255", 32, 64), 1);
+    assert_int_equal(take_address(bench, "0.0.0.0", 32, 64), 1);
+}
+
 static void addresses_of_one_network_share_a_key(void **state)
 {
     struct bench *bench = *state;
@@ -241,6 +258,7 @@ int main(void)
 {
 #define WITH_BENCH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
+        WITH_BENCH(what_is_no_address_is_a_key_as_it_stands),
         WITH_BENCH(addresses_of_one_network_share_a_key),
         WITH_BENCH(parts_of_a_key_do_not_run_together),
         WITH_BENCH(a_tag_keeps_parts_of_other_meaning_apart),
