@@ -108,6 +108,51 @@ bool mg_escape_copy_plain(char *out, mg_str text)
     return copy_block(out + at, text.ptr + at) == BLOCK;
 }
 
+#ifdef __SSE2__
+static bool copy_printable_block(char *out, const char *from)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from);
+    const __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)); /* 0x80 and up are negative */
+    const __m128i rubout = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    _mm_storeu_si128((__m128i *)(void *)out, bytes);
+    return _mm_movemask_epi8(_mm_or_si128(low, rubout)) == 0;
+}
+#else
+static bool copy_printable_block(char *out, const char *from)
+{
+    for (size_t i = 0; i < BLOCK; i++) {
+        const unsigned char c = (unsigned char)from[i];
+        if (c < 0x20 || c >= 0x7f) {
+            return false;
+        }
+        out[i] = from[i];
+    }
+    return true;
+}
+#endif
+
+bool mg_escape_copy_printable(char *out, mg_str text)
+{
+    size_t at = 0;
+    for (; text.len - at >= BLOCK; at += BLOCK) {
+        if (!copy_printable_block(out + at, text.ptr + at)) {
+            return false;
+        }
+    }
+    if (at > 0) { /* the last block overlaps the one before */
+        at = text.len - BLOCK;
+        return copy_printable_block(out + at, text.ptr + at);
+    }
+    for (; at < text.len; at++) {
+        const unsigned char c = (unsigned char)text.ptr[at];
+        if (c < 0x20 || c >= 0x7f) {
+            return false;
+        }
+        out[at] = text.ptr[at];
+    }
+    return true;
+}
+
 /* Copies the plain bytes at the front of text; returns how many. */
 static size_t copy_plain(char *out, size_t room, mg_str text)
 {

@@ -24,6 +24,9 @@ size_t mg_escape_json(char *out, size_t room, mg_str text, size_t *taken);
  * False: some of it may be written, and it has to be escaped. */
 bool mg_escape_copy_plain(char *out, mg_str text);
 
+/* The same for a text that is JSON already: of printable ASCII alone. */
+bool mg_escape_copy_printable(char *out, mg_str text);
+
 /* Bytes of the UTF-8 sequence (RFC 3629) that begins the text, 1 to 4, or 0 when the first byte
  * begins none. The text must not be empty. */
 size_t mg_utf8_length(mg_str text);

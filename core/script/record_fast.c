@@ -33,6 +33,7 @@ enum shape {
     TRIES,
     RETRIES,
     OUTCOME,
+    NOTE, /* a mg_str that is a JSON object */
     PATH,
     HEADER, /* nothing, where the field item->at is not in the request's head; else not here */
 };
@@ -77,10 +78,10 @@ static void plan_text(const struct mg_record *record, struct mg_record_item *ite
         set_shape(item, UNLESS_SET, PLACE(ended_by));
         break;
     case MG_RECORD_LIMIT:
-        set_shape(item, UNLESS_SET, PLACE(note_limit));
+        set_shape(item, NOTE, PLACE(note_limit));
         break;
     case MG_RECORD_BREAKER:
-        set_shape(item, UNLESS_SET, PLACE(note_breaker));
+        set_shape(item, NOTE, PLACE(note_breaker));
         break;
     case MG_RECORD_TRACE_ID:
     case MG_RECORD_SPAN_ID:
@@ -192,6 +193,24 @@ static bool put_text(const struct mg_record_item *item, mg_str value, struct mg_
     char *end = put_string(put_key(text->at, item->key), value);
     text->at = end ? end : text->at;
     return end != NULL;
+}
+
+/* What does not look like an object of one line is looked at more closely by record.c. */
+static bool put_note(const struct mg_record_item *item, mg_str note, struct mg_record_text *text)
+{
+    if (note.len == 0) {
+        return true;
+    }
+    if (note.len < 2 || note.ptr[0] != '{' || note.ptr[note.len - 1] != '}' ||
+        !has_room(text, MG_RECORD_PADDING + note.len)) {
+        return false;
+    }
+    char *at = put_key(text->at, item->key);
+    if (!mg_escape_copy_printable(at, note)) {
+        return false;
+    }
+    text->at = at + note.len;
+    return true;
 }
 
 static bool put_number(const struct mg_record_item *item, uint64_t value,
@@ -334,6 +353,9 @@ bool mg_record_fast_put(const struct mg_record_item *item, struct mg_req *req,
         value = req->uri.path;
         return (value.len == 0 || !memchr(value.ptr, '=', value.len)) &&
                put_text(item, value, text);
+    case NOTE:
+        memcpy(&value, place, sizeof value);
+        return put_note(item, value, text);
     case UNLESS_SET:
         memcpy(&value, place, sizeof value);
         return value.len == 0;

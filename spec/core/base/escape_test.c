@@ -125,6 +125,32 @@ static void random_ascii_survives_a_round_trip(void **state)
     }
 }
 
+/* A byte that may not be copied is seen at each place of each length; none behind the text is. */
+static void texts_are_copied_where_no_byte_needs_more(void **state)
+{
+    (void)state;
+    char text[51], out[sizeof text];
+    for (size_t length = 0; length < sizeof text; length++) {
+        memset(text, 'a', sizeof text);
+        text[length] = '\n';
+        assert_true(mg_escape_copy_plain(out, mg_str_make(text, length)));
+        assert_memory_equal(out, text, length);
+        assert_true(mg_escape_copy_printable(out, mg_str_make(text, length)));
+        assert_memory_equal(out, text, length);
+        for (size_t at = 0; at < length; at++) {
+            for (int c = 0; c < 256; c++) {
+                const bool is_printable = c >= 0x20 && c < 0x7f;
+                const mg_str changed = mg_str_make(text, length);
+                text[at] = (char)c;
+                assert_int_equal(mg_escape_copy_printable(out, changed), is_printable);
+                assert_int_equal(mg_escape_copy_plain(out, changed),
+                                 is_printable && c != '"' && c != '\\');
+            }
+            text[at] = 'a';
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +160,7 @@ int main(void)
         cmocka_unit_test(bytes_that_are_not_utf8_become_replacement_characters),
         cmocka_unit_test(a_full_output_ends_before_a_character),
         cmocka_unit_test(random_ascii_survives_a_round_trip),
+        cmocka_unit_test(texts_are_copied_where_no_byte_needs_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
