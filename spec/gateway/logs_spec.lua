@@ -6,6 +6,7 @@
 local client = require 'spec.gateway.support.client'
 local dkjson = require 'dkjson'
 local load = require 'spec.gateway.support.load'
+local open_load = require 'spec.gateway.support.open_load'
 local peers = require 'spec.gateway.support.peers'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
@@ -16,6 +17,10 @@ local MIB = 1024 * 1024
 local LONG = tonumber(os.getenv('MOONGATE_SOAK_LOG_SECONDS'))
 local SECONDS = LONG or 4 -- that a sink is dead
 local SAMPLED = LONG and 100000 or 4000 -- requests
+-- requests a second, all to one sink or all to the other
+local RATE = tonumber(os.getenv('MOONGATE_SOAK_LOG_RATE')) or LONG and 5000 or 500
+local TURN = 0.5 -- s
+local DELAYED = 1.05 -- of the 99th percentile: what a dead sink may make of it
 local MOST_OF_A_CONNECTION = 10000 -- the last answer says close
 
 describe('log sinks over the network', function()
@@ -278,6 +283,92 @@ describe('log sinks over the network', function()
         local now = counters(gateway)
         assert.equal(now.log_lines_written, #ways.http)
         assert.equal(now.log_lines_dropped, lost)
+    end)
+
+    -- The 99th percentiles of turns: as long as records of one path follow each other.
+    local function turns_of(records)
+        local turns, from = {}, 1
+        for i = 2, #records + 1 do
+            if i > #records or records[i].path ~= records[from].path then
+                turns[#turns + 1] = { path = records[from].path,
+                    p99 = open_load.p99({ unpack(records, from, i - 1) }) }
+                from = i
+            end
+        end
+        return turns
+    end
+
+    -- Quarter, median and three quarters.
+    local function quartiles(list)
+        table.sort(list)
+        return list[math.ceil(#list / 4)], list[math.ceil(#list / 2)], list[math.ceil(#list * 0.75)]
+    end
+
+    -- Of each two turns that follow each other the ratio of their 99th percentiles, of those the
+    -- median: what the machine does meanwhile it does to both.
+    local function compare(records)
+        local turns, ratios, all = turns_of(records), {}, { ['/dead'] = {}, ['/live'] = {} }
+        for i = 1, #turns - 1, 2 do
+            local one, other = turns[i], turns[i + 1]
+            local dead = one.path == '/dead' and one or other
+            ratios[#ratios + 1] = dead.p99 / (dead == one and other or one).p99
+        end
+        for _, turn in ipairs(turns) do
+            table.insert(all[turn.path], turn.p99)
+        end
+        local low, ratio, high = quartiles(ratios)
+        print(('%d requests: p99 of a turn with a dead sink %.2f ms, with a live one %.2f ms; %d '
+            .. 'ratios, median %.3f, half of them from %.2f to %.2f'):format(#records,
+            select(2, quartiles(all['/dead'])), select(2, quartiles(all['/live'])), #ratios, ratio,
+            low, high))
+        return ratio
+    end
+
+    local ROUTES = [[
+_format_version: "3.0"
+services:
+- name: echo
+  url: http://127.0.0.1:%d
+  routes:
+  - name: dead
+    paths: [/dead]
+    plugins: [{ name: access-log, config: %s }]
+  - name: live
+    paths: [/live]
+    plugins: [{ name: access-log, config: %s }]
+gateway:
+  workers: 2
+  listeners: [{ address: "127.0.0.1:%d" }]
+]]
+    -- One collector that is dead and one that is not, each the sink of a route.
+    local function start_both()
+        local dead, live = process.free_port(), start_collector(process.folder()).ports.http
+        local sink = '{ type: http, timeout: 200ms, url: "http://127.0.0.1:%d/" }'
+        local config = '{ sinks: [' .. sink .. '], queue: { entries: 200, flush: 50ms } }'
+        return process.gateway(ROUTES:format(echo.port, config:format(dead), config:format(live),
+            process.free_port()))
+    end
+
+    it('delay no request while they are dead (L1)', function()
+        if missing then pending(missing) return end
+        local gateway = start_both()
+        local running = open_load.start(gateway.port, { rate = RATE, paths = { '/dead', '/live' },
+            turn = TURN })
+        assert(gateway:wait_status(function(status)
+            return status.counters.log_lines_dropped > 0
+        end, 60))
+        posix.pause(LONG or 4 * TURN)
+        local records = running:stop()
+        assert.same({ [200] = #records }, open_load.count(records, 'status'))
+        local counts = open_load.count(records, 'path')
+        assert(gateway:wait_status(function(status)
+            local now = status.counters
+            return now.log_lines_written + now.log_lines_dropped + now.log_lines_queued == #records
+                and now.log_lines_dropped + now.log_lines_queued >= counts['/dead']
+        end))
+        if LONG then
+            assert.is_true(compare(records) <= DELAYED)
+        end
     end)
 
     it('keep their queue over a reload, and drain it when they are gone', function()

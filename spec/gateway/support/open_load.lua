@@ -53,6 +53,19 @@ end
 
 local REQUEST = 'GET %s HTTP/1.1\r\nHost: localhost\r\nX-Run: %d\r\n\r\n'
 
+-- One path after the other; with turns each for so long, and there and back (a, b, b, a), so that
+-- what changes slowly does the same to all.
+function Load:next_path()
+    local count = #self.paths
+    if self.turn == 0 then
+        return self.paths[self.sent % count + 1]
+    end
+    local turn = math.floor((posix.now() - self.begun) / self.turn)
+    local place = turn % count
+    local is_back = math.floor(turn / count) % 2 == 1
+    return self.paths[is_back and count - place or place + 1]
+end
+
 -- false where there is no connection for it: it waits, and that counts.
 function Load:send(due)
     local connection = table.remove(self.idle) or self:open()
@@ -60,7 +73,7 @@ function Load:send(due)
         return false
     end
     self.sent = self.sent + 1
-    connection.path = self.paths[self.sent % #self.paths + 1]
+    connection.path = self:next_path()
     connection.id, connection.at = self.sent, self.is_late and due or posix.now()
     local text = REQUEST:format(connection.path, self.sent)
     if posix.send_some(connection.fd, text) ~= #text then
@@ -122,6 +135,7 @@ function Load:run(rate)
     local step = 1 / rate
     local due = posix.now()
     local look = due
+    self.begun = due
     while true do
         if posix.now() >= look then
             if self:is_stopped() then
@@ -145,9 +159,9 @@ function Load:run(rate)
     self.out:close()
 end
 
-local function run(port, rate, path, ...)
+local function run(port, rate, turn, path, ...)
     local load = setmetatable({ port = port, path = path, out = assert(io.open(path, 'w')),
-        paths = { ... }, sent = 0, count = 0, idle = {}, busy = {} }, Load)
+        turn = turn, paths = { ... }, sent = 0, count = 0, idle = {}, busy = {} }, Load)
     load:run(rate)
 end
 
@@ -173,12 +187,13 @@ function Running:stop()
 end
 
 --- @tparam number port of the gateway
--- @tparam table o rate (requests a second), paths
+-- @tparam table o rate (requests a second), paths, turn (s that one path has all requests; else
+-- each request has the next path)
 function M.start(port, o)
     local process = require 'spec.gateway.support.process'
     local path = process.folder() .. '/load'
     local argv = { 'luajit', 'spec/gateway/support/open_load.lua', tostring(port),
-        tostring(o.rate), path }
+        tostring(o.rate), tostring(o.turn or 0), path }
     for _, each in ipairs(o.paths) do
         argv[#argv + 1] = each
     end
@@ -217,7 +232,7 @@ function M.p99(records)
 end
 
 if arg and arg[0] and arg[0]:find('open_load%.lua$') then
-    run(tonumber(arg[1]), tonumber(arg[2]), unpack(arg, 3))
+    run(tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3]), unpack(arg, 4))
 end
 
 return M
