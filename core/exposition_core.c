@@ -66,7 +66,6 @@ static const struct row rows[] = {
      NULL, NULL, MG_STAT_UPSTREAM_BYTES_IN, NOTHING},
     {"upstream_sent_bytes_total", "bytes written to upstreams",
      NULL, NULL, MG_STAT_UPSTREAM_BYTES_OUT, NOTHING},
-    {"plugin_runs_total", "chains of handlers run", NULL, NULL, MG_STAT_PLUGIN_RUNS, NOTHING},
     {"lua_trace_aborts_total", "traces that LuaJIT gave up, with MOONGATE_COUNT_TRACE_ABORTS",
      NULL, NULL, MG_STAT_TRACE_ABORTS, NOTHING},
     {"lua_timers", "timers of plugins pending", NULL, NULL, MG_STAT_TIMERS, NOTHING},
@@ -195,6 +194,7 @@ bool mg_exposition_is_elsewhere(enum mg_stat which)
 {
     switch (which) {
     case MG_STAT_POLICY_LUA_ERRORS: /* script/api_expression.c, by plugin and option */
+    case MG_STAT_PLUGIN_RUNS:       /* script/runs.c */
     case MG_STAT_PLUGIN_YIELDS:     /* script/plugin_count.c, by plugin */
     case MG_STAT_PLUGIN_ERRORS:
     case MG_STAT_PLUGIN_LIMITS:

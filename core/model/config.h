@@ -20,6 +20,7 @@
 struct mg_router;
 struct mg_route_meter;
 struct mg_service_meter;
+struct mg_route_runs;
 struct mg_peers;
 
 enum mg_phase {
@@ -264,6 +265,7 @@ struct mg_route {
     uint32_t chain;      /* index of its chain there */
     bool body_read_only; /* every body_filter plugin promises not to change a chunk */
     struct mg_route_meter *meter; /* model/meter.c's */
+    struct mg_route_runs *runs;   /* script/runs.c's */
 };
 
 struct mg_config {
@@ -281,6 +283,7 @@ struct mg_config {
     struct mg_router *router;
     /* phases with a plugin of global scope: for rewrite, and for requests without a route */
     uint32_t global_phases;
+    struct mg_route_runs *runs; /* script/runs.c's, of requests without a route */
     uint32_t global_chain;
     bool global_body_read_only;
     mg_str *identity_names; /* lower case, all IDENTITY_HEADERS of loaded plugins */

@@ -10,6 +10,8 @@
 #include "script/bundle.h"
 #include "script/chain.h"
 #include "script/fault.h"
+#include "script/plugin_count.h"
+#include "script/runs.h"
 #include "script/vm.h"
 
 #include <dirent.h>
@@ -111,7 +113,9 @@ static int on_limit_text(lua_State *L)
 /* passed(turn) */
 static int on_passed(lua_State *L)
 {
-    mg_fault_passed(vm_of(L), (uint32_t)luaL_checkinteger(L, 1));
+    const uint32_t turn = (uint32_t)luaL_checkinteger(L, 1);
+    mg_fault_passed(vm_of(L), turn);
+    mg_runs_passed(vm_of(L), turn);
     return 0;
 }
 
@@ -119,7 +123,11 @@ static int on_passed(lua_State *L)
 static int on_blocked(lua_State *L)
 {
     const lua_Integer turn = luaL_checkinteger(L, 1);
-    lua_pushinteger(L, turn > 0 ? mg_fault_blocked(vm_of(L), (uint32_t)turn) : 0);
+    const int blocked = turn > 0 ? mg_fault_blocked(vm_of(L), (uint32_t)turn) : 0;
+    lua_pushinteger(L, blocked);
+    if (blocked == 0 && vm_of(L)->sched.running) {
+        mg_plugin_slice_begin(vm_of(L)->sched.running);
+    }
     return 1;
 }
 

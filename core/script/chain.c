@@ -5,10 +5,11 @@
  *   { turns   = { { plugin =, index =, cpu_ms =, wall_ms =, open =, quarantine = }, ... },
  *     plugins = number of them,
  *     chains  = { { confs = {...}, run = { access = fn, ... }, plugins = { index, ... },
- *                   dynamic =, body_read_only =, alone = { access = turn, ... } }, ... },
+ *                   dynamic =, body_read_only =, alone = { access = turn, ... },
+ *                   calls = { access = { place, ... }, ... }, long = }, ... },
  *     routes  = { chain, ... }, global = chain, identity = { name, ... } }
  *
- * Indexes of chains and plugins count from 1 there.
+ * Indexes of chains and plugins, and places, count from 1 there.
  */
 #include "script/chain.h"
 
@@ -107,17 +108,36 @@ static void take_alone(struct mg_chain *chain, lua_State *L)
     lua_pop(L, 1);
 }
 
+/* The numbers of the list on top, each less 1. */
+static const uint32_t *take_list(struct intake *in, lua_State *L, uint32_t *count)
+{
+    *count = (uint32_t)lua_objlen(L, -1);
+    uint32_t *list = mg_arena_alloc(&in->config->arena, (*count + 1) * sizeof *list);
+    for (uint32_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        list[i] = (uint32_t)lua_tointeger(L, -1) - 1;
+        lua_pop(L, 1);
+    }
+    return list;
+}
+
 static void take_places(struct intake *in, struct mg_chain *chain, lua_State *L)
 {
     lua_getfield(L, -1, "plugins");
-    chain->count = (uint32_t)lua_objlen(L, -1);
-    uint32_t *plugins = mg_arena_alloc(&in->config->arena, (chain->count + 1) * sizeof *plugins);
-    for (uint32_t i = 0; i < chain->count; i++) {
-        lua_rawgeti(L, -1, (int)i + 1);
-        plugins[i] = (uint32_t)lua_tointeger(L, -1) - 1;
+    chain->plugins = take_list(in, L, &chain->count);
+    lua_pop(L, 1);
+}
+
+static void take_calls(struct intake *in, struct mg_chain *chain, lua_State *L)
+{
+    lua_getfield(L, -1, "calls");
+    for (int phase = 0; phase < MG_PHASE_COUNT; phase++) {
+        lua_getfield(L, -1, mg_phase_name((enum mg_phase)phase));
+        if (lua_istable(L, -1)) {
+            chain->calls[phase].places = take_list(in, L, &chain->calls[phase].count);
+        }
         lua_pop(L, 1);
     }
-    chain->plugins = plugins;
     lua_pop(L, 1);
 }
 
@@ -137,7 +157,9 @@ static void take_chains(struct intake *in, lua_State *L)
         take_functions(chain, L);
         take_places(in, chain, L);
         take_alone(chain, L);
+        take_calls(in, chain, L);
         chain->is_dynamic = flag_field(L, "dynamic");
+        chain->is_long = flag_field(L, "long");
         chain->body_read_only = flag_field(L, "body_read_only");
         lua_pop(L, 1);
     }

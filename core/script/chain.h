@@ -26,6 +26,12 @@ struct mg_chain_plans {
     uint32_t count;
 };
 
+/* The handlers of one phase. */
+struct mg_chain_calls {
+    const uint32_t *places;
+    uint32_t count;
+};
+
 struct mg_chain {
     int confs; /* reference: what its functions get: the configurations by place */
     struct mg_chain_plans plans[MG_PHASE_COUNT];
@@ -34,9 +40,11 @@ struct mg_chain {
     int run[MG_PHASE_COUNT];
     int32_t alone[MG_PHASE_COUNT]; /* turn of the one plugin that has the phase; 0: several */
     uint32_t phases;               /* MG_PHASE_BIT */
-    uint32_t count;                /* plugins */
-    const uint32_t *plugins;       /* plugin_index by place */
-    bool is_dynamic;               /* some configuration depends on the consumer */
+    struct mg_chain_calls calls[MG_PHASE_COUNT];
+    uint32_t count;          /* plugins */
+    const uint32_t *plugins; /* plugin_index by place */
+    bool is_dynamic;         /* some configuration depends on the consumer */
+    bool is_long;            /* its functions call handlers one by one */
     bool body_read_only;
 };
 

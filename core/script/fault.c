@@ -199,6 +199,7 @@ static void enter(struct mg_vm *vm, struct mg_quarantine *quarantine, const stru
         vm->quarantined++;
     }
     *quarantine = (struct mg_quarantine){.until_ms = mg_loop_now_ms(vm->loop) + MG_QUARANTINE_MS};
+    mg_plugin_set_quarantined(vm, (uint32_t)(turn - vm->turns), true);
     char component[128];
     name_component(turn, component, sizeof component);
     mg_vm_log(vm, MG_LOG_WARN, component, NULL, mg_str_from(reason));
@@ -265,6 +266,7 @@ void mg_fault_passed(struct mg_vm *vm, uint32_t index)
     if (quarantine && quarantine->until_ms && quarantine->trial_ms) {
         *quarantine = (struct mg_quarantine){0};
         vm->quarantined--;
+        mg_plugin_set_quarantined(vm, index, false);
         char component[128];
         name_component(turn_of(vm, (int32_t)index), component, sizeof component);
         mg_vm_log(vm, MG_LOG_NOTICE, component, NULL, MG_STR("ran on trial: called again"));

@@ -17,6 +17,8 @@
 #include "net/loop.h"
 #include "script/chain.h"
 #include "script/fault.h"
+#include "script/plugin_count.h"
+#include "script/runs.h"
 #include "script/sched.h"
 #include "script/took.h"
 #include "script/vm.h"
@@ -95,9 +97,10 @@ static enum mg_verdict settle(struct mg_task *task, enum mg_run result);
 /* Where the careful way begins, and why. */
 struct careful {
     int place;
-    bool failed;  /* the handler before has failed */
-    bool exited;  /* response.exit was called before */
-    bool planned; /* the plan of the place has decided already */
+    bool failed;   /* the handler before has failed */
+    bool exited;   /* response.exit was called before */
+    bool planned;  /* the plan of the place has decided already */
+    bool measured; /* CPU times are taken */
 };
 
 /* Runs the handlers from a place on, one by one. */
@@ -110,6 +113,8 @@ static enum mg_verdict run_careful(struct mg_req *req, enum mg_phase phase, stru
         return fail(req, phase, &vm->turns[0], true);
     }
     task->exited = from.exited;
+    task->careful = true;
+    task->measured = from.measured;
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->entry.slow);
     lua_pushstring(task->co, mg_phase_name(phase));
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->confs);
@@ -125,6 +130,13 @@ static enum mg_verdict run_careful(struct mg_req *req, enum mg_phase phase, stru
     return verdict;
 }
 
+/* Of the handler that ran last, -1 for none. */
+static int place_of(const struct mg_task *task)
+{
+    const struct mg_turn *turn = &task->vm->turns[task->turn];
+    return turn->plugin ? mg_chain_place(&task->vm->chains[task->chain], turn->plugin_index) : -1;
+}
+
 static enum mg_verdict settle_failure(struct mg_task *task)
 {
     struct mg_req *req = task->req;
@@ -132,9 +144,10 @@ static enum mg_verdict settle_failure(struct mg_task *task)
     const enum mg_phase phase = (enum mg_phase)task->phase;
     const struct mg_chain *chain = &vm->chains[task->chain];
     const struct mg_turn *turn = &vm->turns[task->turn];
-    const int place = turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1;
+    const int place = place_of(task);
     const bool is_limit = mg_fault_is_limit(vm, task->co);
     mg_fault_report(task, is_limit);
+    mg_runs_stopped(task, place, is_limit ? MG_RUNS_LIMIT : MG_RUNS_ERROR);
     if (place >= 0 && (turn->open || phase == MG_PHASE_LOG)) {
         if (phase == MG_PHASE_BODY_FILTER) {
             req->lua_ref |= MG_REQ_CAREFUL;
@@ -165,8 +178,7 @@ static enum mg_verdict settle_exit(struct mg_task *task)
     }
     if (task->phase == MG_PHASE_ACCESS) {
         const struct mg_chain *chain = &vm->chains[task->chain];
-        collect_rest(req, MG_PHASE_ACCESS, chain,
-                     turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1);
+        collect_rest(req, MG_PHASE_ACCESS, chain, place_of(task));
     }
     return MG_VERDICT_EXIT;
 }
@@ -176,8 +188,10 @@ static enum mg_verdict settle(struct mg_task *task, enum mg_run result)
 {
     switch (result) {
     case MG_RUN_DONE:
+        mg_runs_done(task);
         return task->exited ? settle_exit(task) : MG_VERDICT_CONTINUE;
     case MG_RUN_EXIT:
+        mg_runs_stopped(task, place_of(task), MG_RUNS_EXIT);
         return settle_exit(task);
     default:
         return settle_failure(task);
@@ -210,8 +224,9 @@ static void on_hook_end(struct mg_task *task, enum mg_run result)
 
 /* --- what flow calls -------------------------------------------------------------------------- */
 
+/* first: place behind the plans. */
 static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
-                                 const struct mg_chain *chain)
+                                 const struct mg_chain *chain, uint32_t first)
 {
     struct mg_vm *vm = req->vm;
     struct mg_task *task = take_task(req, phase);
@@ -219,6 +234,7 @@ static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
         return fail(req, phase, &vm->turns[0], true);
     }
     task->turn = chain->alone[phase];
+    task->first = first;
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->run[phase]);
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, chain->confs);
     const enum mg_run result = run_task(req, task, 1);
@@ -230,26 +246,54 @@ static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
     return verdict;
 }
 
-/* from: where the careful way is taken, else NULL. Not inline: plans do without. */
+/* from: where the careful way is taken, else NULL; first: place behind the plans. Not inline: plans
+ * do without. */
 static __attribute__((noinline)) enum mg_verdict enter_lua(struct mg_req *req, enum mg_phase phase,
                                                            const struct mg_chain *chain,
-                                                           const struct careful *from)
+                                                           const struct careful *from,
+                                                           uint32_t first)
 {
     req->lua_used = true;
     if (phase != MG_PHASE_LOG) { /* which is not measured */
         req->hook_began_us = mg_clock_precise_us(&req->vm->loop->clock);
     }
     const enum mg_verdict verdict =
-        from ? run_careful(req, phase, *from) : run_chain(req, phase, chain);
+        from ? run_careful(req, phase, *from) : run_chain(req, phase, chain, first);
     if (verdict != MG_VERDICT_WAITING) {
         measure(req, phase, req->hook_began_us);
     }
     return verdict;
 }
 
+/* Is this run one of those that are measured? */
+static inline bool is_measured(struct mg_vm *vm)
+{
+    if (__builtin_expect(vm->until_measured > 0, 1)) {
+        vm->until_measured--;
+        return false;
+    }
+    vm->until_measured = MG_PLUGIN_MEASURED - 1;
+    return vm->options.shm != NULL;
+}
+
+static enum mg_hook_plan_result run_plan(const struct mg_chain_step *step, struct mg_req *req,
+                                         enum mg_phase phase, const struct mg_chain *chain,
+                                         bool measured)
+{
+    if (__builtin_expect(!measured, 1)) {
+        return step->plan->run(step->plan, req);
+    }
+    const uint64_t begun_us = mg_plugin_plan_begin();
+    const enum mg_hook_plan_result result = step->plan->run(step->plan, req);
+    if (result == MG_PLAN_DONE) {
+        mg_plugin_plan_end(req->vm, chain->plugins[step->place], phase, begun_us);
+    }
+    return result;
+}
+
 enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
 {
-    const struct mg_vm *vm = req->vm;
+    struct mg_vm *vm = req->vm;
     const struct mg_chain *chain = mg_chain_of(vm, req->route);
     const struct mg_chain_plans *plans = &chain->plans[phase];
     if (!(chain->phases & MG_PHASE_BIT(phase))) {
@@ -258,20 +302,27 @@ enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
     if (vm->options.stats) {
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
     }
+    struct careful from = {.measured = is_measured(vm)};
     if (__builtin_expect(vm->quarantined != 0 || (req->lua_ref & MG_REQ_CAREFUL), 0)) {
-        return enter_lua(req, phase, chain, &(struct careful){0});
+        return enter_lua(req, phase, chain, &from, 0);
     }
     for (uint32_t i = 0; i < plans->count; i++) {
         const struct mg_chain_step *step = &plans->steps[i];
-        const enum mg_hook_plan_result result = step->plan->run(step->plan, req);
+        const enum mg_hook_plan_result result = run_plan(step, req, phase, chain, from.measured);
+        from.place = step->place;
         if (result != MG_PLAN_DONE) {
-            return enter_lua(
-                req, phase, chain,
-                &(struct careful){.place = step->place, .planned = result == MG_PLAN_REST});
+            from.planned = result == MG_PLAN_REST;
+            mg_runs_planned(req, phase, chain, (uint32_t)from.place);
+            return enter_lua(req, phase, chain, &from, 0);
         }
+        from.place++;
     }
-    return chain->run[phase] == LUA_NOREF ? MG_VERDICT_CONTINUE
-                                          : enter_lua(req, phase, chain, NULL);
+    if (plans->count > 0) {
+        mg_runs_planned(req, phase, chain, (uint32_t)from.place);
+    }
+    return chain->run[phase] == LUA_NOREF
+               ? MG_VERDICT_CONTINUE
+               : enter_lua(req, phase, chain, from.measured ? &from : NULL, (uint32_t)from.place);
 }
 
 void mg_hook_resume(struct mg_req *req, int status)
@@ -292,11 +343,13 @@ void mg_hook_abandon(struct mg_req *req)
     const enum mg_phase phase = (enum mg_phase)task->phase;
     const struct mg_chain *chain = &req->vm->chains[task->chain];
     const struct mg_turn *turn = &req->vm->turns[task->turn];
+    const int place = place_of(task);
     req->script = NULL;
     req->ended_by = turn->plugin ? mg_str_from(turn->plugin) : MG_STR("core");
     req->ended_in = phase;
+    mg_runs_stopped(task, place, MG_RUNS_NONE);
     mg_sched_abandon(task);
-    collect_rest(req, phase, chain, turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1);
+    collect_rest(req, phase, chain, place);
 }
 
 enum mg_verdict mg_hook_skip(struct mg_req *req)
@@ -306,11 +359,10 @@ enum mg_verdict mg_hook_skip(struct mg_req *req)
         return MG_VERDICT_CONTINUE;
     }
     const enum mg_phase phase = (enum mg_phase)task->phase;
-    const struct mg_chain *chain = &req->vm->chains[task->chain];
-    const struct mg_turn *turn = &req->vm->turns[task->turn];
+    const int place = place_of(task);
     req->script = NULL;
+    mg_runs_stopped(task, place, MG_RUNS_NONE);
     mg_sched_abandon(task);
-    const int place = turn->plugin ? mg_chain_place(chain, turn->plugin_index) : -1;
     const struct careful from = {.place = place + 1, .failed = true};
     return place < 0 ? MG_VERDICT_CONTINUE : run_careful(req, phase, from);
 }

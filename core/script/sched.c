@@ -97,7 +97,10 @@ struct mg_task *mg_sched_take(struct mg_vm *vm)
     task->req = NULL;
     task->turn = 0;
     task->wall_turn = -1;
-    task->wall_hit = task->exited = false;
+    task->wall_hit = task->exited = task->careful = task->measured = false;
+    task->skipped = 0;
+    task->first = 0;
+    task->slice_us = task->waits_us = 0;
     mg_budget_run_init(&task->run);
     return task;
 }
@@ -280,6 +283,7 @@ static enum mg_run suspend(struct mg_task *task)
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_YIELDS, 1);
         mg_plugin_count(vm, (uint32_t)vm->shared->turn, MG_PLUGIN_YIELD);
     }
+    mg_plugin_wait_begin(task);
     task->plain = why != &vm->shared->slot;
     if (task->plain) {
         make_ready(task, 0); /* coroutine.yield(): the next loop turn */
@@ -311,6 +315,7 @@ static void describe(const struct mg_task *task)
     shared->turn = task->turn;
     shared->chain = task->chain;
     shared->exited = task->exited;
+    shared->skipped = task->skipped;
     shared->dirty = 0;
     shared->task = task->index;
     shared->ticket = task->ticket;
@@ -343,6 +348,9 @@ enum mg_run mg_sched_run(struct mg_task *task, int arguments)
     task->began = false;
     describe(task);
     vm->shared->expression = 0;
+    if (task->waits_us > 0) {
+        mg_plugin_wait_end(task);
+    }
     if (vm->budget) {
         mg_budget_begin(vm->budget, task->co, &vm->watch, &task->run);
     }
@@ -359,6 +367,7 @@ enum mg_run mg_sched_run(struct mg_task *task, int arguments)
     vm->sched.running = NULL;
     task->turn = vm->shared->turn;
     task->exited = vm->shared->exited != 0;
+    task->skipped = vm->shared->skipped;
     if (vm->shared->dirty && task->req) {
         task->req->lua_ref |= MG_REQ_DIRTY;
     }

@@ -47,6 +47,8 @@ struct mg_task {
     bool wall_hit; /* the next resume raises the wall limit */
     bool plain;    /* waits by a plain coroutine.yield() */
     bool exited;   /* response.exit was called in this run */
+    bool careful;  /* runs handlers one by one: script/hook.c */
+    bool measured; /* its CPU time is taken: script/plugin_count.h */
     int status;    /* for wake_later and sleep */
     mg_cancel_fn *cancel;
     void *cancel_context;
@@ -54,6 +56,10 @@ struct mg_task {
     struct mg_req *req; /* NULL: a timer or a start */
     uint32_t number;    /* of req */
     int32_t phase, turn;
+    uint32_t first;    /* place of the chain where it began */
+    int32_t skipped;   /* bits of places that have no configuration for this consumer */
+    uint64_t slice_us; /* CPU time of the thread when the slice began; 0 = none has */
+    uint64_t waits_us; /* when it began to wait; 0 = it does not */
     uint32_t chain;
     int32_t wall_turn;        /* whose wall time the deadline measures */
     struct mg_deadline wall;  /* of the phase call, armed at its first wait */

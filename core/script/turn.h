@@ -20,6 +20,13 @@ enum mg_plugin_event {
     MG_PLUGIN_EVENTS
 };
 
+/* What is measured by plugin and phase. */
+enum mg_plugin_time {
+    MG_PLUGIN_CPU, /* of its handlers, estimated from one run in many: script/hook.c */
+    MG_PLUGIN_WAIT,
+    MG_PLUGIN_TIMES
+};
+
 struct mg_turn {
     const char *plugin; /* name; lives as long as the VM */
     uint32_t cpu_ms;    /* of one slice; 0 = unlimited */
@@ -27,8 +34,10 @@ struct mg_turn {
     uint64_t wall_ms;   /* of one phase call; 0 = unlimited */
     bool open;          /* on_error: open */
     bool may_quarantine;
-    uint32_t plugin_index;              /* same for all turns of a plugin */
-    uint32_t counted[MG_PLUGIN_EVENTS]; /* plugin_count's: its word plus 1; 0: not known yet */
+    uint32_t plugin_index; /* same for all turns of a plugin */
+    /* plugin_count's: its words plus 1; 0: not known yet */
+    uint32_t counted[MG_PLUGIN_EVENTS];
+    uint32_t timed[MG_PLUGIN_TIMES][MG_PHASE_COUNT];
 };
 
 /* Limits that a plugin reached, and what follows. */

@@ -8,6 +8,7 @@
 #include "net/tls.h"
 #include "script/boot.h"
 #include "script/plugin_count.h"
+#include "script/runs.h"
 #include "script/sched.h"
 #include "script/timer.h"
 
@@ -103,7 +104,8 @@ static void init_shared(struct mg_vm *vm)
     mg_require(vm->turns != NULL);
     vm->turn_count = 1;
     if (vm->options.shm) {
-        mg_plugin_count_define(vm->options.shm);
+        mg_plugin_count_define(vm->options.shm, vm->options.worker);
+        mg_runs_define(vm->options.shm);
     }
     vm->turns[0] = (struct mg_turn){.cpu_ms = 50, .cpu_ticks = 13, .wall_ms = 60000};
     vm->watch = (struct mg_budget_watch){

@@ -6,9 +6,10 @@ local metrics = require 'spec.gateway.support.metrics'
 local process = require 'spec.gateway.support.process'
 local redis = require 'spec.gateway.support.redis'
 
--- By the path: fails, waits, or never ends.
+-- By the path: answers, fails, waits, or never ends.
 local TRIAL = [[
 local ways = {
+    ['/exit'] = function() moongate.response.exit(204) end,
     ['/fail'] = function() error('as planned') end,
     ['/wait'] = function() ngx.sleep(0.001) end,
     ['/loop'] = function() while true do end end,
@@ -21,6 +22,23 @@ function plugin:access()
 end
 ]]
 
+-- Behind it: one that takes its time, and one that does not.
+local SLOW = [[
+plugin.PRIORITY = 0
+function plugin:access()
+    local sum = 0
+    for i = 1, 1e5 do
+        sum = (sum + i * i) % 1000003
+    end
+    self.sum = sum
+end
+function plugin:log() end
+]]
+local QUICK = [[
+plugin.PRIORITY = -1
+function plugin:access() end
+]]
+
 describe('metrics', function()
     local echo, gateway
 
@@ -30,11 +48,12 @@ describe('metrics', function()
 
     after_each(process.stop_all)
 
-    local function start(plugins, more)
+    local function start(plugins, more, workers)
         local port = process.free_port()
-        gateway = process.gateway(process.yaml({ upstream = echo.port, workers = 2,
+        gateway = process.gateway(process.yaml({ upstream = echo.port, workers = workers or 2,
             plugins = plugins, gateway = ('  status: { address: "127.0.0.1:%d" }\n'):format(port)
-                .. (more or '') }), { folder = process.plugins({ trial = TRIAL }, process.PLUGIN) })
+                .. (more or '') }), { folder = process.plugins({ trial = TRIAL, slow = SLOW,
+                quick = QUICK }, process.PLUGIN) })
         gateway.status_port = port
     end
 
@@ -57,6 +76,70 @@ describe('metrics', function()
         assert.equal(3, failures('error'))
         assert.equal(1, failures('limit'))
         assert.equal(2, found:value('moongate_plugin_yields_total', { plugin = 'trial' }))
+    end)
+
+    it('count what each handler did', function()
+        start('    plugins: [{ name: trial }, { name: slow }, { name: quick },'
+            .. ' { name: access-log }, { name: rate-limit, config: { quota: 155, window: 1d } }]\n')
+        local plan = { ['/'] = 140, ['/wait'] = 4, ['/exit'] = 7, ['/fail'] = 3, ['/loop'] = 1 }
+        for path, times in pairs(plan) do
+            for _ = 1, times do
+                assert(client.get(gateway.port, path))
+            end
+        end
+        for _ = 1, 2 do
+            assert.equal(429, assert(client.get(gateway.port, '/')).status)
+        end
+        local found = scrape()
+        local function runs(plugin, phase, outcome)
+            return found:value('moongate_plugin_runs_total', { plugin = plugin, phase = phase,
+                outcome = outcome, route = 'echo' })
+        end
+        assert.same({ 144, 7, 3, 1 }, { runs('trial', 'access', 'ok'),
+            runs('trial', 'access', 'exit'), runs('trial', 'access', 'error'),
+            runs('trial', 'access', 'limit') })
+        assert.same({ 144, 157, 144 }, { runs('slow', 'access', 'ok'), runs('slow', 'log', 'ok'),
+            runs('quick', 'access', 'ok') })
+        assert.same({ 155, 2, 157 }, { runs('rate-limit', 'access', 'ok'),
+            runs('rate-limit', 'access', 'exit'), runs('access-log', 'log', 'ok') })
+        assert.is_nil(runs('slow', 'access', 'exit'))
+        assert.is_nil(runs('trial', 'log'))
+    end)
+
+    it('have the time of waits, and an estimate of the CPU time', function()
+        start('    plugins: [{ name: trial }, { name: slow }, { name: quick }]\n', nil, 1)
+        for _ = 1, 3 do
+            assert(client.get(gateway.port, '/wait'))
+        end
+        for _ = 1, 400 do
+            assert(client.get(gateway.port, '/'))
+        end
+        local found = scrape()
+        local function value(name, plugin)
+            return found:value('moongate_plugin_' .. name, { plugin = plugin, phase = 'access' })
+        end
+        assert.equal(3, value('wait_seconds_count', 'trial'))
+        assert.is_true(value('wait_seconds_sum', 'trial') >= 0.002)
+        local count = value('cpu_seconds_count', 'slow') -- of 806 runs of chains one in 127
+        assert.is_true(count > 0 and count % 127 == 0, count)
+        assert.equal(count, value('cpu_seconds_count', 'quick'))
+        local slow, quick = value('cpu_seconds_sum', 'slow'), value('cpu_seconds_sum', 'quick')
+        assert.is_true(slow > 10 * quick, ('%g against %g'):format(slow, quick))
+    end)
+
+    it('say which plugin is in quarantine, until a reload', function()
+        start('    plugins: [{ name: trial }]\n',
+            '  plugins: { settings: { trial: { cpu_ms: 10 } } }\n', 1)
+        for _ = 1, 3 do
+            assert(client.get(gateway.port, '/loop'))
+        end
+        local function quarantined()
+            return scrape():value('moongate_plugin_quarantined', { plugin = 'trial' })
+        end
+        assert.equal(1, quarantined())
+        assert.equal(503, assert(client.get(gateway.port, '/')).status)
+        assert.equal(0, (gateway:command('reload')))
+        assert.equal(0, quarantined())
     end)
 
     it('have the time of each operation of a store', function()

@@ -137,6 +137,20 @@ local function alone(places)
     return turns_alone
 end
 
+-- Phase -> places of those that have it, for the counts of C (core/script/runs.c).
+local function calls_of(places)
+    local calls = {}
+    for i, place in ipairs(places) do
+        for _, phase in ipairs(PHASES) do
+            if type(place.handler[phase]) == 'function' then
+                calls[phase] = calls[phase] or {}
+                table.insert(calls[phase], i)
+            end
+        end
+    end
+    return calls
+end
+
 local function read_only(places)
     for _, place in ipairs(places) do
         if place.handler.body_filter and not place.handler.BODY_READ_ONLY then
@@ -153,7 +167,8 @@ function Builder:chain_of(route, service)
     if not self.known[key] then
         local base = base_of(places)
         local chain = { confs = base, run = self:run_of(places, base.dynamic), plugins = {},
-            dynamic = base.dynamic, body_read_only = read_only(places), alone = alone(places) }
+            dynamic = base.dynamic, body_read_only = read_only(places), alone = alone(places),
+            calls = calls_of(places), long = #places > MOST_INLINE }
         for i, place in ipairs(places) do
             chain.plugins[i] = place.plugin.index
         end

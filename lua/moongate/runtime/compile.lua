@@ -23,16 +23,18 @@ local HEAD = 'local shared, pick, turn_of, took%s = ...\nreturn function(base)\n
 -- The note of whose turn it is; where it is timed also of when it began.
 local NOTE = '    shared.turn = %d\n'
 local TIMED_NOTE = NOTE .. '    took(shared.request, %d)\n'
-local IF_CHOSEN = '    if conf then shared.turn = turn_of[conf] f%d(h%d, conf) end'
+local IF_CHOSEN = '    if conf then shared.turn = turn_of[conf] f%d(h%d, conf)'
+    .. ' else shared.skipped = shared.skipped + %d end'
 local IF_CHOSEN_TIMED = '    if conf then shared.turn = turn_of[conf]'
-    .. ' took(shared.request, shared.turn) f%d(h%d, conf) end'
+    .. ' took(shared.request, shared.turn) f%d(h%d, conf)'
+    .. ' else shared.skipped = shared.skipped + %d end'
 
 local function note(p, timed)
     return timed and TIMED_NOTE:format(p.turn, p.turn) or NOTE:format(p.turn)
 end
 
 local function if_chosen(i, timed)
-    return (timed and IF_CHOSEN_TIMED or IF_CHOSEN):format(i, i)
+    return (timed and IF_CHOSEN_TIMED or IF_CHOSEN):format(i, i, 2 ^ (i - 1))
 end
 
 -- Steps of a place: `i` is the place, `p` = { turn =, dynamic = }, `called` whether the phase has a
