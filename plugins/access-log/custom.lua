@@ -39,12 +39,13 @@ end
 --- Of a checked configuration that has some.
 -- @tparam table custom
 -- @tparam table reader takes secrets out of texts
+-- @tparam table|nil env globals in reach, other than those of all values in Lua
 -- @treturn table
-function M.new(custom, reader)
+function M.new(custom, reader, env)
     local list = {}
     for name, value in pairs(custom) do
         list[#list + 1] = { name = name, value = value, expression = scope.is_expression(value)
-            and scope.compile(value, 'custom_fields.' .. name) or nil }
+            and scope.compile(value, 'custom_fields.' .. name, env) or nil }
     end
     table.sort(list, function(a, b) return a.name < b.name end)
     return setmetatable({ list = list, reader = reader }, Fields)

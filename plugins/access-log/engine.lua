@@ -41,7 +41,7 @@ function M.open(conf)
         entry.reader = opened(access_log.reader(settings.reader(conf)))
     end
     if computed then
-        entry.custom = custom.new(conf.custom_fields, entry.reader)
+        entry.custom = custom.new(conf.custom_fields, entry.reader, conf.custom_env)
     end
     for i, one in ipairs(settings.of(conf, ngx.worker.count())) do
         entry.logs[i] = opened(access_log.open(one))

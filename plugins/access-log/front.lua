@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What the plugins with Kong's names share (file-log, http-log, tcp-log, udp-log, syslog): each
 -- translates its options into those of access-log and runs the same engine.
+local by_lua = require 'moongate.plugins.access-log.by_lua'
 local engine = require 'moongate.plugins.access-log.engine'
 
 local M = {}
@@ -31,6 +32,7 @@ function M.plugin(priority, translate)
         for _, conf in ipairs(configs or {}) do
             local ours = defaults()
             ours.sinks = { translate(conf, ours) }
+            by_lua.apply(ours, conf.custom_fields_by_lua)
             self.entries[conf] = engine.open(ours)
         end
     end

@@ -15,7 +15,8 @@ local api = setmetatable({}, { __index = function(_, name)
     error(OUT_OF_REACH, 2)
 end })
 
-local env = {
+--- The globals in reach.
+M.env = {
     moongate = api, kong = api, string = string, math = math, tostring = tostring,
     tonumber = tonumber, type = type, pairs = pairs, ipairs = ipairs, select = select,
 }
@@ -25,9 +26,10 @@ M.is_expression = expression.is
 --- Compiles a checked value; it is called with the record.
 -- @tparam string text
 -- @tparam string option
+-- @tparam table|nil env other globals in reach
 -- @treturn table Expression
-function M.compile(text, option)
-    return expression.compile(text, { option = option, names = { 'record' }, env = env })
+function M.compile(text, option, env)
+    return expression.compile(text, { option = option, names = { 'record' }, env = env or M.env })
 end
 
 return M

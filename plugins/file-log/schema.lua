@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+local by_lua = require 'moongate.plugins.access-log.by_lua_option'
 local typedefs = require 'moongate.typedefs'
 
 return {
@@ -11,8 +12,7 @@ return {
                 description = 'of the file, which is made if missing' } },
             { reopen = { type = 'boolean', default = false,
                 description = 'look at the path with each write, instead of once a second' } },
-            { custom_fields_by_lua = { type = 'any',
-                not_supported_yet = 'access-log takes values in Lua, as custom_fields' } },
+            { custom_fields_by_lua = by_lua },
         } } },
     },
 }

@@ -37,9 +37,9 @@ describe('http-log', function()
             { { http_endpoint = 'http://h', queue = { concurrency_limit = -1 } },
                 'one request at a time' },
             { { http_endpoint = 'http://h', queue = { max_batch_size = 0 } }, 'max_batch_size' },
-            { { http_endpoint = 'http://127.0.0.1:9/x' }, 'custom_fields' },
+            { { http_endpoint = 'http://127.0.0.1:9/x' }, 'custom_fields_by_lua' },
         }
-        CASES[#CASES][1].custom_fields_by_lua = { a = 'return 1' }
+        CASES[#CASES][1].custom_fields_by_lua = { a = 'return +' }
 
         for _, case in ipairs(CASES) do
             it(case[2] .. ' in ' .. cjson.encode(case[1]), function()

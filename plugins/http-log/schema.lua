@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+local by_lua = require 'moongate.plugins.access-log.by_lua_option'
 local typedefs = require 'moongate.typedefs'
 local url = require 'moongate.plugins.access-log.url'
 
@@ -77,8 +78,7 @@ return {
                     not_supported_yet = { [-1] = 'there is one request at a time' },
                     description = 'only 1' } },
             } } },
-            { custom_fields_by_lua = { type = 'any',
-                not_supported_yet = 'access-log takes values in Lua, as custom_fields' } },
+            { custom_fields_by_lua = by_lua },
         }, entity_checks = {
             { custom_entity_check = { field_sources = { 'http_endpoint', 'headers' },
                 run_with_missing_fields = true, fn = check_authorization } },

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+local by_lua = require 'moongate.plugins.access-log.by_lua_option'
 local typedefs = require 'moongate.typedefs'
 
 local FACILITIES = { 'AUTH', 'AUTHPRIV', 'CRON', 'DAEMON', 'FTP', 'KERN', 'LPR', 'MAIL', 'NEWS',
@@ -21,8 +22,7 @@ return {
             { server_errors_severity = severity('of answers from 500') },
             { facility = { type = 'string', default = 'USER', one_of = FACILITIES,
                 description = 'of the messages' } },
-            { custom_fields_by_lua = { type = 'any',
-                not_supported_yet = 'access-log takes values in Lua, as custom_fields' } },
+            { custom_fields_by_lua = by_lua },
         } } },
     },
 }

@@ -28,9 +28,9 @@ describe('syslog', function()
             { { successful_severity = 'x' }, 'expected one of' },
             { { client_errors_severity = 'x' }, 'expected one of' },
             { { server_errors_severity = 'x' }, 'expected one of' },
-            { {}, 'custom_fields' },
+            { {}, 'custom_fields_by_lua' },
         }
-        CASES[#CASES][1].custom_fields_by_lua = { a = 'return 1' }
+        CASES[#CASES][1].custom_fields_by_lua = { a = 'return +' }
 
         for _, case in ipairs(CASES) do
             it(case[2] .. ' in ' .. cjson.encode(case[1]), function()

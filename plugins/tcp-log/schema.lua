@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+local by_lua = require 'moongate.plugins.access-log.by_lua_option'
 local typedefs = require 'moongate.typedefs'
 
 return {
@@ -16,8 +17,7 @@ return {
             { tls = { type = 'boolean', default = false,
                 description = 'speak TLS; the certificate is verified' } },
             { tls_sni = typedefs.host{ description = 'the name it must have; not set: host' } },
-            { custom_fields_by_lua = { type = 'any',
-                not_supported_yet = 'access-log takes values in Lua, as custom_fields' } },
+            { custom_fields_by_lua = by_lua },
         } } },
     },
 }

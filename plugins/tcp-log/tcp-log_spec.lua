@@ -27,9 +27,9 @@ describe('tcp-log', function()
             { { host = 'h', port = 0 }, '65535' },
             { { host = 'h', port = 1, tls = 1 }, 'tls' },
             { { host = 'h', port = 1, tls = true, tls_sni = '-' }, 'tls_sni' },
-            { { host = '127.0.0.1', port = 9 }, 'custom_fields' },
+            { { host = '127.0.0.1', port = 9 }, 'custom_fields_by_lua' },
         }
-        CASES[#CASES][1].custom_fields_by_lua = { a = 'return 1' }
+        CASES[#CASES][1].custom_fields_by_lua = { a = 'return +' }
 
         for _, case in ipairs(CASES) do
             it(case[2] .. ' in ' .. cjson.encode(case[1]), function()

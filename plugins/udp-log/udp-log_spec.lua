@@ -25,9 +25,9 @@ describe('udp-log', function()
             { {}, 'required' },
             { { host = 'h' }, 'required' },
             { { host = '-', port = 1 }, 'host' },
-            { { host = '127.0.0.1', port = 9 }, 'custom_fields' },
+            { { host = '127.0.0.1', port = 9 }, 'custom_fields_by_lua' },
         }
-        CASES[#CASES][1].custom_fields_by_lua = { a = 'return 1' }
+        CASES[#CASES][1].custom_fields_by_lua = { a = 'return +' }
 
         for _, case in ipairs(CASES) do
             it(case[2] .. ' in ' .. cjson.encode(case[1]), function()
