@@ -252,17 +252,34 @@ local function added(records, times)
     return p99(times.fault, times.fault + 1) - base, p99(times.fault + 1, times.over) - base, base
 end
 
--- In long: what a fault adds, against the load before it and to a gateway that has no fault.
+-- In long: that hardly a request waits for Redis once the fault has lasted a second. That is what
+-- keeps the 99th percentile where it was, and it can be counted on a busy machine too.
+local function check_waits(records, times)
+    local asked = open_load.between(records, times.fault + 1, times.over, '/ask')
+    local waited = open_load.count(asked, 'word').timeout or 0
+    assert(waited <= 0.01 * #asked, ('then: %d of %d waited'):format(waited, #asked))
+    return waited, #asked
+end
+
+-- In long: what a fault adds, against the load before it and to a gateway that has no fault. Where
+-- the machine alone moves the percentiles of that one by more than a fault may, they say nothing.
 local function check_times(records, spared, times, fault)
     local first, later, base = added(records, times)
     local spared_first, spared_later = added(spared, times)
+    local waited, asked = 0, 0
+    if not fault.is_slow and not fault.is_harmless then
+        waited, asked = check_waits(records, times)
+    end
     local recovery = well_again(records, times.well_at) - times.well_at
     print(('%-30s p99 %.2f ms, first second %+.2f (spared %+.2f), then %+.2f (spared %+.2f) ms, '
-        .. 'recovery %.2f s, %d requests'):format(fault.name, base, first, spared_first, later,
-        spared_later, recovery, #records))
-    if not fault.is_slow then
-        first, later = first - math.max(0, spared_first), later - math.max(0, spared_later)
+        .. 'then %d of %d waited, recovery %.2f s, %d requests'):format(fault.name, base, first,
+        spared_first, later, spared_later, waited, asked, recovery, #records))
+    if not fault.is_slow and math.abs(spared_first) < FIRST_ADDED_MS / 2 then
+        first = first - math.max(0, spared_first)
         assert(first < FIRST_ADDED_MS, ('the first second: %.2f ms more'):format(first))
+    end
+    if not fault.is_slow and math.abs(spared_later) < ADDED_MS / 2 then
+        later = later - math.max(0, spared_later)
         assert(later < ADDED_MS, ('then: %.2f ms more'):format(later))
     end
     assert(recovery <= (fault.recovery or RECOVERY), ('well again after %.2f s'):format(recovery))
