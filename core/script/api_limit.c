@@ -192,14 +192,13 @@ static bool plain_ipv4(mg_str ip, uint8_t out[4])
     return at == end;
 }
 
-/* The bytes that count of an address: 4 or 16, 0 for what is none. A v4-mapped address is a v4 one,
- * a zone is dropped (plugins/rate-limit/README.md). */
-static unsigned address_bytes(mg_str ip, int ipv4_bits, int ipv6_bits, uint8_t out[16])
+/* The bytes of an address: 4 or 16, 0 for what is none. A v4-mapped address is a v4 one, a zone is
+ * dropped (plugins/rate-limit/README.md). */
+static unsigned parse_address(mg_str ip, uint8_t out[16])
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char text[INET6_ADDRSTRLEN];
     if (plain_ipv4(ip, out)) {
-        mask_bytes(out, 4, ipv4_bits);
         return 4;
     }
     const ptrdiff_t zone = mg_str_find(ip, '%', 0);
@@ -210,7 +209,6 @@ static unsigned address_bytes(mg_str ip, int ipv4_bits, int ipv6_bits, uint8_t o
     memcpy(text, ip.ptr, ip.len);
     text[ip.len] = '\0';
     if (inet_pton(AF_INET, text, out) == 1) {
-        mask_bytes(out, 4, ipv4_bits);
         return 4;
     }
     if (inet_pton(AF_INET6, text, out) != 1) {
@@ -218,19 +216,47 @@ static unsigned address_bytes(mg_str ip, int ipv4_bits, int ipv6_bits, uint8_t o
     }
     if (memcmp(out, mapped, sizeof mapped) == 0) {
         memmove(out, out + sizeof mapped, 4);
-        mask_bytes(out, 4, ipv4_bits);
         return 4;
     }
-    mask_bytes(out, 16, ipv6_bits);
     return 16;
+}
+
+/* A request's address is asked for several times, and read once. */
+static const struct mg_limits_client *client_of(struct mg_ffi_limits *limits,
+                                                const struct mg_req *req)
+{
+    struct mg_limits_client *client = &limits->client;
+    if (client->req != req || client->number != req->number ||
+        client->ip.ptr != req->client_ip.ptr || client->ip.len != req->client_ip.len) {
+        client->req = req;
+        client->number = req->number;
+        client->ip = req->client_ip;
+        client->count = parse_address(req->client_ip, client->bytes);
+    }
+    return client;
+}
+
+/* The bytes that count of the client's address, or its text where it is no address. */
+static mg_str network_bytes(struct mg_ffi_limits *limits, const struct mg_req *req, int ipv4_bits,
+                            int ipv6_bits, uint8_t out[16])
+{
+    const struct mg_limits_client *client = client_of(limits, req);
+    const int bits = client->count == 4 ? ipv4_bits : ipv6_bits;
+    if (client->count == 0) {
+        return req->client_ip;
+    }
+    memcpy(out, client->bytes, sizeof client->bytes);
+    if (bits < (int)client->count * 8) {
+        mask_bytes(out, client->count, bits);
+    }
+    return mg_str_make((const char *)out, client->count);
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_address(struct mg_ffi_limits *limits, int tag, struct mg_req *req,
                                          int ipv4_bits, int ipv6_bits)
 {
     uint8_t bytes[16];
-    const unsigned count = address_bytes(req->client_ip, ipv4_bits, ipv6_bits, bytes);
-    add_part(limits, tag, count > 0 ? mg_str_make((const char *)bytes, count) : req->client_ip);
+    add_part(limits, tag, network_bytes(limits, req, ipv4_bits, ipv6_bits, bytes));
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_use(struct mg_ffi_limits *limits, int index, double cost,
@@ -262,11 +288,10 @@ MG_FFI_EXPORT void mg_ffi_limits_use_ban(struct mg_ffi_limits *limits)
 }
 
 /* Of what network the client is: v4 /16, v6 /48, hashed into a class. */
-uint8_t mg_limits_network_of(const struct mg_ffi_limits *limits, mg_str ip)
+uint8_t mg_limits_network_of(struct mg_ffi_limits *limits, const struct mg_req *req)
 {
     uint8_t bytes[16];
-    const unsigned count = address_bytes(ip, 16, 48, bytes);
-    return mg_shm_class(limits->shm, count > 0 ? mg_str_make((const char *)bytes, count) : ip);
+    return mg_shm_class(limits->shm, network_bytes(limits, req, 16, 48, bytes));
 }
 
 /* --- the decision --------------------------------------------------------------------------- */
@@ -399,8 +424,7 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_take(struct mg_ff
     }
     const struct mg_limit_request request = {.worker = limits->vm->options.worker,
                                              .now_ms = mg_limits_now_ms(limits),
-                                             .network =
-                                                 mg_limits_network_of(limits, req->client_ip),
+                                             .network = mg_limits_network_of(limits, req),
                                              .count_denied = limits->count_denied,
                                              .asks = asks,
                                              .count = count,

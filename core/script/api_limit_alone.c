@@ -65,8 +65,7 @@ static const struct mg_ffi_limit_verdict *decide_here(struct mg_ffi_limit_call *
     }
     const struct mg_limit_request request = {.worker = limits->vm->options.worker,
                                              .now_ms = mg_limits_now_ms(limits),
-                                             .network =
-                                                 mg_limits_network_of(limits, call->req->client_ip),
+                                             .network = mg_limits_network_of(limits, call->req),
                                              .count_denied = limits->count_denied,
                                              .asks = asks,
                                              .count = call->count,

@@ -135,7 +135,7 @@ static void add_charge(struct mg_ffi_charges *charges, const struct mg_limits_en
     charges->count++;
 }
 
-static void note_store(struct mg_ffi_charges *charges, const struct mg_ffi_limits *limits,
+static void note_store(struct mg_ffi_charges *charges, struct mg_ffi_limits *limits,
                        const struct mg_req *req)
 {
     charges->store = mg_limit_store_hold(limits->store);
@@ -143,7 +143,7 @@ static void note_store(struct mg_ffi_charges *charges, const struct mg_ffi_limit
     charges->is_told = !limits->decided_by_knowledge;
     if (limits->async) {
         charges->async = mg_limit_async_hold(limits->async);
-        charges->network = mg_limits_network_of(limits, req->client_ip);
+        charges->network = mg_limits_network_of(limits, req);
     }
 }
 

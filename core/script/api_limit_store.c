@@ -270,10 +270,9 @@ static bool decide_by_knowledge(struct mg_ffi_limit_call *call)
     const struct mg_limit_async_ban ban = {.ban = call->has_ban ? &limits->ban : NULL,
                                            .key = call->request.ban_key,
                                            .cell = call->ban_key};
-    const struct mg_limit_request request = {
-        .worker = limits->vm->options.worker,
-        .now_ms = mg_limits_now_ms(limits),
-        .network = mg_limits_network_of(limits, call->req->client_ip)};
+    const struct mg_limit_request request = {.worker = limits->vm->options.worker,
+                                             .now_ms = mg_limits_now_ms(limits),
+                                             .network = mg_limits_network_of(limits, call->req)};
     call->answers = mg_arena_zalloc(&call->req->arena, MG_LIMITS_AT_ONCE * sizeof *call->answers);
     call->is_decided = !has_slots && mg_limit_async_take(limits->async, &request, asks, call->count,
                                                          &ban, &call->verdict, call->answers);
@@ -289,14 +288,14 @@ static bool decide_by_knowledge(struct mg_ffi_limit_call *call)
 
 static struct mg_limit_lease_request lease_request(const struct mg_ffi_limit_call *call)
 {
-    const struct mg_ffi_limits *limits = call->limits;
+    struct mg_ffi_limits *limits = call->limits;
     return (struct mg_limit_lease_request){
         .limits = call->remotes,
         .count = call->count,
         .ban = call->has_ban ? &limits->ban : NULL,
         .ban_key = call->request.ban_key,
         .ban_cell = call->ban_key,
-        .network = call->has_ban ? mg_limits_network_of(limits, call->req->client_ip) : 0};
+        .network = call->has_ban ? mg_limits_network_of(limits, call->req) : 0};
 }
 
 static bool decide_by_leases(struct mg_ffi_limit_call *call)
@@ -405,8 +404,7 @@ static void hold_here(struct mg_ffi_limit_call *call, unsigned i)
                                      .quota = MG_LIMIT_QUOTA_MAX};
     const struct mg_limit_request request = {.worker = limits->vm->options.worker,
                                              .now_ms = mg_limits_now_ms(limits),
-                                             .network =
-                                                 mg_limits_network_of(limits, call->req->client_ip),
+                                             .network = mg_limits_network_of(limits, call->req),
                                              .asks = &ask,
                                              .count = 1};
     struct mg_limit_answer answer;
@@ -421,7 +419,7 @@ static void learn(struct mg_ffi_limit_call *call, const struct mg_limit_found *f
 {
     struct mg_ffi_limits *limits = call->limits;
     const int64_t now_ms = mg_limits_now_ms(limits);
-    const uint8_t network = mg_limits_network_of(limits, call->req->client_ip);
+    const uint8_t network = mg_limits_network_of(limits, call->req);
     mg_limits_take_part(limits);
     for (unsigned i = 0; i < call->count; i++) {
         const bool holds = call->remotes[i].rule.algorithm == MG_LIMIT_CONCURRENCY;
@@ -450,7 +448,7 @@ static void learn_ban(struct mg_ffi_limit_call *call, const struct mg_limit_foun
 {
     struct mg_ffi_limits *limits = call->limits;
     mg_limit_ban_learn(limits->shm, &limits->ban, call->ban_key,
-                       mg_limits_network_of(limits, call->req->client_ip), mg_limits_now_ms(limits),
+                       mg_limits_network_of(limits, call->req), mg_limits_now_ms(limits),
                        found->verdict.ban_ms, found->bans_in_a_row);
 }
 

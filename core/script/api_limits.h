@@ -35,6 +35,15 @@ struct mg_limits_entry {
     struct mg_limit_async_keys async_keys;
 };
 
+/* The client's address in bytes, of the request that was looked at last. */
+struct mg_limits_client {
+    const struct mg_req *req;
+    uint32_t number;
+    mg_str ip;
+    unsigned count; /* of bytes: 4, 16, or 0 for what is no address */
+    uint8_t bytes[16];
+};
+
 struct mg_ffi_limits {
     struct mg_vm *vm;
     struct mg_shm *shm;
@@ -54,6 +63,7 @@ struct mg_ffi_limits {
     uint32_t hosts;                 /* of which the published numbers are */
     char ban_counter[MG_LIMITS_COUNTER_BYTES];
     char hash[MG_LIMIT_KEY_CHARS], ban_hash[MG_LIMIT_KEY_CHARS]; /* of the key that was made */
+    struct mg_limits_client client;
     size_t key_length;
     char key[MG_LIMITS_KEY_BYTES];
     struct mg_limits_entry entries[MG_LIMITS_AT_ONCE];
@@ -63,7 +73,7 @@ struct mg_ffi_limits {
 void mg_limits_publish(const struct mg_ffi_limits *limits, const struct mg_limits_entry *entry);
 int64_t mg_limits_now_ms(const struct mg_ffi_limits *limits);
 /* Class of the client's network. */
-uint8_t mg_limits_network_of(const struct mg_ffi_limits *limits, mg_str ip);
+uint8_t mg_limits_network_of(struct mg_ffi_limits *limits, const struct mg_req *req);
 /* The slot of a concurrency limit is given back when the request ends. */
 void mg_limits_keep(struct mg_ffi_limits *limits, struct mg_req *req, uint32_t hold);
 /* Makes a decision the last one of the set, for Lua, and counts it. */

@@ -35,6 +35,8 @@ enum shape {
     OUTCOME,
     NOTE, /* a mg_str that is a JSON object */
     PATH,
+    USER_AGENT,
+    ABSENT, /* no request has it yet */
     HEADER, /* nothing, where the field item->at is not in the request's head; else not here */
 };
 
@@ -91,7 +93,7 @@ static void plan_text(const struct mg_record *record, struct mg_record_item *ite
         set_shape(item, HEADER, MG_HEADER_REFERER);
         break;
     case MG_RECORD_USER_AGENT:
-        set_shape(item, HEADER, MG_HEADER_USER_AGENT);
+        set_shape(item, item->secret ? OTHERWISE : USER_AGENT, 0);
         break;
     default:
         break;
@@ -116,6 +118,9 @@ static void plan_other(struct mg_record *record, struct mg_record_item *item)
         break;
     case MG_RECORD_BODY_BYTES_OUT:
         set_shape(item, NUMBER_64, PLACE(body_bytes_out));
+        break;
+    case MG_RECORD_TLS:
+        set_shape(item, ABSENT, 0);
         break;
     case MG_RECORD_T:
         set_shape(item, SPANS, 0);
@@ -211,6 +216,15 @@ static bool put_note(const struct mg_record_item *item, mg_str note, struct mg_r
     }
     text->at = at + note.len;
     return true;
+}
+
+/* With one of the marks there may be a secret in it (script/redact.h). */
+static bool put_user_agent(const struct mg_record_item *item, const struct mg_req *req,
+                           struct mg_record_text *text)
+{
+    const struct mg_header *field = mg_headers_known(&req->head.headers, MG_HEADER_USER_AGENT);
+    return !field ||
+           (!mg_str_has_one_of(field->value, "%\\=:") && put_text(item, field->value, text));
 }
 
 static bool put_number(const struct mg_record_item *item, uint64_t value,
@@ -374,6 +388,10 @@ bool mg_record_fast_put(const struct mg_record_item *item, struct mg_req *req,
         return put_number(item, req->try_count > 0 ? req->try_count - 1 : 0, text);
     case OUTCOME:
         return put_text(item, mg_outcome_text(req->outcome), text);
+    case USER_AGENT:
+        return put_user_agent(item, req, text);
+    case ABSENT:
+        return true;
     case HEADER:
         return mg_headers_known(&req->head.headers, (enum mg_header_id)item->at) == NULL;
     default:
