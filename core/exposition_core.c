@@ -101,9 +101,6 @@ static const struct row rows[] = {
     {"config_reloads_total", NULL, "result", "failure", MG_STAT_RELOADS_FAILED, NOTHING},
     {"config_generations_live", "generations that are current or still have requests, of all"
      " workers", NULL, NULL, MG_STAT_GENERATIONS, NOTHING},
-    {"worker_restarts_total", "workers that were replaced",
-     "reason", "crash", MG_STAT_RESTARTS_CRASH, NOTHING},
-    {"worker_restarts_total", NULL, "reason", "stuck", MG_STAT_RESTARTS_STUCK, NOTHING},
 };
 /* clang-format on */
 
@@ -199,6 +196,8 @@ bool mg_exposition_is_elsewhere(enum mg_stat which)
     case MG_STAT_PLUGIN_ERRORS:
     case MG_STAT_PLUGIN_LIMITS:
     case MG_STAT_PLUGIN_QUARANTINED:
+    case MG_STAT_RESTARTS_CRASH: /* seats.c, by plugin */
+    case MG_STAT_RESTARTS_STUCK:
     case MG_STAT_LIMIT_ALLOWED: /* model/meter.c */
     case MG_STAT_LIMIT_DENIED:
     case MG_STAT_LIMIT_SHADOW_DENIED:

@@ -2,6 +2,7 @@
 /* The worker table: births, deaths, heartbeats. */
 #include "seats.h"
 
+#include "base/shm_metrics.h"
 #include "channel.h"
 #include "model/meter.h"
 
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +20,25 @@
 #define BACKOFF_MAX_MS 30000
 #define WATCHDOG_START_MS 10000 /* at least, for a worker that is still starting */
 
+/* In the master's own words; plugin: what ran there, "" where none did. */
+static void count_restarts(struct mg_seats *seats, const char *reason, mg_str plugin,
+                           uint64_t restarts)
+{
+    static const char *const labels[] = {"reason", "plugin"};
+    const struct mg_metric_def def = {
+        .name = MG_STR("moongate_worker_restarts_total"),
+        .help = MG_STR("workers that were replaced; plugin: what ran there, if one did"),
+        .type = MG_METRIC_COUNTER,
+        .labels = labels,
+        .label_count = 2};
+    const mg_str values[] = {mg_str_from(reason), plugin};
+    const int metric = mg_metric_open(seats->shm, &def);
+    if (metric >= 0) {
+        uint64_t *words = mg_metric_words(seats->shm, seats->count);
+        words[mg_series_open(seats->shm, (uint32_t)metric, values, NULL)] += restarts;
+    }
+}
+
 void mg_seats_init(struct mg_seats *seats, uint32_t count, struct mg_log *log, struct mg_shm *shm)
 {
     *seats = (struct mg_seats){.count = count, .log = log, .shm = shm};
@@ -26,6 +47,8 @@ void mg_seats_init(struct mg_seats *seats, uint32_t count, struct mg_log *log, s
     for (uint32_t i = 0; i < count; i++) {
         seats->items[i].channel = -1;
     }
+    count_restarts(seats, "crash", MG_STR(""), 0); /* shown from the start */
+    count_restarts(seats, "stuck", MG_STR(""), 0);
 }
 
 static void close_channel(struct mg_seat *seat)
@@ -157,6 +180,16 @@ static void log_death(struct mg_seats *seats, uint32_t index, int status, bool w
     }
 }
 
+static void count_restart(struct mg_seats *seats, uint32_t index)
+{
+    const struct mg_slot *slot = mg_shm_slot(seats->shm, index);
+    const bool stuck = seats->items[index].stuck;
+    const size_t length = slot->running ? strnlen(slot->plugin, MG_SLOT_TEXT) : 0;
+    mg_stats_add(mg_shm_stats(seats->shm, seats->count),
+                 stuck ? MG_STAT_RESTARTS_STUCK : MG_STAT_RESTARTS_CRASH, 1);
+    count_restarts(seats, stuck ? "stuck" : "crash", mg_str_make(slot->plugin, length), 1);
+}
+
 int mg_seats_died(struct mg_seats *seats, pid_t pid, int status, bool wanted, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < seats->count; i++) {
@@ -166,9 +199,10 @@ int mg_seats_died(struct mg_seats *seats, pid_t pid, int status, bool wanted, ui
         }
         log_death(seats, i, status, wanted);
         count_lost(seats, i);
+        if (!wanted) {
+            count_restart(seats, i);
+        }
         mg_shm_worker_died(seats->shm, i);
-        mg_stats_add(mg_shm_stats(seats->shm, seats->count),
-                     seat->stuck ? MG_STAT_RESTARTS_STUCK : MG_STAT_RESTARTS_CRASH, wanted ? 0 : 1);
         plan_respawn(seats, i, wanted, now_ms);
         close_channel(seat);
         seat->state = MG_SEAT_EMPTY;

@@ -101,7 +101,9 @@ describe('a worker', function()
 
     it('PTH-07 that hangs in a Lua pattern is killed by the watchdog, which names the plugin',
         function()
-        local gateway = gateway_with(STUCK, { gateway = '  plugins: { watchdog_ms: 500 }' })
+        local status_port = process.free_port()
+        local gateway = gateway_with(STUCK, { gateway = ('  status: { address: "127.0.0.1:%d" }\n'
+            .. '  plugins: { watchdog_ms: 500 }'):format(status_port) })
         local pid = gateway:status().workers[1].pid
         local connection = assert(client.connect(gateway.port))
         assert(connection:send('GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n'))
@@ -115,6 +117,10 @@ describe('a worker', function()
             return now.workers[1].state == 'serving' and now.workers[1].pid ~= pid
         end))
         assert.equal(1, status.counters.worker_restarts_stuck)
+        local found = metrics.parse(assert(client.get(status_port, '/metrics')).body)
+        assert.equal(1, found:value('moongate_worker_restarts_total',
+            { reason = 'stuck', plugin = 'culprit' }))
+        assert.equal(1, found:value('moongate_worker_restarts_total'))
     end)
 
     it('that only waits is not taken for a stuck one', function()
