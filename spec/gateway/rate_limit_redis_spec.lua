@@ -216,7 +216,9 @@ describe('rate-limit with the store redis', function()
         local held = hold(fleet:many(1), 'k')
         assert.equal(1, #held)
         fleet:wait(gateway, 'k', 200)
-        assert.equal(1, #hold(fleet:many(3), 'k'))
+        wait_for(1, function() -- that one's slot is given back behind its answer
+            return #hold(fleet:many(3), 'k')
+        end)
         assert.equal(0, gateway:status().counters.ratelimit_repaired)
     end)
 

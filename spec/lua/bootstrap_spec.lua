@@ -8,10 +8,10 @@ local PACKAGE_OF = {
     prlimit = 'util-linux', ['redis-cli'] = 'redis-tools',
     strace = 'strace', taskset = 'util-linux', valgrind = 'valgrind', wrk = 'wrk',
 }
--- Of coreutils, findutils and dash, and this binary under other names.
+-- Of coreutils, findutils and dash (command is its own), and this binary under other names.
 local ESSENTIAL = {}
-for name in ('cat cp env find kill ln ls mkdir mkfifo mv pwd rm sh sha256sum sleep stat true')
-    :gmatch('%S+') do
+for name in ('cat command cp env find kill ln ls mkdir mkfifo mv pwd rm sh sha256sum sleep stat '
+    .. 'true'):gmatch('%S+') do
     ESSENTIAL[name] = true
 end
 

@@ -16,7 +16,7 @@ describe('compile', function()
     end
 
     before_each(function()
-        shared, seen, turn_of = {}, {}, {}
+        shared, seen, turn_of = { skipped = 0 }, {}, {}
         object = { confs = {} }
         local function pick()
             return object.confs, object

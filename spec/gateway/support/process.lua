@@ -65,10 +65,16 @@ function M.plugins(sources, frame)
     return folder
 end
 
+local given = {} -- ports
+
 --- A port of 127.0.0.1 that was free a moment ago.
 function M.free_port()
-    local fd, port = posix.listen()
-    posix.close(fd)
+    local fd, port
+    repeat -- the kernel may well choose one that it gave before
+        fd, port = posix.listen()
+        posix.close(fd)
+    until not given[port]
+    given[port] = true
     return port
 end
 
