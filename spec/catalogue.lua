@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- What Moongate promises about hostile messages: message rules M01 to M20, answer rules R01 to R06,
--- and the classes of published vulnerabilities. Each id has a test whose name begins with it;
--- spec/lua/catalogue_spec.lua fails where one lacks. `on` is the folder where it must stand, as for
--- those that are about bytes on real sockets. What has `skipped` or `skipped_part` is about
+-- and the classes of published vulnerabilities; and of the policies: limits R1 to R17, breakers and
+-- retries B1 to B8, logs L1 to L6, all of them A1 and A2. Each id has a test whose name begins with
+-- it; spec/lua/catalogue_spec.lua fails where one lacks. `on` is the folder where it must stand, as
+-- for those that are about bytes on real sockets. What has `skipped` or `skipped_part` is about
 -- something that is not built: its reason is printed with the tests. `pending` ones have no test
 -- yet.
 local NO_TLS = 'TLS is not built yet'
@@ -88,10 +89,47 @@ local catalogue = {
     { id = 'EXT-02', text = 'injection into logs and metrics, decompression bombs' },
 
     { id = 'H2-01', text = 'rapid reset and floods', skipped = NO_HTTP2 },
+
+    { id = 'R1', text = 'parallel requests: exactly the quota, in both stores' },
+    { id = 'R2', text = 'random decisions: core, Redis and a plain reference agree' },
+    { id = 'R3', text = 'retry times to the millisecond, bounds kept and reached' },
+    { id = 'R4', text = 'a denial charges no limit; one command a request' },
+    { id = 'R5', text = 'slots of clients that leave and workers that die', pending = true },
+    { id = 'R6', text = 'reloads and edits under load', pending = true },
+    { id = 'R7', text = 'invented keys', pending = true },
+    { id = 'R8', text = 'bans', pending = true },
+    { id = 'R9', text = 'a Redis that hangs under load' },
+    { id = 'R10', text = 'a Redis that fails in other ways under load' },
+    { id = 'R11', text = 'a fleet without its Redis' },
+    { id = 'R12', text = 'over-admission in mode async' },
+    { id = 'R13', text = 'sentinels and clusters that change under load, TLS, ACL' },
+    { id = 'R14', text = 'header fields and Retry-After', pending = true },
+    { id = 'R15', text = 'shadow changes no answer', pending = true },
+    { id = 'R16', text = 'keys: addresses, parts, forged fields' },
+    { id = 'R17', text = 'settings of other products admit as these say' },
+
+    { id = 'B1', text = 'breaker: every edge and class, against a model' },
+    { id = 'B2', text = 'breaker: an upstream that hangs' },
+    { id = 'B3', text = 'breaker: thresholds' },
+    { id = 'B4', text = 'breaker: slow results, keys' },
+    { id = 'B5', text = 'breaker: recovery' },
+    { id = 'B6', text = 'breaker: several workers, deaths, reloads' },
+    { id = 'B7', text = 'retries and targets left out' },
+    { id = 'B8', text = 'breaker: by hand, shadow' },
+
+    { id = 'L1', text = 'a log sink that is dead, slow or hostile' },
+    { id = 'L2', text = 'rotation, full disk' },
+    { id = 'L3', text = 'a pipe nobody reads', pending = true },
+    { id = 'L4', text = 'planted secrets' },
+    { id = 'L5', text = 'every outcome, injection' },
+    { id = 'L6', text = 'samples, the end of a gateway or worker' },
+
+    { id = 'A1', text = 'Lua options that fail or never end, seeded mistakes' },
+    { id = 'A2', text = 'soak of all policies with faults' },
 }
 
 for _, entry in ipairs(catalogue) do
-    if entry.id:match('^[MR]%d') or entry.id:match('^SMG') then
+    if entry.id:match('^M%d') or entry.id:match('^R0%d') or entry.id:match('^SMG') then
         entry.on = 'spec/gateway/'
     end
 end

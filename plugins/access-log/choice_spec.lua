@@ -77,7 +77,7 @@ describe('access-log', function()
             assert.same({}, records())
         end)
 
-        it('writes the line when it never ends, and others are served (A1)', function()
+        it('A1 writes the line when it never ends, and others are served', function()
             start({ when = "lua: (function() while true do end end)()" })
             assert.equal(200, gw:get('/a').status)
             assert.equal(200, gw:get('/b').status)
@@ -174,7 +174,7 @@ describe('access-log', function()
             assert.same({ path = '/a', status = 200, good = 1 }, records()[1])
         end)
 
-        it('see no secret (L4)', function()
+        it('L4 see no secret', function()
             start({ custom_fields = {
                 header = 'lua: record.req_headers.authorization',
                 cookie = 'lua: record.req_headers.cookie', args = 'lua: record.query',

@@ -98,7 +98,7 @@ describe('rate-limit', function()
     end
 
     describe('by address', function()
-        it('AUT-06 counts each IPv4 address and each IPv6 /64', function()
+        it('AUT-06, R16 counts each IPv4 address and each IPv6 /64', function()
             start({})
             all_differ({ from('192.0.2.1'), from('192.0.2.2'), from('2001:db8::1'),
                 from('2001:db8:0:1::1') })
@@ -115,7 +115,7 @@ describe('rate-limit', function()
             assert.equal(200, ask(from('2001:db8:1::1')))
         end)
 
-        it('AUT-06 cannot be led astray by forwarding fields of an untrusted peer', function()
+        it('AUT-06, R16 cannot be led astray by forwarding fields of an untrusted peer', function()
             start({})
             all_equal({ from('192.0.2.1'), { client_ip = '192.0.2.1',
                 headers = { ['X-Forwarded-For'] = '198.51.100.7' } } })
@@ -191,13 +191,13 @@ describe('rate-limit', function()
         all_equal({ from('192.0.2.1'), from('192.0.2.2') })
     end)
 
-    it('AUT-06 never lets parts run together', function()
+    it('AUT-06, R16 never lets parts run together', function()
         start({ key = { 'header:a', 'header:b' } })
         all_differ({ { headers = { A = 'a', B = 'bc' } }, { headers = { A = 'ab', B = 'c' } } })
         assert.equal(429, ask({ headers = { A = 'a', B = 'bc' } }))
     end)
 
-    describe('without a part', function()
+    describe('R16 without a part', function()
         it('takes the address in its place, which equals no value', function()
             start({ key = { 'header:x-key' } })
             all_differ({ from('192.0.2.1'), from('192.0.2.2'), { client_ip = '192.0.2.1',

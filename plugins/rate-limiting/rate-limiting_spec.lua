@@ -120,7 +120,7 @@ describe('rate-limiting', function()
 
     -- Kong's documented counting as a plain model. A request is admitted while each window's count
     -- is below its limit; then all counts go up by one, else none does.
-    it('admits exactly what the counting that Kong documents admits (R17)', function()
+    it('R17 admits exactly what the counting that Kong documents admits', function()
         local LIMITS = { second = 2, minute = 7, hour = 40 }
         local SECONDS = { second = 1, minute = 60, hour = 3600 }
         start({ second = 2, minute = 7, hour = 40, limit_by = 'ip' })

@@ -151,7 +151,7 @@ describe('the access log', function()
         assert.is_nil(next(hashes, hash)) -- the random key is the same in all workers
     end)
 
-    it('loses no line when its file is renamed and opened anew under load', function()
+    it('L2 loses no line when its file is renamed and opened anew under load', function()
         local gateway = start('{ sinks: [{ type: file, path: PATH, reopen_check: 1h }] }')
         local running = load.start(gateway.port, { connections = 8 })
         local function has_lines()

@@ -228,7 +228,7 @@ describe('the access log tells', function()
 
         for _, case in ipairs(CASES) do
             local outcome, status, act, try = unpack(case)
-            it(('why a request ended: %s, %d'):format(outcome, status), function()
+            it(('L5 why a request ended: %s, %d'):format(outcome, status), function()
                 act()
                 local record = records(1)
                 assert.same({ outcome, status }, { record.outcome, record.status })
@@ -269,7 +269,7 @@ describe('the access log tells', function()
             end
         end)
 
-        it('no line that a client made up', function()
+        it('L5 no line that a client made up', function()
             local evil = '"}{"status":200,\\" \t\128\255\226\128\168 \194\133 {"outcome":"ok"'
             local targets = { '/echo?%00"\\&%0d%0a{"status":200}', '/echo/"}', '/echo?a=<>`|%ff' }
             for _, target in ipairs(targets) do
@@ -287,7 +287,7 @@ describe('the access log tells', function()
     end)
     end)
 
-    it('no secret, in no form and no place', function()
+    it('L4 no secret, in no form and no place', function()
         finally(stop)
         start(([[
 _format_version: "3.0"

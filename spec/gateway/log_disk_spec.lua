@@ -34,7 +34,7 @@ describe('an access log on a full disk', function()
         connection:close()
     end
 
-    it('counts what it loses, has whole lines only, and is back at once', function()
+    it('L2 counts what it loses, has whole lines only, and is back at once', function()
         if not mounted then
             pending('only root can mount a disk of 1 MiB, and not everywhere')
             return

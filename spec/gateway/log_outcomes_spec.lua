@@ -34,7 +34,7 @@ gateway:
   listeners: [{ address: "127.0.0.1:PORT" }]
 ]]
 
-describe('the access log tells of policies', function()
+describe('L5 the access log tells of policies', function()
     local gateway, records
 
     setup(function()

@@ -126,7 +126,7 @@ describe('log sinks over the network', function()
 
     after_each(process.stop_all)
 
-    it('get every line, whatever the form, and no secret (L4)', function()
+    it('L4 get every line, whatever the form, and no secret', function()
         if missing then pending(missing) return end
         local gateway = start([[
 - name: access-log
@@ -228,7 +228,7 @@ describe('log sinks over the network', function()
         assert.equal(3, count)
     end)
 
-    it('lose the oldest lines of a full queue while they are dead, and tell it (L1)', function()
+    it('L1 lose the oldest lines of a full queue while they are dead, and tell it', function()
         if missing then pending(missing) return end
         local gateway = start([[
 - name: access-log
@@ -349,7 +349,7 @@ gateway:
             process.free_port()))
     end
 
-    it('delay no request while they are dead (L1)', function()
+    it('L1 delay no request while they are dead', function()
         if missing then pending(missing) return end
         local gateway = start_both()
         local running = open_load.start(gateway.port, { rate = RATE, paths = { '/dead', '/live' },
@@ -423,7 +423,7 @@ gateway:
         assert.truthy(gateway.err:find('50 lines for http://127.0.0.1:%d+/ are lost'), gateway.err)
     end)
 
-    it('get a share of the requests, the same on two hosts, and all that fail (L6)', function()
+    it('L6 get a share of the requests, the same on two hosts, and all that fail', function()
         if missing then pending(missing) return end
         local config = [[
 - { name: request-termination, config: { status_code: 500, trigger: x-fail } }
@@ -466,7 +466,7 @@ gateway:
         assert.is_true(math.abs(share - 0.1) < most, share)
     end)
 
-    it('are told of the lines that died with a worker (L6)', function()
+    it('L6 are told of the lines that died with a worker', function()
         if missing then pending(missing) return end
         local gateway = start([[
 - name: access-log

@@ -51,7 +51,7 @@ local function slope_of(list)
     return (n * sxy - sx * sy) / (n * sxx - sx * sx)
 end
 
-describe('the three policies (A2)', function()
+describe('A2 the three policies', function()
     local missing = peers.missing({ 'node' })
     local echo, store, collector, gateway, folder, status_port
 

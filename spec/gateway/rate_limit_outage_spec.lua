@@ -56,7 +56,7 @@ describe('a fleet whose Redis is gone for a while', function()
         end
     end
 
-    describe('in four gateways (R11)', function()
+    describe('R11 in four gateways', function()
         local HOSTS, QUOTA = 4, 1000
         local RATE = 40                        -- a second, when it keeps to the clock
         local BEFORE, WITHOUT, AFTER = 800, 800, 760 -- 20, 20 and 19 s of it
@@ -141,7 +141,7 @@ describe('a fleet whose Redis is gone for a while', function()
         end)
     end)
 
-    describe('in mode async (R12)', function()
+    describe('R12 in mode async', function()
         local HOSTS, PERCENT = 8, 5
         local QUOTAS = { 1, 20, 300, 1000 }
         local EACH = 5                           -- connections of a host

@@ -122,7 +122,7 @@ describe('rate-limit', function()
     end
 
     for algorithm, numbers in pairs(ALGORITHMS) do
-        it(('admits exactly %d of %d parallel requests over two workers, by %s'):format(LIMIT,
+        it(('R1 admits exactly %d of %d parallel requests over two workers, by %s'):format(LIMIT,
             PARALLEL, algorithm), function()
             start(('quota: %d, algorithm: %s, %s'):format(LIMIT, algorithm, numbers))
             local list = many(PARALLEL)

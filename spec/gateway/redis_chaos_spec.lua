@@ -22,7 +22,7 @@ local OF_THE_NETWORK = {
     { 'drop', 0, { 'timeout', 'refused' }, name = 'loses SYNs' },
 }
 
-describe('a Redis that', function()
+describe('R10 a Redis that', function()
     local server, proxy, place, rig, patient
 
     setup(function()
@@ -65,7 +65,7 @@ describe('a Redis that', function()
     it_survives('is killed', { reasons = { 'refused' },
         start = function() server:kill() end, stop = function() server:start() end })
 
-    it_survives('R9: is stopped, and goes on', { reasons = { 'timeout' },
+    it_survives('R9 is stopped, and goes on', { reasons = { 'timeout' },
         start = function() server:signal('STOP') end, stop = function() server:signal('CONT') end })
 
     it_survives('has no memory left', { reasons = { 'oom' },

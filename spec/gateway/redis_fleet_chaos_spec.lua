@@ -17,7 +17,7 @@ local NAMED = 0.1 -- s
 -- Of two workers to four masters: each may fail once (and with it what was under way on it).
 local CONNECTIONS = 16
 
-describe('sentinels', function()
+describe('R13 sentinels', function()
     local fleet
 
     before_each(function()
@@ -75,7 +75,7 @@ describe('sentinels', function()
     end)
 end)
 
-describe('a cluster', function()
+describe('R13 a cluster', function()
     local cluster, rig
 
     setup(function()
@@ -124,7 +124,7 @@ end)
 -- In short: redis_fleet_spec.lua. With much load the pause in which a master hands over opens the
 -- breaker, and the new map is a reason to look again at once.
 if chaos.seconds then
-    describe('a cluster with replicas', function()
+    describe('R13 a cluster with replicas', function()
         teardown(process.stop_all)
 
         it('in which a master hands over', function()

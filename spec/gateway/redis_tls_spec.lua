@@ -52,7 +52,7 @@ describe('moongate.redis with TLS', function()
         assert.equal('PONG', gateway:value 'return redis:ping()')
     end)
 
-    it('names a server that it does not trust', function()
+    it('R13 names a server that it does not trust', function()
         server = redis.tls_server(files)
         start_at(server.tls_port, 'ca: ' .. files.other_ca)
         expect_failure('tls', 'certificate verify failed: ')
@@ -98,7 +98,7 @@ describe('moongate.redis with TLS', function()
         expect_failure('tls', 'the peer does not speak TLS')
     end)
 
-    it('logs in inside, and names a user without rights', function()
+    it('R13 logs in inside, and names a user without rights', function()
         server = redis.tls_server(files, { arguments = { '--user', 'gate', 'on', '>s3cret', '~a*',
             '+get', '--user', 'default', 'on', '>other', '~*', '+@all' },
             login = { 'default', 'other' } })

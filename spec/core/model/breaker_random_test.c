@@ -480,7 +480,7 @@ static void assert_every_edge_was_met(const struct model *model)
     }
 }
 
-static void random_events_agree_with_the_model_and_meet_every_edge(void **state)
+static void b1_random_events_agree_with_the_model_and_meet_every_edge(void **state)
 {
     struct board *board = *state;
     struct model *model = calloc(1, sizeof *model);
@@ -499,7 +499,7 @@ int main(void)
 {
 #define WITH_BOARD(test) cmocka_unit_test_setup_teardown(test, board_setup, board_teardown)
     const struct CMUnitTest tests[] = {
-        WITH_BOARD(random_events_agree_with_the_model_and_meet_every_edge),
+        WITH_BOARD(b1_random_events_agree_with_the_model_and_meet_every_edge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,7 +178,7 @@ static void compare(int algorithm, int steps, bool back)
     free(history.events);
 }
 
-static void verdict_and_remaining_agree_with_the_reference(void **state)
+static void r2_verdict_and_remaining_agree_with_the_reference(void **state)
 {
     (void)state;
     seed = 88172645463325252U;
@@ -225,7 +225,7 @@ static unsigned check_retries(int algorithm)
     return denials;
 }
 
-static void a_denied_cost_passes_exactly_at_its_retry_time(void **state)
+static void r3_a_denied_cost_passes_exactly_at_its_retry_time(void **state)
 {
     (void)state;
     seed = 424242;
@@ -335,7 +335,7 @@ static int64_t gcra_bound(int64_t length)
     return 1 + 40 * length / 1000;
 }
 
-static void no_interval_admits_more_than_its_bound_and_the_bound_is_reached(void **state)
+static void r3_no_interval_admits_more_than_its_bound_which_is_reached(void **state)
 {
     (void)state;
     struct mg_limit_rule rule = {.quota = 40, .window_ms = 1000, .burst = 10};
@@ -483,10 +483,10 @@ static void a_state_that_cannot_be_is_as_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verdict_and_remaining_agree_with_the_reference),
-        cmocka_unit_test(a_denied_cost_passes_exactly_at_its_retry_time),
+        cmocka_unit_test(r2_verdict_and_remaining_agree_with_the_reference),
+        cmocka_unit_test(r3_a_denied_cost_passes_exactly_at_its_retry_time),
         cmocka_unit_test(a_cost_over_the_quota_is_denied_for_ever),
-        cmocka_unit_test(no_interval_admits_more_than_its_bound_and_the_bound_is_reached),
+        cmocka_unit_test(r3_no_interval_admits_more_than_its_bound_which_is_reached),
         cmocka_unit_test(a_state_is_as_good_as_new_from_free_at_on),
         cmocka_unit_test(reset_is_when_the_window_ends_or_the_bucket_is_full),
         cmocka_unit_test(numbers_out_of_range_are_refused),

@@ -333,7 +333,7 @@ static int64_t step(struct bench *bench, int64_t now)
     }
 }
 
-static void core_and_redis_decide_alike(void **state)
+static void r2_core_and_redis_decide_alike(void **state)
 {
     struct bench *bench = *state;
     struct entry *entry = malloc(sizeof *entry);
@@ -427,7 +427,7 @@ static void what_had_no_news_for_too_long_is_free_after_a_denial_too(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(core_and_redis_decide_alike, setup, teardown),
+        cmocka_unit_test_setup_teardown(r2_core_and_redis_decide_alike, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_given_up_is_not_taken_later, setup, teardown),
         cmocka_unit_test_setup_teardown(what_had_no_news_for_too_long_is_free_after_a_denial_too,
                                         setup, teardown),

@@ -47,7 +47,7 @@ static void fail_all(struct run *run, struct mg_upstream_record *record, uint32_
     }
 }
 
-static void in_any_ten_seconds_retries_stay_below_the_share(void **state)
+static void b7_in_any_ten_seconds_retries_stay_below_the_share(void **state)
 {
     (void)state;
     static struct run run;
@@ -172,7 +172,7 @@ static void only_a_503_that_asks_for_a_second_or_less_is_retried(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_any_ten_seconds_retries_stay_below_the_share),
+        cmocka_unit_test(b7_in_any_ten_seconds_retries_stay_below_the_share),
         cmocka_unit_test(a_random_load_never_gets_over_the_bound),
         cmocka_unit_test(an_idle_upstream_has_thirty_retries),
         cmocka_unit_test(a_share_of_nothing_leaves_three_a_second),

@@ -16,26 +16,31 @@ local BLOCKS = { it = true, describe = true, insulate = true, expose = true }
 -- @treturn {string,...}
 function M.of_lua(source)
     local found = {}
-    for word, quote, place in source:gmatch('%f[%w_](%l+)%s*%(+%s*([\'"])()') do
-        if BLOCKS[word] then
+    for word, quote, place in source:gmatch('%f[%w_]([%l_]+)%s*%(+%s*([\'"])()') do
+        if BLOCKS[word] or word:match('^it_') then -- it_survives and the like make tests
             found[#found + 1] = source:match('^([^' .. quote .. '\n]*)', place)
         end
     end
     return found
 end
 
---- Names of tests in a C test: functions in its table. An id is written `mem_01_` there.
+--- Names of tests in a C test: functions in its table, by cmocka's macros or its own. An id is
+-- written `mem_01_` there.
 -- @tparam string source
 -- @treturn {string,...}
 function M.of_c(source)
     local found = {}
-    for name in source:gmatch('cmocka_unit_test[%w_]*%(([%w_]+)') do
-        name = name:gsub('^(%l+)_(%d%d)_', function(area, number)
-            return area:upper() .. '-' .. number .. ' '
-        end):gsub('^([mr]%d%d)_', function(id)
-            return id:upper() .. ' '
-        end)
-        found[#found + 1] = (name:gsub('_', ' '))
+    for macro, name in source:gmatch('%f[%w_]([%w_]+)%(([%l%d_]+)[,)]') do
+        if macro:match('^cmocka_unit_test') or macro:match('^%u[%u_]*$') then
+            name = name:gsub('^(%l+)_(%d%d)_', function(area, number)
+                return area:upper() .. '-' .. number .. ' '
+            end):gsub('^([mr]%d%d)_', function(id)
+                return id:upper() .. ' '
+            end):gsub('^([ablr]%d)_', function(id)
+                return id:upper() .. ' '
+            end)
+            found[#found + 1] = (name:gsub('_', ' '))
+        end
     end
     return found
 end
@@ -48,6 +53,7 @@ function M.ids(name)
     local rest = name
     while true do
         local id = rest:match('^%u[%u%d]+%-%d%d%f[%W]') or rest:match('^[MR]%d%d%f[%W]')
+            or rest:match('^[ABLR]%d%f[%W]')
         if not id then
             return found
         end
