@@ -33,7 +33,7 @@ struct mg_ffi_shared {
     int32_t turn;    /* whose turn it is: index of a plugin with its limits; 0 = none */
     uint32_t chain;  /* the running chain */
     int32_t unwind;  /* not 0: pcall and its kin raise again (enum mg_unwind) */
-    int32_t exited;  /* 1: response.exit was called in this run */
+    int32_t exited;  /* turn of the last one that called response.exit in this run; 0: none has */
     int32_t skipped; /* bits of the chain's places that this request's consumer has no part in */
     int32_t dirty;   /* 1: Lua keeps tables for this request; it is told when the request ends */
     uint32_t task;   /* the running coroutine ... */

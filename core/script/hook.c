@@ -97,10 +97,10 @@ static enum mg_verdict settle(struct mg_task *task, enum mg_run result);
 /* Where the careful way begins, and why. */
 struct careful {
     int place;
-    bool failed;   /* the handler before has failed */
-    bool exited;   /* response.exit was called before */
-    bool planned;  /* the plan of the place has decided already */
-    bool measured; /* CPU times are taken */
+    int32_t exited; /* turn of the one that called response.exit before; 0: none has */
+    bool failed;    /* the handler before has failed */
+    bool planned;   /* the plan of the place has decided already */
+    bool measured;  /* CPU times are taken */
 };
 
 /* Runs the handlers from a place on, one by one. */
@@ -163,18 +163,19 @@ static enum mg_verdict settle_failure(struct mg_task *task)
     return fail(req, phase, turn, is_limit);
 }
 
+/* The one that made the answer need not be the last that ran: in header_filter exit returns. */
 static enum mg_verdict settle_exit(struct mg_task *task)
 {
     struct mg_req *req = task->req;
     struct mg_vm *vm = task->vm;
-    const struct mg_turn *turn = &vm->turns[task->turn];
+    const struct mg_turn *turn = &vm->turns[task->exited];
     if (req->outcome == MG_OUTCOME_OK) {
         req->outcome = MG_OUTCOME_PLUGIN_ANSWER;
     }
     req->ended_by = turn->plugin ? mg_str_from(turn->plugin) : MG_STR("core");
     req->ended_in = (enum mg_phase)task->phase;
     if (turn->plugin && vm->quarantined) {
-        mg_fault_passed(vm, (uint32_t)task->turn);
+        mg_fault_passed(vm, (uint32_t)task->exited);
     }
     if (task->phase == MG_PHASE_ACCESS) {
         const struct mg_chain *chain = &vm->chains[task->chain];

@@ -7,6 +7,8 @@
 #include "script/plugin_count.h"
 #include "script/vm.h"
 
+#include "script/ffi.h"
+
 #define SELDOM __attribute__((noinline, cold)) /* kept out of the way of what is done always */
 
 /* Words of the series plus 1, by place and outcome; 0: not known yet. */
@@ -138,11 +140,34 @@ static bool tells(const struct mg_task *task)
     return task->careful || task->vm->chains[task->chain].is_long;
 }
 
+/* Handlers of the task before the place `end`, one of which has made the answer and gone on. */
+static SELDOM void count_exited(const struct run *run, const struct mg_task *task, uint32_t end)
+{
+    const uint32_t skipped = (uint32_t)task->skipped;
+    const int place = mg_chain_place(run->chain, task->vm->turns[task->exited].plugin_index);
+    if (place < 0 || (uint32_t)place >= end) {
+        count_all(run, task->first, end, skipped);
+        return;
+    }
+    count_all(run, task->first, (uint32_t)place, skipped);
+    count(run, (uint32_t)place, MG_RUNS_EXIT);
+    count_all(run, (uint32_t)place + 1, end, skipped);
+}
+
+static inline void count_task(const struct run *run, const struct mg_task *task, uint32_t end)
+{
+    if (__builtin_expect(task->exited != 0, 0)) {
+        count_exited(run, task, end);
+    } else {
+        count_all(run, task->first, end, (uint32_t)task->skipped);
+    }
+}
+
 void mg_runs_done(struct mg_task *task)
 {
     if (is_counted(task) && !tells(task)) {
         const struct run run = run_of_task(task);
-        count_all(&run, task->first, UINT32_MAX, (uint32_t)task->skipped);
+        count_task(&run, task, UINT32_MAX);
     }
 }
 
@@ -154,7 +179,7 @@ void mg_runs_stopped(struct mg_task *task, int place, enum mg_runs_outcome outco
     }
     const struct run run = run_of_task(task);
     if (!tells(task)) {
-        count_all(&run, task->first, (uint32_t)place, (uint32_t)task->skipped);
+        count_task(&run, task, (uint32_t)place);
     }
     if (outcome != MG_RUNS_NONE) {
         count(&run, (uint32_t)place, outcome);
@@ -171,6 +196,7 @@ void mg_runs_passed(struct mg_vm *vm, uint32_t turn)
     const struct run run = run_of_task(task);
     const int place = mg_chain_place(run.chain, vm->turns[turn].plugin_index);
     if (place >= 0) {
-        count(&run, (uint32_t)place, MG_RUNS_OK);
+        const bool exited = vm->shared->exited == (int32_t)turn;
+        count(&run, (uint32_t)place, exited ? MG_RUNS_EXIT : MG_RUNS_OK);
     }
 }

@@ -97,7 +97,8 @@ struct mg_task *mg_sched_take(struct mg_vm *vm)
     task->req = NULL;
     task->turn = 0;
     task->wall_turn = -1;
-    task->wall_hit = task->exited = task->careful = task->measured = false;
+    task->wall_hit = task->careful = task->measured = false;
+    task->exited = 0;
     task->skipped = 0;
     task->first = 0;
     task->slice_us = task->waits_us = 0;
@@ -366,7 +367,7 @@ enum mg_run mg_sched_run(struct mg_task *task, int arguments)
     }
     vm->sched.running = NULL;
     task->turn = vm->shared->turn;
-    task->exited = vm->shared->exited != 0;
+    task->exited = vm->shared->exited;
     task->skipped = vm->shared->skipped;
     if (vm->shared->dirty && task->req) {
         task->req->lua_ref |= MG_REQ_DIRTY;

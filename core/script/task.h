@@ -46,7 +46,6 @@ struct mg_task {
     bool began;    /* mg_sched_begin was called in this slice */
     bool wall_hit; /* the next resume raises the wall limit */
     bool plain;    /* waits by a plain coroutine.yield() */
-    bool exited;   /* response.exit was called in this run */
     bool careful;  /* runs handlers one by one: script/hook.c */
     bool measured; /* its CPU time is taken: script/plugin_count.h */
     int status;    /* for wake_later and sleep */
@@ -56,6 +55,7 @@ struct mg_task {
     struct mg_req *req; /* NULL: a timer or a start */
     uint32_t number;    /* of req */
     int32_t phase, turn;
+    int32_t exited;    /* turn of the last one that called response.exit in this run; 0: none has */
     uint32_t first;    /* place of the chain where it began */
     int32_t skipped;   /* bits of places that have no configuration for this consumer */
     uint64_t slice_us; /* CPU time of the thread when the slice began; 0 = none has */

@@ -20,6 +20,11 @@ function plugin:access()
         way()
     end
 end
+function plugin:header_filter()
+    if moongate.request.get_path() == '/replace' then
+        moongate.response.exit(418)
+    end
+end
 ]]
 
 -- Behind it: one that takes its time, and one that does not.
@@ -32,6 +37,7 @@ function plugin:access()
     end
     self.sum = sum
 end
+function plugin:header_filter() end
 function plugin:log() end
 ]]
 local QUICK = [[
@@ -104,6 +110,22 @@ describe('metrics', function()
             runs('rate-limit', 'access', 'exit'), runs('access-log', 'log', 'ok') })
         assert.is_nil(runs('slow', 'access', 'exit'))
         assert.is_nil(runs('trial', 'log'))
+    end)
+
+    it('count an exit in header_filter as that, of the plugin that made the answer', function()
+        start('    plugins: [{ name: trial }, { name: slow }]\n')
+        for path, status in pairs({ ['/replace'] = 418, ['/'] = 200 }) do
+            for _ = 1, 140 do -- so that some runs are among those that are measured
+                assert.equal(status, assert(client.get(gateway.port, path)).status)
+            end
+        end
+        local found = scrape()
+        local function runs(plugin, outcome)
+            return found:value('moongate_plugin_runs_total', { plugin = plugin,
+                phase = 'header_filter', outcome = outcome, route = 'echo' })
+        end
+        assert.same({ 140, 140, 280 }, { runs('trial', 'exit'), runs('trial', 'ok'),
+            runs('slow', 'ok') })
     end)
 
     it('have the time of waits, and an estimate of the CPU time', function()

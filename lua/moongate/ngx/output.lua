@@ -28,7 +28,7 @@ local function answer()
     if C.mg_ffi_req_int(req, C.MG_FFI_STATUS) == 0 then
         local status = object.ctx and object.ctx.status or 200
         C.mg_ffi_response_exit(req, status, '', 0)
-        runtime.shared.exited = 1
+        runtime.shared.exited = runtime.shared.turn
     end
     return req
 end

@@ -164,7 +164,7 @@ end
 --- Leaves the handler after the answer was made; see above.
 function M.exit()
     local phase = phase_names[shared.phase]
-    shared.exited = 1
+    shared.exited = shared.turn
     if phase == 'rewrite' or phase == 'access' or phase == 'response' then
         sched.leave()
     elseif phase ~= 'header_filter' then

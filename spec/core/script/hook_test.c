@@ -112,6 +112,20 @@ static void an_exit_ends_the_handler_and_skips_the_rest_of_access(void **state)
     vm_fixture_close(f);
 }
 
+static void an_answer_that_was_printed_is_its_plugins_though_later_ones_run(void **state)
+{
+    (void)state;
+    struct vm_fixture *f = vm_fixture_open(
+        "return gateway{ handlers = {"
+        "  a = { PRIORITY = 3, access = function() shared.exited = shared.turn end },"
+        "  b = { PRIORITY = 2, access = function() seen('b') end } } }",
+        1);
+    struct mg_req *req = vm_request(f, 0);
+    assert_int_equal(run(f, req, MG_PHASE_ACCESS), MG_VERDICT_EXIT);
+    assert_true(mg_str_equal(req->ended_by, MG_STR("a")));
+    vm_fixture_close(f);
+}
+
 static void an_exit_works_where_nothing_can_wait(void **state)
 {
     (void)state;
@@ -133,8 +147,26 @@ static void an_exit_in_header_filter_returns(void **state)
         "  a = { PRIORITY = 3, header_filter = function() runtime.exit() seen('on') end },"
         "  b = { PRIORITY = 2, header_filter = function() seen('b') end } } }",
         1);
-    assert_int_equal(run(f, vm_request(f, 0), MG_PHASE_HEADER_FILTER), MG_VERDICT_EXIT);
+    struct mg_req *req = vm_request(f, 0);
+    assert_int_equal(run(f, req, MG_PHASE_HEADER_FILTER), MG_VERDICT_EXIT);
     assert_string_equal(vm_seen(f), "on b");
+    assert_true(mg_str_equal(req->ended_by, MG_STR("a")));
+    vm_fixture_close(f);
+}
+
+static void an_exit_in_header_filter_is_its_own_also_when_a_later_plugin_fails(void **state)
+{
+    (void)state;
+    struct vm_fixture *f =
+        vm_fixture_open("return gateway{ settings = { b = { on_error = 'open' } }, handlers = {"
+                        "  a = { PRIORITY = 4, header_filter = function() runtime.exit() end },"
+                        "  b = { PRIORITY = 3, header_filter = function() error('broken') end },"
+                        "  c = { PRIORITY = 2, header_filter = function() seen('c') end } } }",
+                        1);
+    struct mg_req *req = vm_request(f, 0);
+    assert_int_equal(run(f, req, MG_PHASE_HEADER_FILTER), MG_VERDICT_EXIT);
+    assert_string_equal(vm_seen(f), "c");
+    assert_true(mg_str_equal(req->ended_by, MG_STR("a")));
     vm_fixture_close(f);
 }
 
@@ -372,8 +404,10 @@ int main(void)
         cmocka_unit_test(the_most_specific_configuration_wins),
         cmocka_unit_test(routes_with_the_same_plugins_share_a_chain),
         cmocka_unit_test(an_exit_ends_the_handler_and_skips_the_rest_of_access),
+        cmocka_unit_test(an_answer_that_was_printed_is_its_plugins_though_later_ones_run),
         cmocka_unit_test(an_exit_works_where_nothing_can_wait),
         cmocka_unit_test(an_exit_in_header_filter_returns),
+        cmocka_unit_test(an_exit_in_header_filter_is_its_own_also_when_a_later_plugin_fails),
         cmocka_unit_test(configurations_of_plugins_behind_an_exit_are_collected),
         cmocka_unit_test(requests_without_a_route_meet_global_plugins),
         cmocka_unit_test(an_error_of_a_closed_plugin_fails_the_request),

@@ -503,7 +503,8 @@ function M.load()
     M.http = nil
     M.logs, M.timers, M.exits, M.wait_status = {}, {}, 0, 0
     M.worker, M.now, M.plugin, M.conf = 0, 1500, nil, nil
-    M.shared = { phase = -1, vm = false, task = 0, exiting = 0, exited = 0 }
+    M.shared = { phase = -1, vm = false, task = 0, exiting = 0, exited = 0,
+        turn = 7 }
     M.generation = { config = { routes = {}, consumers = {}, gateway = {} }, plugins = {} }
     for name in pairs(package.loaded) do
         if name:find('^moongate%.pdk') or name:find('^moongate%.ngx') or name == 'moongate.http'
