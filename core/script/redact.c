@@ -517,6 +517,14 @@ static bool find_authority(mg_str text, size_t *begin, size_t *end)
     return true;
 }
 
+/* In a text that is cut, where a quote in the authority may open a value that goes on behind it:
+ * then the authority has no end that could be told. */
+static size_t cut_authority_end(mg_str text, size_t begin, size_t end)
+{
+    const mg_str authority = mg_str_slice(text, begin, end);
+    return mg_str_has_one_of(authority, "\"'\"'") ? text.len : end;
+}
+
 /* Nothing, or a scheme and ':' (RFC 3986, 3.1). */
 static bool is_scheme_only(mg_str text)
 {
@@ -545,6 +553,7 @@ static mg_str clean_url(const struct mg_redact *redact, struct mg_arena *arena, 
     scan.has_authority = find_authority(text, &scan.authority, &end);
     if (scan.has_authority) {
         scan.has_scheme = is_scheme_only(mg_str_slice(text, 0, scan.authority - 2));
+        end = is_cut ? cut_authority_end(text, scan.authority, end) : end;
         const char *user = text.ptr + scan.authority;
         const char *at_sign = memrchr(user, '@', end - scan.authority);
         scan.has_user = at_sign || (is_cut && end == text.len && end > scan.authority);

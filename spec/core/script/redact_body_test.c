@@ -69,6 +69,7 @@ static void secrets_are_taken_out_wherever_they_stand(void **state)
         {"{\"a.token:1&token=x\":1}", "{\"a.token:***&token=***\":1}"},
         {"{\"u\":\"http:\\/\\/u:p@h\\/\"}", "{\"u\":\"http://***@h/\"}"},
         {"{\"u\":\"http://u:p", "{\"u\":\"http://***"},
+        {"{\"u\":\" token://token:'n/token:x", "{\"u\":\" token://***"},
         {"[\"?a=1\\u0026token=x\"]", "[\"?a=1\\u0026token=***\"]"},
         {"[\"to\\u006ben\\u003dx\"]", "[\"to\\u006ben\\u003d***\"]"},
         {"[\"{\\\"token\\\":\\\"a&b\\\"}\"]", "[\"{\\\"token\\\":***\"]"},
