@@ -103,8 +103,8 @@ local catalogue = {
     { id = 'R11', text = 'a fleet without its Redis' },
     { id = 'R12', text = 'over-admission in mode async' },
     { id = 'R13', text = 'sentinels and clusters that change under load, TLS, ACL' },
-    { id = 'R14', text = 'header fields and Retry-After', pending = true },
-    { id = 'R15', text = 'shadow changes no answer', pending = true },
+    { id = 'R14', text = 'header fields and Retry-After' },
+    { id = 'R15', text = 'shadow changes no answer' },
     { id = 'R16', text = 'keys: addresses, parts, forged fields' },
     { id = 'R17', text = 'settings of other products admit as these say' },
 
@@ -119,7 +119,7 @@ local catalogue = {
 
     { id = 'L1', text = 'a log sink that is dead, slow or hostile' },
     { id = 'L2', text = 'rotation, full disk' },
-    { id = 'L3', text = 'a pipe nobody reads', pending = true },
+    { id = 'L3', text = 'a pipe nobody reads' },
     { id = 'L4', text = 'planted secrets' },
     { id = 'L5', text = 'every outcome, injection' },
     { id = 'L6', text = 'samples, the end of a gateway or worker' },

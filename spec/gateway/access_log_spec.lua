@@ -232,7 +232,7 @@ describe('the access log', function()
         assert.equal(50, settled(gateway).log_lines_dropped)
     end)
 
-    it('waits for no reader, and gives it whole lines when it reads again', function()
+    it('L3 waits for no reader, and gives it whole lines when it reads again', function()
         local folder = process.folder()
         local holder = held_pipe(folder .. '/access.log')
         local gateway = start('{ sinks: [{ type: file, path: PATH }] }', { folder = folder })
@@ -247,6 +247,39 @@ describe('the access log', function()
         assert.equal(400, #records_of(reader.out))
         assert.equal(400, settled(gateway).log_lines_written)
         holder:stop()
+    end)
+
+    it('L3 has whole lines of five workers, over 4 KiB too, when stdout is read again', function()
+        local gateway = start('{ sinks: [{ type: stdout }] }', { workers = 5 })
+        local sent = {}
+        for i = 1, 40 do -- to every worker
+            local connection = assert(client.connect(gateway.port))
+            for k = 1, 5 do
+                local path, long = ('/%d/%d'):format(i, k), ('x'):rep(k * 700)
+                assert.equal(200, assert(connection:request('GET', path,
+                    { ['User-Agent'] = long, Referer = long })).status)
+                sent[path] = true
+            end
+            connection:close()
+        end
+        local before = gateway:status().counters
+        assert.equal(200, before.requests)
+        assert.is_true(before.log_lines_written < 200)
+        assert.equal(0, before.log_lines_dropped)
+        pump(gateway, function()
+            return count_lines(gateway.out) >= 200
+        end)
+        local workers, cut = {}, 0
+        for _, record in ipairs(records_of(gateway.out)) do
+            assert.is_true(sent[record.path], record.path)
+            sent[record.path] = nil
+            workers[record.worker] = true
+            cut = cut + (record.truncated and 1 or 0)
+        end
+        assert.is_nil(next(sent))
+        assert.equal(3 * 40, cut) -- longer than a pipe takes in one piece: values are cut
+        assert.same({ true, true, true, true, true }, { workers[0], workers[1], workers[2],
+            workers[3], workers[4] })
     end)
 
     it('keeps a queue over a reload, and writes it out when the sink is gone', function()

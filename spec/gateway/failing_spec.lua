@@ -76,7 +76,7 @@ local function expect_budget(a, b)
     end
 end
 
-describe('an upstream that fails under load', function()
+describe('B7 an upstream that fails under load', function()
     local gateway
     local ports, echoes = {}, {}
 

@@ -105,7 +105,7 @@ describe('a request', function()
         nobody_asks()
     end)
 
-    it('that is a POST is never sent again, once a byte of it went out', function()
+    it('B7 that is a POST is never sent again, once a byte of it went out', function()
         for _, answer in ipairs({ false, 'HTTP/1.1 502 Bad\r\nContent-Length: 3\r\n\r\nbad',
             BUSY:format(0) }) do
             for _, path in ipairs({ '/eager', '/usual' }) do
@@ -224,7 +224,7 @@ describe('a request', function()
     end)
 end)
 
-describe('with everything failing after it was sent', function()
+describe('B7 with everything failing after it was sent', function()
     after_each(process.stop_all)
 
     it('tries stay within the budget, a POST is tried once, and a target stays', function()

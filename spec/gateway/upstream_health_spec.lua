@@ -52,7 +52,7 @@ gateway:
   upstreams: { settings: { group: { outlier: { open: { base: 300ms }, ramp: 300ms } } } }
 ]]
 
-    it('that fails five times is left out by all workers, and comes back', function()
+    it('B7 that fails five times is left out by all workers, and comes back', function()
         local dead = process.free_port()
         local gateway = process.gateway(yaml(GROUP, { FIRST = process.echo().port, SECOND = dead }))
         local seen = statuses(gateway, 30)
@@ -72,7 +72,7 @@ gateway:
         assert.same({ [200] = 30 }, statuses(gateway, 30))
     end)
 
-    it('is the last one: it is not left out, whatever it does', function()
+    it('B7 is the last one: it is not left out, whatever it does', function()
         local gateway = process.gateway(yaml(GROUP, { FIRST = process.free_port(),
             SECOND = process.free_port() }))
         assert.same({ [502] = 40 }, statuses(gateway, 40))

@@ -269,7 +269,7 @@ static void no_more_than_half_are_ejected(void **state)
     }
 }
 
-static void one_target_always_stays(void **state)
+static void b7_one_target_always_stays(void **state)
 {
     (void)state;
     struct world world;
@@ -286,7 +286,7 @@ static void one_target_always_stays(void **state)
     end(&world);
 }
 
-static void with_too_few_healthy_ones_all_are_used(void **state)
+static void b7_with_too_few_healthy_ones_all_are_used(void **state)
 {
     (void)state;
     struct world world;
@@ -465,8 +465,8 @@ int main(void)
         cmocka_unit_test(a_probe_without_an_end_is_given_out_again),
         cmocka_unit_test(the_share_of_one_that_is_back_rises),
         cmocka_unit_test(no_more_than_half_are_ejected),
-        cmocka_unit_test(one_target_always_stays),
-        cmocka_unit_test(with_too_few_healthy_ones_all_are_used),
+        cmocka_unit_test(b7_one_target_always_stays),
+        cmocka_unit_test(b7_with_too_few_healthy_ones_all_are_used),
         cmocka_unit_test(below_the_threshold_nothing_is_sent),
         cmocka_unit_test(passive_checks_count_kinds_of_failures_by_themselves),
         cmocka_unit_test(active_checks_take_out_and_bring_back),
