@@ -30,10 +30,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define OLD_GENERATIONS 64     /* more than max_generations may be */
-#define RESERVED_FILES 128     /* descriptors that are neither a client's nor its upstream's */
-#define ERRORS_BYTES (1 << 20) /* longest text of errors sent to the master */
-#define SLOW_MS 1000           /* pace of what need not be done each turn */
+#define OLD_GENERATIONS 64                  /* more than max_generations may be */
+#define RESERVED_FILES (128 + 2 * MG_PIPES) /* not of a client and its upstream */
+#define ERRORS_BYTES (1 << 20)              /* longest text of errors sent to the master */
+#define SLOW_MS 1000                        /* pace of what need not be done each turn */
 #define EXHAUSTED_DRAIN_MS 5000
 #define SINKS_MS 5000    /* for the last log lines */
 #define SINKS_CUT_MS 800 /* the same when the master is about to kill (CUT_MS there) */

@@ -6,6 +6,7 @@
  */
 #include "flow/exchange.h"
 
+#include "script/seen.h"
 #include "wire/rules.h"
 
 static struct mg_exchange *exchange_of(struct mg_upstream *upstream)
@@ -228,6 +229,12 @@ static void send_octets(struct mg_exchange *x, mg_str head, mg_str octets, bool 
     }
 }
 
+/* A pipe is filled when it is empty. */
+static size_t high_water(const struct mg_upstream *upstream)
+{
+    return upstream->io && mg_io_is_splicing(upstream->io) ? 1 : MG_HIGH_WATER;
+}
+
 static void after_send(struct mg_exchange *x)
 {
     if (x->tail_out) {
@@ -235,7 +242,7 @@ static void after_send(struct mg_exchange *x)
         if (x->client) { /* read on: its end must be seen */
             mg_client_resume(x->client);
         }
-    } else if (x->client && mg_upstream_queued(&x->upstream) >= MG_HIGH_WATER) {
+    } else if (x->client && mg_upstream_queued(&x->upstream) >= high_water(&x->upstream)) {
         mg_client_pause(x->client);
     } else if (x->client) {
         mg_client_resume(x->client);
@@ -304,6 +311,16 @@ void mg_attempt_body(struct mg_exchange *x, mg_str octets, bool last)
     }
     x->tail_out = last;
     send_octets(x, mg_str_make(NULL, 0), octets, last);
+    if (x->body_streaming && x->client && x->upstream.io &&
+        !mg_seen_wants(&x->req, MG_SEEN_REQUEST)) {
+        mg_client_splice(x->client, x->upstream.io);
+    }
+    after_send(x);
+}
+
+void mg_attempt_spliced(struct mg_exchange *x)
+{
+    mg_upstream_given(&x->upstream);
     after_send(x);
 }
 
@@ -377,6 +394,11 @@ static void on_head(struct mg_upstream *upstream, struct mg_response_head *head)
 static void on_body(struct mg_upstream *upstream, mg_str octets, bool last)
 {
     mg_respond_upstream_body(exchange_of(upstream), octets, last);
+}
+
+static void on_spliced(struct mg_upstream *upstream, size_t octets)
+{
+    mg_respond_spliced(exchange_of(upstream), octets);
 }
 
 static void on_raw(struct mg_upstream *upstream, mg_str bytes)
@@ -463,6 +485,7 @@ const struct mg_upstream_user mg_exchange_upstream_user = {
     .on_interim = on_interim,
     .on_head = on_head,
     .on_body = on_body,
+    .on_spliced = on_spliced,
     .on_raw = on_raw,
     .on_raw_end = on_raw_end,
     .on_drain = on_drain,

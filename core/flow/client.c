@@ -101,38 +101,11 @@ static void on_header_timeout(struct mg_deadline *deadline)
     client->server->user->on_head(client, MG_EHEAD_TIMEOUT, mg_str_make(NULL, 0));
 }
 
-static void count(struct mg_client *client, enum mg_stat which)
-{
-    mg_stats_add(client->server->parts.stats, which, 1);
-}
-
-static void count_head_limit(struct mg_client *client, int err)
-{
-    if (err == MG_ELINE_TOO_LONG) {
-        count(client, MG_STAT_REQUEST_LINE);
-    }
-    switch (client->scan.limit) {
-    case MG_HTTP1_LIMIT_BYTES:
-        count(client, MG_STAT_HEADER_BYTES);
-        break;
-    case MG_HTTP1_LIMIT_LINE:
-        count(client, MG_STAT_HEADER_LINE);
-        break;
-    case MG_HTTP1_LIMIT_NAME:
-        count(client, MG_STAT_HEADER_NAME);
-        break;
-    case MG_HTTP1_LIMIT_COUNT:
-        count(client, MG_STAT_HEADER_COUNT);
-        break;
-    default:
-        break;
-    }
-}
-
 static void body_error(struct mg_client *client, int status)
 {
     client->state = MG_CLIENT_BUSY;
     client->broken_body = true; /* what follows is never parsed */
+    mg_io_splice_stop(client->io);
     mg_buf_clear(&client->in);
     mg_deadline_cancel(&client->read_deadline);
     client->server->user->on_body_error(client, status);
@@ -216,7 +189,7 @@ static mg_str feed_head(struct mg_client *client, mg_str bytes)
         client->broken_body = true;
         client->refused_bytes = client->in.len + bytes.len;
         mg_buf_clear(&client->in);
-        count_head_limit(client, err);
+        mg_server_count_head_limit(client->server, err, client->scan.limit);
         deliver_head(client, err, mg_str_make(NULL, 0));
         return mg_str_make(NULL, 0);
     }
@@ -272,7 +245,7 @@ static mg_str feed_body(struct mg_client *client, mg_str bytes)
     }
     client->body_bytes += octets.len;
     if (client->limits->request_body > 0 && client->body_bytes > client->limits->request_body) {
-        count(client, MG_STAT_REQUEST_BODY);
+        mg_stats_add(client->server->parts.stats, MG_STAT_REQUEST_BODY, 1);
         body_error(client, MG_EBODY_TOO_LARGE);
         return mg_str_make(NULL, 0);
     }
@@ -348,6 +321,15 @@ static void on_data(void *context, mg_str bytes)
     watch_body(client);
 }
 
+static void on_spliced(void *context, size_t bytes)
+{
+    struct mg_client *client = context;
+    client->body_remaining -= bytes;
+    client->body_bytes += bytes;
+    client->server->user->on_body_spliced(client, bytes);
+    watch_body(client);
+}
+
 /* Outside of tunnels a client that sends no more counts as gone, as nginx has it: whether it still
  * reads cannot be known, and its request is not worth an upstream's work if it does not. */
 static void on_end(void *context, int status)
@@ -375,6 +357,7 @@ static const struct mg_io_handler io_handler = {
     .on_data = on_data,
     .on_end = on_end,
     .on_drain = on_drain,
+    .on_spliced = on_spliced,
     .on_closed = on_io_closed,
 };
 
@@ -468,6 +451,14 @@ void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limi
     }
 }
 
+void mg_client_splice(struct mg_client *client, struct mg_io *to)
+{
+    if (client->state == MG_CLIENT_BODY && client->framing == MG_FRAMING_LENGTH &&
+        client->body_remaining >= MG_SPLICE_LEAST && client->in.len == 0) {
+        (void)mg_io_splice(client->io, to, client->body_remaining - MG_SPLICE_TAIL);
+    }
+}
+
 void mg_client_pause(struct mg_client *client)
 {
     if (client->paused || client->state == MG_CLIENT_CLOSED) {
@@ -520,6 +511,15 @@ static void on_dead(struct mg_deadline *deadline)
     close_quietly(MG_CONTAINER(deadline, struct mg_client, write_deadline), MG_ECLOSED);
 }
 
+void mg_client_spliced(struct mg_client *client, size_t bytes)
+{
+    client->bytes_out += bytes;
+    if (mg_io_queued(client->io) > 0 && !mg_deadline_armed(&client->write_deadline)) {
+        client->sent_at_deadline = bytes_sent(client);
+        arm(client, &client->write_deadline, client->send_timeout, on_send_timeout);
+    }
+}
+
 void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count)
 {
     if (client->state == MG_CLIENT_CLOSED) {
@@ -531,13 +531,11 @@ void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count
                            now_ms(client));
         return;
     }
+    size_t written = 0;
     for (size_t i = 0; i < count; i++) {
-        client->bytes_out += parts[i].len;
+        written += parts[i].len;
     }
-    if (mg_io_queued(client->io) > 0 && !mg_deadline_armed(&client->write_deadline)) {
-        client->sent_at_deadline = bytes_sent(client);
-        arm(client, &client->write_deadline, client->send_timeout, on_send_timeout);
-    }
+    mg_client_spliced(client, written);
 }
 
 /* What had come ahead of its turn. */

@@ -59,6 +59,8 @@ struct mg_client_user {
     void (*on_head)(struct mg_client *client, int status, mg_str head);
     /* Octets of the body, borrowed; last = the body is complete (octets may be empty then). */
     void (*on_body)(struct mg_client *client, mg_str octets, bool last);
+    /* So many octets of it went past (mg_client_splice); it is not complete. */
+    void (*on_body_spliced)(struct mg_client *client, size_t octets);
     /* The body is refused or stalled: MG_ECHUNK, MG_ETRAILER, MG_EBODY_TOO_LARGE,
      * MG_EBODY_TIMEOUT. */
     void (*on_body_error)(struct mg_client *client, int status);
@@ -85,11 +87,15 @@ void mg_client_await_continue(struct mg_client *client);
 void mg_client_ask_body(struct mg_client *client);
 /* The route's limits, once it is known; they stay valid until the answer is out. */
 void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limits);
+/* Its octets go to that stream without being seen, as mg_upstream_splice has it. */
+void mg_client_splice(struct mg_client *client, struct mg_io *to);
 /* Back-pressure on the body. */
 void mg_client_pause(struct mg_client *client);
 void mg_client_resume(struct mg_client *client);
 /* Writes; a dead connection is reported by on_gone later, never from here. */
 void mg_client_write(struct mg_client *client, const mg_str *parts, size_t count);
+/* So many bytes were written to its connection by mg_io_splice. */
+void mg_client_spliced(struct mg_client *client, size_t bytes);
 /* The answer is out: the next request may come (or is here already). */
 void mg_client_next(struct mg_client *client);
 /* From now on bytes are raw. */

@@ -14,6 +14,7 @@
 #include "net/pool.h"
 #include "script/generation.h"
 #include "wire/chunk.h"
+#include "wire/http1.h"
 #include "wire/rules.h"
 
 struct mg_checks;
@@ -27,6 +28,9 @@ struct mg_req;
 #define MG_SERVER_QUIET_MS 5000 /* how long a kept-alive client may stay quiet while draining */
 #define MG_LINGER_MS 2000       /* how long we let a client read an answer before the socket goes */
 #define MG_HIGH_WATER 65536 /* bytes queued in one direction before the other side is not read */
+/* A body is spliced while at least so many octets of it are to come, all but the last ones. */
+#define MG_SPLICE_LEAST (64 * 1024)
+#define MG_SPLICE_TAIL (16 * 1024)
 
 struct mg_server_parts { /* borrowed; outlive the server */
     struct mg_loop *loop;
@@ -79,6 +83,8 @@ struct mg_server {
     void *finished_context;
 };
 
+/* Counts which limit a refused head was over, if any: err of mg_http1_scan, and its limit. */
+void mg_server_count_head_limit(const struct mg_server *server, int err, enum mg_http1_limit limit);
 /* Counts which limit a refused chunk was over, if any. */
 void mg_server_count_chunk_limit(const struct mg_server *server, const struct mg_chunk *chunk);
 /* For clients and exchanges: fires on_drained when nothing is left. */

@@ -409,6 +409,16 @@ static void on_body(struct mg_client *client, mg_str octets, bool last)
     }
 }
 
+static void on_body_spliced(struct mg_client *client, size_t octets)
+{
+    struct mg_exchange *x = client->exchange;
+    if (x) {
+        x->req.bytes_in += octets;
+        x->req.body_bytes_in += octets;
+        mg_attempt_spliced(x);
+    }
+}
+
 /* A plugin asks for the whole body. */
 static int read_body(struct mg_req *req)
 {
@@ -496,6 +506,7 @@ static void on_drain(struct mg_client *client)
 const struct mg_client_user mg_exchange_client_user = {
     .on_head = on_head,
     .on_body = on_body,
+    .on_body_spliced = on_body_spliced,
     .on_body_error = on_body_error,
     .on_raw = on_raw,
     .on_raw_end = on_raw_end,

@@ -163,6 +163,8 @@ void mg_attempt_log_failure(const struct mg_exchange *exchange, mg_str target, i
                             bool again);
 void mg_attempt_begin(struct mg_exchange *exchange);
 void mg_attempt_body(struct mg_exchange *exchange, mg_str octets, bool last);
+/* Octets of the client's body went to the upstream unseen. */
+void mg_attempt_spliced(struct mg_exchange *exchange);
 void mg_attempt_end(struct mg_exchange *exchange);
 /* Sends 100 Continue once, when the client waits for it. */
 void mg_attempt_continue(struct mg_exchange *exchange);
@@ -181,6 +183,8 @@ void mg_retry_time(struct mg_exchange *exchange);
 /* respond.c */
 void mg_respond_upstream_head(struct mg_exchange *exchange, struct mg_response_head *head);
 void mg_respond_upstream_body(struct mg_exchange *exchange, mg_str octets, bool last);
+/* So many octets of the upstream's body went to the client unseen. */
+void mg_respond_spliced(struct mg_exchange *exchange, size_t octets);
 /* The answer stands in req (status, out, answer): filters, then out. */
 void mg_respond_local(struct mg_exchange *exchange);
 void mg_respond_hook_done(struct mg_exchange *exchange, enum mg_phase phase, int verdict);

@@ -430,6 +430,22 @@ void mg_respond_upstream_body(struct mg_exchange *x, mg_str octets, bool last)
     /* HEAD: header_filter waits and the upstream is paused; begin_body sees in_done */
 }
 
+void mg_respond_spliced(struct mg_exchange *x, size_t octets)
+{
+    x->req.body_bytes_out += octets;
+    if (x->client) {
+        mg_client_spliced(x->client, octets);
+    }
+}
+
+/* Nobody looks at the octets that are to come, and each goes out as it comes in. */
+static bool pass_unseen(const struct mg_exchange *x)
+{
+    return x->req.head_sent && x->out_framing == MG_FRAMING_LENGTH && !x->no_body &&
+           !has_phase(x, MG_PHASE_BODY_FILTER) && high_water(x) == MG_HIGH_WATER &&
+           !mg_seen_wants(&x->req, MG_SEEN_RESPONSE);
+}
+
 /* --- answers made here --- */
 
 void mg_respond_local(struct mg_exchange *x)
@@ -463,8 +479,11 @@ void mg_respond_flush(struct mg_exchange *x)
     }
     write_gathered(x);
     if (x->state == MG_EXCHANGE_BODY && x->client && !x->answered_locally) {
+        if (x->upstream.remaining >= MG_SPLICE_LEAST && pass_unseen(x)) {
+            mg_upstream_splice(&x->upstream, x->client->io);
+        }
         const size_t queued = mg_client_queued(x->client);
-        const bool full = queued >= high_water(x);
+        const bool full = queued >= (mg_io_is_splicing(x->client->io) ? 1 : high_water(x));
         if (full) {
             mg_upstream_pause(&x->upstream);
         }

@@ -293,6 +293,17 @@ static void on_data(void *context, mg_str bytes)
     upstream->user->on_batch_end(upstream);
 }
 
+static void on_spliced(void *context, size_t bytes)
+{
+    struct mg_upstream *upstream = context;
+    upstream->remaining -= bytes;
+    upstream->user->on_spliced(upstream, bytes);
+    if (mg_deadline_armed(&upstream->deadline)) {
+        arm(upstream, upstream->read_timeout);
+    }
+    upstream->user->on_batch_end(upstream);
+}
+
 static void on_end(void *context, int status)
 {
     struct mg_upstream *upstream = context;
@@ -333,6 +344,7 @@ static const struct mg_io_handler io_handler = {
     .on_data = on_data,
     .on_end = on_end,
     .on_drain = on_drain,
+    .on_spliced = on_spliced,
 };
 
 static void use_connection(struct mg_upstream *upstream, struct mg_io *io, bool reused)
@@ -408,12 +420,19 @@ int mg_upstream_write(struct mg_upstream *upstream, const mg_str *parts, size_t 
     const uint64_t before = mg_io_bytes_out(upstream->io);
     const int err = mg_io_write(upstream->io, parts, count);
     upstream->request_sent = upstream->request_sent || mg_io_bytes_out(upstream->io) > before;
-    const size_t queued = err ? 0 : mg_io_queued(upstream->io);
+    if (!err) {
+        mg_upstream_given(upstream);
+    }
+    return err;
+}
+
+void mg_upstream_given(struct mg_upstream *upstream)
+{
+    const size_t queued = mg_upstream_queued(upstream);
     if (queued > 0 && !mg_deadline_armed(&upstream->deadline)) {
         upstream->sent_at_deadline = mg_io_bytes_out(upstream->io) - queued;
         arm(upstream, upstream->write_timeout);
     }
-    return err;
 }
 
 size_t mg_upstream_queued(const struct mg_upstream *upstream)
@@ -454,6 +473,15 @@ void mg_upstream_resume(struct mg_upstream *upstream)
         return;
     }
     mg_io_read_start(upstream->io);
+}
+
+void mg_upstream_splice(struct mg_upstream *upstream, struct mg_io *to)
+{
+    if (upstream->io && upstream->state == MG_UPSTREAM_BODY &&
+        upstream->framing == MG_FRAMING_LENGTH && upstream->remaining >= MG_SPLICE_LEAST &&
+        upstream->in.len == 0 && !upstream->feeding && !upstream->ended) {
+        (void)mg_io_splice(upstream->io, to, upstream->remaining - MG_SPLICE_TAIL);
+    }
 }
 
 void mg_upstream_read_at_most(struct mg_upstream *upstream, size_t bytes)

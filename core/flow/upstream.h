@@ -28,6 +28,8 @@ struct mg_upstream_user {
     void (*on_head)(struct mg_upstream *upstream, struct mg_response_head *head);
     /* Octets of the body, borrowed; last = the body is complete. */
     void (*on_body)(struct mg_upstream *upstream, mg_str octets, bool last);
+    /* So many octets of the body went past (mg_upstream_splice); it is not complete. */
+    void (*on_spliced)(struct mg_upstream *upstream, size_t octets);
     void (*on_raw)(struct mg_upstream *upstream, mg_str bytes); /* tunnel */
     /* The tunnel's upstream will send no more; it may still read. */
     void (*on_raw_end)(struct mg_upstream *upstream);
@@ -86,10 +88,16 @@ bool mg_upstream_start(struct mg_upstream *upstream, const struct mg_upstream_as
 void mg_upstream_fail(struct mg_upstream *upstream, int status);
 /* 0, or the stream is dead (on_fail does not fire for it). */
 MG_NODISCARD int mg_upstream_write(struct mg_upstream *upstream, const mg_str *parts, size_t count);
+/* Bytes were written to its connection by mg_io_splice. */
+void mg_upstream_given(struct mg_upstream *upstream);
 size_t mg_upstream_queued(const struct mg_upstream *upstream);
 /* Back-pressure on the answer: what has been read already waits too. */
 void mg_upstream_pause(struct mg_upstream *upstream);
 void mg_upstream_resume(struct mg_upstream *upstream);
+/* The body's octets go to that stream without being seen, as far as they can (net/io.h); the last
+ * of them come by on_body, so that its end is seen as that of any other. Does nothing where few are
+ * left, or where they are not just counted. */
+void mg_upstream_splice(struct mg_upstream *upstream, struct mg_io *to);
 /* Bytes of the next read. */
 void mg_upstream_read_at_most(struct mg_upstream *upstream, size_t bytes);
 /* While the request body is sent, the read timeout stands still; from now on it runs. */

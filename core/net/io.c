@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams on the loop's watches, which are edge-triggered: a beginning is told once, and READABLE
- * remembers it until the kernel has nothing left. An idle stream is this struct and nothing else
- * (144 bytes): the write queue, the connection attempt and the lingering state are allocated while
- * they are needed.
+ * Streams on the loop's watches, which are edge-triggered: a beginning is told once, and
+ * MG_IO_READABLE remembers it until the kernel has nothing left. An idle stream is one struct and
+ * nothing else (144 bytes): the write queue, the connection attempt, the lingering state and what
+ * is spliced are allocated while they are needed.
  *
  * A write goes straight to the kernel. Only what is left over is copied, into one buffer that is
  * written on when the kernel has room.
  */
 #include "net/io.h"
 
+#include "net/io_state.h"
 #include "net/socket.h"
-#include "net/write_queue.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,51 +21,7 @@
 
 /* One connection may not keep the loop to itself: so many reads, then the next one's turn. */
 #define READS_PER_TURN 8
-#define NO_MEMORY_MS 10 /* until the next try to write, where the kernel has no memory */
 #define EVENTS (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
-
-enum {
-    IS_UNIX = 1 << 0,
-    READING = 1 << 1,
-    ENDED = 1 << 2,    /* on_end has fired: nothing more will be read */
-    SHUTDOWN = 1 << 3, /* half-closed, or will be when the queue is written */
-    CLOSING = 1 << 4,
-    READABLE = 1 << 5,  /* a read may find something */
-    READS_ALL = 1 << 6, /* a short read is not the last one: the peer's end, an error or urgent
-                          * data stand behind it */
-    TELLS_ROOM = 1 << 7 /* EPOLLOUT is watched: from the first time on that something is queued */
-};
-
-/* A stream that waits for its peer to read our last words (mg_io_close_lingering). */
-struct lingering {
-    struct mg_deadline deadline;
-    struct mg_loop_closer closer;
-    struct mg_io *io;
-};
-
-struct connecting {
-    mg_io_connect_fn *fn;
-    void *context;
-};
-
-struct mg_io {
-    struct mg_watch watch;
-    struct mg_loop *loop;
-    struct mg_loop_task task; /* resume: go on where no event will tell; then: on_closed */
-    const struct mg_io_handler *handler;
-    void *context;
-    const struct mg_io_filter *filter; /* NULL: the bytes of the socket are the owner's */
-    void *filter_context;
-    struct mg_write_queue *queue;
-    struct lingering *lingering;
-    struct connecting *connecting;
-    uint64_t bytes_in, bytes_out;
-    uint32_t read_bytes;
-    uint32_t turn;       /* of the loop (low bits), in which reads were made */
-    int16_t write_error; /* negative codes fit */
-    uint8_t reads;
-    uint8_t flags;
-};
 
 static void on_ready(struct mg_watch *watch, uint32_t events);
 static void on_resume(struct mg_loop_task *task);
@@ -81,7 +37,7 @@ static int open_io(struct mg_io **out, struct mg_loop *loop, int fd, uint8_t fla
                          .read_bytes = MG_IO_READ_BYTES,
                          .flags = flags};
     mg_link_init(&io->task.link);
-    const uint32_t events = flags & TELLS_ROOM ? EVENTS | EPOLLOUT : EVENTS;
+    const uint32_t events = flags & MG_IO_TELLS_ROOM ? EVENTS | EPOLLOUT : EVENTS;
     const int err = mg_loop_watch(loop, &io->watch, fd, events);
     if (err) {
         close(fd);
@@ -94,12 +50,12 @@ static int open_io(struct mg_io **out, struct mg_loop *loop, int fd, uint8_t fla
 
 int mg_io_new_fd(struct mg_io **out, struct mg_loop *loop, int fd, bool is_unix)
 {
-    return open_io(out, loop, fd, is_unix ? IS_UNIX : 0);
+    return open_io(out, loop, fd, is_unix ? MG_IO_UNIX : 0);
 }
 
 static void end_connecting(struct mg_io *io)
 {
-    struct connecting connecting = *io->connecting;
+    struct mg_io_connecting connecting = *io->connecting;
     free(io->connecting);
     io->connecting = NULL;
     connecting.fn(connecting.context, mg_socket_error(io->watch.fd));
@@ -122,11 +78,11 @@ int mg_io_new_connect(struct mg_io **out, struct mg_loop *loop, const struct soc
         close(fd);
         return err;
     }
-    const int err = open_io(out, loop, fd, TELLS_ROOM);
+    const int err = open_io(out, loop, fd, MG_IO_TELLS_ROOM);
     if (err == 0) {
-        struct connecting *connecting = malloc(sizeof *connecting);
+        struct mg_io_connecting *connecting = malloc(sizeof *connecting);
         mg_require(connecting != NULL);
-        *connecting = (struct connecting){.fn = fn, .context = context};
+        *connecting = (struct mg_io_connecting){.fn = fn, .context = context};
         (*out)->connecting = connecting;
     }
     return err;
@@ -151,7 +107,7 @@ void *mg_io_filter_context(const struct mg_io *io, const struct mg_io_filter *fi
 
 bool mg_io_is_closed(const struct mg_io *io)
 {
-    return io->flags & CLOSING;
+    return io->flags & MG_IO_CLOSING;
 }
 
 struct mg_loop *mg_io_loop(const struct mg_io *io)
@@ -168,51 +124,57 @@ void *mg_io_context(const struct mg_io *io)
 
 void mg_io_deliver(struct mg_io *io, mg_str bytes)
 {
-    if (!(io->flags & CLOSING) && !io->lingering && io->handler && io->handler->on_data) {
+    if (!(io->flags & MG_IO_CLOSING) && !io->lingering && io->handler && io->handler->on_data) {
         io->handler->on_data(io->context, bytes);
     }
 }
 
 void mg_io_deliver_end(struct mg_io *io, int status)
 {
-    io->flags |= ENDED;
-    io->flags &= (uint8_t)~READING;
+    io->flags |= MG_IO_ENDED;
+    io->flags &= (uint8_t)~MG_IO_READING;
     if (io->lingering) {
         mg_io_close(io);
-    } else if (!(io->flags & CLOSING) && io->handler && io->handler->on_end) {
+    } else if (!(io->flags & MG_IO_CLOSING) && io->handler && io->handler->on_end) {
         io->handler->on_end(io->context, status);
     }
 }
 
-/* The end of what the socket has for us. */
-static void end_reading(struct mg_io *io, int status)
+void mg_io_end_reading(struct mg_io *io, int status)
 {
-    io->flags &= (uint8_t)~READABLE; /* a filter may have more to deliver to who is reading */
+    io->flags &= (uint8_t)~MG_IO_READABLE; /* a filter may have more to deliver to who is reading */
     io->filter ? io->filter->on_end(io->filter_context, status) : mg_io_deliver_end(io, status);
 }
 
 /* One read; false: there was nothing. */
 static bool read_once(struct mg_io *io)
 {
+    if (mg_io_gives_by_splice(io)) {
+        const enum mg_io_spliced spliced = mg_io_splice_once(io);
+        if (spliced != MG_IO_COPY) {
+            return spliced == MG_IO_SPLICED;
+        }
+    }
     const size_t room = io->read_bytes;
     char *bytes = io->loop->read_buffer;
     bool is_cut;
     const ssize_t count =
-        mg_socket_receive(io->watch.fd, bytes, room, io->flags & IS_UNIX, &is_cut);
+        mg_socket_receive(io->watch.fd, bytes, room, io->flags & MG_IO_UNIX, &is_cut);
     if (count == -EAGAIN) {
-        io->flags &= (uint8_t)~READABLE;
+        io->flags &= (uint8_t)~MG_IO_READABLE;
         return false;
     }
     if (count <= 0) {
-        end_reading(io, count == 0 ? MG_ECLOSED : (int)count);
+        mg_io_end_reading(io, count == 0 ? MG_ECLOSED : (int)count);
         return false;
     }
     mg_loop_wake(io->loop);
     /* less than asked for: the kernel had no more, and will tell of what comes */
-    if ((size_t)count < room && !is_cut && !(io->flags & READS_ALL)) {
-        io->flags &= (uint8_t)~READABLE;
+    if ((size_t)count < room && !is_cut && !(io->flags & MG_IO_READS_ALL)) {
+        io->flags &= (uint8_t)~MG_IO_READABLE;
     }
     io->bytes_in += (uint64_t)count;
+    mg_io_splice_copied(io, (size_t)count);
     const mg_str got = mg_str_make(bytes, (size_t)count);
     io->filter ? io->filter->on_data(io->filter_context, got) : mg_io_deliver(io, got);
     return true;
@@ -224,8 +186,9 @@ static void read_some(struct mg_io *io)
         io->turn = (uint32_t)io->loop->turn;
         io->reads = 0;
     }
-    while ((io->flags & (READING | READABLE | CLOSING)) == (READING | READABLE)) {
-        if (io->reads == READS_PER_TURN) {
+    while ((io->flags & (MG_IO_READING | MG_IO_READABLE | MG_IO_CLOSING)) ==
+           (MG_IO_READING | MG_IO_READABLE)) {
+        if (io->reads >= READS_PER_TURN) {
             mg_loop_resume_later(io->loop, &io->task);
             return;
         }
@@ -238,11 +201,11 @@ static void read_some(struct mg_io *io)
 
 void mg_io_read_start(struct mg_io *io)
 {
-    if (io->flags & (READING | ENDED | CLOSING)) {
+    if (io->flags & (MG_IO_READING | MG_IO_ENDED | MG_IO_CLOSING)) {
         return;
     }
-    io->flags |= READING;
-    if (io->flags & READABLE) {
+    io->flags |= MG_IO_READING;
+    if (io->flags & MG_IO_READABLE) {
         mg_loop_resume_later(io->loop, &io->task);
     }
     if (io->filter) {
@@ -252,23 +215,24 @@ void mg_io_read_start(struct mg_io *io)
 
 void mg_io_read_stop(struct mg_io *io)
 {
-    io->flags &= (uint8_t)~READING;
+    io->flags &= (uint8_t)~MG_IO_READING;
 }
 
 bool mg_io_is_reading(const struct mg_io *io)
 {
-    return io->flags & READING;
+    return io->flags & MG_IO_READING;
 }
 
 bool mg_io_is_reusable(const struct mg_io *io)
 {
-    return !(io->flags & (ENDED | SHUTDOWN | CLOSING)) && !io->queue && !io->write_error;
+    return !(io->flags & (MG_IO_ENDED | MG_IO_SHUTDOWN | MG_IO_CLOSING)) && !io->queue &&
+           !io->splice && !io->write_error;
 }
 
 int mg_io_look(const struct mg_io *io)
 {
     char byte;
-    if (io->flags & (ENDED | CLOSING)) {
+    if (io->flags & (MG_IO_ENDED | MG_IO_CLOSING)) {
         return MG_ECLOSED;
     }
     const ssize_t count = recv(io->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -280,7 +244,7 @@ int mg_io_look(const struct mg_io *io)
 
 bool mg_io_is_told(const struct mg_io *io)
 {
-    return io->watch.place > 0 || io->flags & READABLE;
+    return io->watch.place > 0 || io->flags & MG_IO_READABLE;
 }
 
 void mg_io_set_read_size(struct mg_io *io, size_t bytes)
@@ -301,15 +265,15 @@ static void end_queue(struct mg_io *io, int status)
     mg_write_queue_free(io->queue);
     io->queue = NULL;
     io->write_error = (int16_t)status;
-    if (io->flags & IS_UNIX) { /* would be told after each read of the peer */
-        io->flags &= (uint8_t)~TELLS_ROOM;
+    if (io->flags & MG_IO_UNIX) { /* would be told after each read of the peer */
+        io->flags &= (uint8_t)~MG_IO_TELLS_ROOM;
         mg_loop_rewatch(io->loop, &io->watch, EVENTS);
     }
     if (io->lingering && status) {
         mg_io_close(io);
         return;
     }
-    if (io->flags & SHUTDOWN && status == 0) {
+    if (io->flags & MG_IO_SHUTDOWN && status == 0) {
         send_fin(io);
     }
     if (!io->lingering && io->handler && io->handler->on_drain) {
@@ -322,11 +286,12 @@ static void on_again(struct mg_deadline *deadline);
 static void write_again(struct mg_io *io)
 {
     io->queue->owner = io;
-    mg_deadline_arm(mg_deadlines_class(&io->loop->deadlines, NO_MEMORY_MS), &io->queue->again,
+    mg_deadline_arm(mg_deadlines_class(&io->loop->deadlines, MG_IO_NO_MEMORY_MS), &io->queue->again,
                     on_again, mg_loop_now_ms(io->loop));
 }
 
-static void write_queued(struct mg_io *io)
+/* 0, or why writing is over. */
+static int write_queued(struct mg_io *io)
 {
     struct mg_write_queue *queue = io->queue;
     struct iovec part = {.iov_base = queue->bytes + queue->begin,
@@ -334,17 +299,35 @@ static void write_queued(struct mg_io *io)
     const ssize_t taken = mg_socket_send(io->watch.fd, &part, 1);
     if (taken == -ENOBUFS) {
         write_again(io);
-        return;
+        return 0;
     }
     queue->begin += taken > 0 ? (size_t)taken : 0;
-    if (taken < 0 || mg_write_queue_bytes(queue) == 0) {
-        end_queue(io, taken < 0 ? (int)taken : 0);
+    return taken < 0 ? (int)taken : 0;
+}
+
+/* What was spliced came before what is queued. */
+void mg_io_write_waiting(struct mg_io *io)
+{
+    int err = mg_io_splice_on(io);
+    if (!err && io->queue && mg_io_waiting_in_pipe(io) == 0) {
+        err = write_queued(io);
+    }
+    if (err || mg_io_queued(io) == 0) {
+        end_queue(io, err);
+    }
+}
+
+void mg_io_watch_room(struct mg_io *io)
+{
+    if (!(io->flags & MG_IO_TELLS_ROOM)) {
+        io->flags |= MG_IO_TELLS_ROOM;
+        mg_loop_rewatch(io->loop, &io->watch, EVENTS | EPOLLOUT);
     }
 }
 
 static void on_again(struct mg_deadline *deadline)
 {
-    write_queued(MG_CONTAINER(deadline, struct mg_write_queue, again)->owner);
+    mg_io_write_waiting(MG_CONTAINER(deadline, struct mg_write_queue, again)->owner);
 }
 
 /* What is behind the first skip bytes follows what waits. */
@@ -352,26 +335,22 @@ static void queue_rest(struct mg_io *io, const mg_str *parts, size_t count, size
 {
     if (!io->queue) {
         io->queue = mg_write_queue_new();
-        if (!(io->flags & TELLS_ROOM)) {
-            io->flags |= TELLS_ROOM;
-            mg_loop_rewatch(io->loop, &io->watch, EVENTS | EPOLLOUT);
-        }
+        mg_io_watch_room(io);
     }
     mg_write_queue_put(io->queue, parts, count, skip);
 }
 
-/* What writing would fail with, or 0. */
-static int writable(const struct mg_io *io)
+int mg_io_writable(const struct mg_io *io)
 {
-    if (io->flags & CLOSING) {
+    if (io->flags & MG_IO_CLOSING) {
         return MG_ECLOSED;
     }
-    return io->flags & SHUTDOWN ? UV_EPIPE : io->write_error;
+    return io->flags & MG_IO_SHUTDOWN ? UV_EPIPE : io->write_error;
 }
 
 int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count)
 {
-    const int err = io->filter ? writable(io) : 0;
+    const int err = io->filter ? mg_io_writable(io) : 0;
     return err          ? err
            : io->filter ? io->filter->write(io->filter_context, parts, count)
                         : mg_io_write_raw(io, parts, count);
@@ -390,11 +369,11 @@ int mg_io_write_raw(struct mg_io *io, const mg_str *parts, size_t count)
             total += parts[i].len;
         }
     }
-    const int err = writable(io);
+    const int err = mg_io_writable(io);
     if (err || used == 0) {
         return err;
     }
-    const ssize_t taken = io->queue ? 0 : mg_socket_send(io->watch.fd, buffers, used);
+    const ssize_t taken = mg_io_queued(io) > 0 ? 0 : mg_socket_send(io->watch.fd, buffers, used);
     if (taken < 0 && taken != -ENOBUFS) {
         io->write_error = (int16_t)taken;
         return (int)taken;
@@ -411,25 +390,24 @@ int mg_io_write_raw(struct mg_io *io, const mg_str *parts, size_t count)
 
 size_t mg_io_queued(const struct mg_io *io)
 {
-    return io->queue ? mg_write_queue_bytes(io->queue) : 0;
+    return (io->queue ? mg_write_queue_bytes(io->queue) : 0) + mg_io_waiting_in_pipe(io);
 }
 
-/* The filter's last words, if anybody can hear them. */
-static void end_filter(struct mg_io *io)
+void mg_io_end_filter(struct mg_io *io)
 {
-    if (io->filter && !writable(io)) {
+    if (io->filter && !mg_io_writable(io)) {
         io->filter->end(io->filter_context);
     }
 }
 
 void mg_io_shutdown(struct mg_io *io)
 {
-    if (io->flags & (SHUTDOWN | CLOSING)) {
+    if (io->flags & (MG_IO_SHUTDOWN | MG_IO_CLOSING)) {
         return;
     }
-    end_filter(io);
-    io->flags |= SHUTDOWN;
-    if (!io->queue && !io->write_error) {
+    mg_io_end_filter(io);
+    io->flags |= MG_IO_SHUTDOWN;
+    if (mg_io_queued(io) == 0 && !io->write_error) {
         send_fin(io);
     }
 }
@@ -441,6 +419,9 @@ static void on_resume(struct mg_loop_task *task)
     struct mg_io *io = MG_CONTAINER(task, struct mg_io, task);
     mg_loop_wake(io->loop);
     read_some(io);
+    if (mg_io_waiting_in_pipe(io) > 0) { /* it could not tell of an error in another's turn */
+        mg_io_write_waiting(io);
+    }
 }
 
 static void on_ready(struct mg_watch *watch, uint32_t events)
@@ -449,10 +430,10 @@ static void on_ready(struct mg_watch *watch, uint32_t events)
     const bool is_broken = events & (EPOLLERR | EPOLLHUP);
     mg_loop_wake(io->loop);
     if (is_broken || events & (EPOLLIN | EPOLLRDHUP)) {
-        io->flags |= READABLE;
+        io->flags |= MG_IO_READABLE;
     }
     if (is_broken || events & (EPOLLRDHUP | EPOLLPRI)) {
-        io->flags |= READS_ALL;
+        io->flags |= MG_IO_READS_ALL;
     }
     if (io->connecting) {
         if (is_broken || events & EPOLLOUT) {
@@ -461,102 +442,9 @@ static void on_ready(struct mg_watch *watch, uint32_t events)
         return;
     }
     read_some(io);
-    if (io->queue && (is_broken || events & EPOLLOUT)) {
-        write_queued(io);
+    if ((is_broken || events & EPOLLOUT) && mg_io_queued(io) > 0) {
+        mg_io_write_waiting(io);
     }
-}
-
-/* --- closing ---------------------------------------------------------------------------------- */
-
-static void on_closed(struct mg_loop_task *task)
-{
-    struct mg_io *io = MG_CONTAINER(task, struct mg_io, task);
-    mg_loop_wake(io->loop);
-    if (io->handler && io->handler->on_closed) {
-        io->handler->on_closed(io->context);
-    }
-    if (io->filter) {
-        io->filter->free(io->filter_context);
-    }
-    free(io);
-}
-
-static void free_lingering(struct mg_io *io)
-{
-    if (io->lingering) {
-        mg_deadline_cancel(&io->lingering->deadline);
-        mg_link_remove(&io->lingering->closer.link);
-        free(io->lingering);
-        io->lingering = NULL;
-    }
-}
-
-static void close_now(struct mg_io *io)
-{
-    io->flags |= CLOSING;
-    io->flags &= (uint8_t)~READING;
-    free_lingering(io);
-    mg_write_queue_free(io->queue);
-    io->queue = NULL;
-    free(io->connecting);
-    io->connecting = NULL;
-    mg_loop_close_watched(io->loop, &io->watch);
-    mg_link_remove(&io->task.link);
-    io->task.fn = on_closed;
-    mg_loop_end_later(io->loop, &io->task);
-}
-
-void mg_io_close(struct mg_io *io)
-{
-    if (!(io->flags & CLOSING)) {
-        end_filter(io);
-        close_now(io);
-    }
-}
-
-void mg_io_reset(struct mg_io *io)
-{
-    if (io->flags & CLOSING) {
-        return;
-    }
-    if (!(io->flags & IS_UNIX)) {
-        const struct linger linger = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(io->watch.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-    }
-    close_now(io);
-}
-
-static void on_linger_timeout(struct mg_deadline *deadline)
-{
-    mg_io_close(MG_CONTAINER(deadline, struct lingering, deadline)->io);
-}
-
-static void on_loop_close(struct mg_loop_closer *closer)
-{
-    mg_io_close(MG_CONTAINER(closer, struct lingering, closer)->io);
-}
-
-void mg_io_close_lingering(struct mg_io *io, uint64_t linger_ms)
-{
-    if (io->flags & CLOSING || io->lingering) {
-        return;
-    }
-    if (io->flags & ENDED || io->write_error || linger_ms == 0) {
-        mg_io_close(io);
-        return;
-    }
-    struct mg_loop *loop = io->loop;
-    struct lingering *lingering = malloc(sizeof *lingering);
-    mg_require(lingering != NULL);
-    *lingering = (struct lingering){.io = io, .closer.fn = on_loop_close};
-    mg_deadline_init(&lingering->deadline);
-    mg_link_init(&lingering->closer.link);
-    mg_list_append(&loop->closers, &lingering->closer.link);
-    mg_deadline_arm(mg_deadlines_class(&loop->deadlines, linger_ms), &lingering->deadline,
-                    on_linger_timeout, mg_loop_now_ms(loop));
-    io->lingering = lingering;
-    mg_io_shutdown(io);
-    mg_io_read_start(io);
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */

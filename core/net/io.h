@@ -9,7 +9,7 @@
  * make that the last thing done with it. A failed write does not end reading: a peer that answers
  * early and closes has its answer read to the end.
  *
- *     static const struct mg_io_handler handler = {on_data, on_end, on_drain, on_closed};
+ *     static const struct mg_io_handler handler = {.on_data = on_data, .on_end = on_end};
  *     if (mg_io_new_fd(&io, loop, fd, false) == 0) {
  *         mg_io_set_handler(io, &handler, connection);
  *         mg_io_read_start(io);
@@ -39,6 +39,8 @@ struct mg_io_handler {
     /* All queued bytes are with the kernel (0), or writing failed (negative; the stream is
      * dead). */
     void (*on_drain)(void *context, int status);
+    /* So many bytes have gone the way of mg_io_splice, without on_data. NULL where none do. */
+    void (*on_spliced)(void *context, size_t bytes);
     /* Last callback; the object is freed when it returns. May be NULL. */
     void (*on_closed)(void *context);
 };
@@ -73,7 +75,18 @@ void mg_io_set_read_size(struct mg_io *io, size_t bytes);
  * when writing is over (UV_EPIPE, UV_ECONNRESET, MG_ECLOSED after mg_io_close; then nothing is
  * queued). */
 MG_NODISCARD int mg_io_write(struct mg_io *io, const mg_str *parts, size_t count);
-/* Bytes queued in user space: the measure for back-pressure. */
+/* The next so many bytes that come from one stream go to the other through a pipe (splice(2)),
+ * without being seen or copied: at a time as many as the other has room for, and none while
+ * something is queued there; on_spliced of from tells. What cannot go this way comes by on_data as
+ * ever and counts too, so its owner must still pass on what comes. false: it is not possible, or
+ * one of them has a part in such a thing already. It is over when all has come, or when one of the
+ * two is closed. */
+bool mg_io_splice(struct mg_io *from, struct mg_io *to, uint64_t bytes);
+/* From now on what comes from it is told by on_data again. What is in the pipe goes on. */
+void mg_io_splice_stop(struct mg_io *from);
+/* Whether io gives or takes so at present. */
+bool mg_io_is_splicing(const struct mg_io *io);
+/* Bytes that wait to be written, in user space or in a pipe: the measure for back-pressure. */
 size_t mg_io_queued(const struct mg_io *io);
 /* Half-closes after the queue is written; later writes fail with UV_EPIPE. */
 void mg_io_shutdown(struct mg_io *io);

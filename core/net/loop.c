@@ -278,6 +278,7 @@ void mg_loop_close(struct mg_loop *loop)
     } while (!mg_list_empty(&loop->ends) || uv_loop_close(&loop->uv) == UV_EBUSY);
     mg_deadlines_deinit(&loop->deadlines);
     close(loop->epoll);
+    mg_pipes_deinit(&loop->pipes);
     free(loop->batch);
     free(loop->read_buffer);
     loop->read_buffer = NULL;

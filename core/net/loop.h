@@ -25,6 +25,7 @@
 #include "base/deadline.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "net/pipe.h"
 
 #include <sys/epoll.h>
 #include <uv.h>
@@ -42,6 +43,7 @@ struct mg_loop {
     int epoll;              /* holds libuv's descriptor too */
     uint32_t watches;       /* in epoll, libuv aside */
     char *read_buffer;      /* MG_READ_BYTES; valid within one read callback */
+    struct mg_pipes pipes;  /* for mg_io_splice */
     uint64_t turn;          /* counts polls */
     uint64_t events;        /* counts callbacks, see mg_loop_wake */
     uint64_t events_before; /* this turn */

@@ -14,9 +14,15 @@ enum mg_seen_side { MG_SEEN_REQUEST, MG_SEEN_RESPONSE };
 
 void mg_seen_more(struct mg_req *req, enum mg_seen_side side, mg_str octets);
 
+/* Whether the next octets would be kept. */
+static inline bool mg_seen_wants(const struct mg_req *req, enum mg_seen_side side)
+{
+    return __builtin_expect(req->vm != NULL && req->vm->seen_bytes[side] > req->seen[side].len, 0);
+}
+
 static inline void mg_seen(struct mg_req *req, enum mg_seen_side side, mg_str octets)
 {
-    if (__builtin_expect(req->vm != NULL && req->vm->seen_bytes[side] > req->seen[side].len, 0)) {
+    if (mg_seen_wants(req, side)) {
         mg_seen_more(req, side, octets);
     }
 }

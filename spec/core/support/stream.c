@@ -63,7 +63,8 @@ static void on_closed(void *context)
     f->is_closed = true;
 }
 
-const struct mg_io_handler stream_handler = {on_data, on_end, on_drain, on_closed};
+const struct mg_io_handler stream_handler = {
+    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_closed = on_closed};
 
 void stream_open_loop(struct stream *f, bool is_virtual)
 {
