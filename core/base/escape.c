@@ -7,6 +7,63 @@
 #include <emmintrin.h>
 #endif
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+#ifdef __SSE2__
+enum { BLOCK = 16 };
+
+/* Bit i is set when byte i is not plain. */
+static unsigned specials(__m128i bytes)
+{
+    const __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)); /* 0x80 and up are negative */
+    const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    const __m128i rubout = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    const __m128i all = _mm_or_si128(_mm_or_si128(low, quote), _mm_or_si128(backslash, rubout));
+    return (unsigned)_mm_movemask_epi8(all);
+}
+
+/* Copies 1 to 15 bytes if all are plain: as two words that overlap, looked at together. */
+static bool copy_few(char *out, const char *from, size_t length)
+{
+    if (length >= 8) {
+        const __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)from);
+        const __m128i last = _mm_loadl_epi64((const __m128i *)(const void *)(from + length - 8));
+        _mm_storel_epi64((__m128i *)(void *)out, first);
+        _mm_storel_epi64((__m128i *)(void *)(out + length - 8), last);
+        return specials(_mm_unpacklo_epi64(first, last)) == 0;
+    }
+    if (length >= 4) {
+        int first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + length - 4, 4);
+        memcpy(out, &first, 4);
+        memcpy(out + length - 4, &last, 4);
+        const __m128i both = _mm_unpacklo_epi32(_mm_cvtsi32_si128(first), _mm_cvtsi32_si128(last));
+        return (specials(both) & 0xff) == 0;
+    }
+    const unsigned char first = (unsigned char)from[0], middle = (unsigned char)from[length / 2],
+                        last = (unsigned char)from[length - 1];
+    out[0] = (char)first;
+    out[length / 2] = (char)middle;
+    out[length - 1] = (char)last;
+    return (specials(_mm_cvtsi32_si128(first | middle << 8 | last << 16)) & 7) == 0;
+}
+
+/* Copies a block; returns how many bytes at its front are plain. */
+static size_t copy_block(char *out, const char *from)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from);
+    const unsigned special = specials(bytes);
+    _mm_storeu_si128((__m128i *)(void *)out, bytes);
+    return special ? (size_t)__builtin_ctz(special) : BLOCK;
+}
+#else
+enum { BLOCK = 8 };
+
 #define EACH_BYTE 0x0101010101010101U
 #define HIGH_BITS 0x8080808080808080U
 
@@ -23,34 +80,21 @@ static bool has_special(uint64_t word)
     return ((word | below_space | is_delete | is_quote | is_backslash) & HIGH_BITS) != 0;
 }
 
-static bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-/* Copies 1 to 15 bytes if all are plain: as two words that overlap, looked at together. */
+/* Copies 1 to 8 bytes if all are plain: as two words that overlap, looked at together. */
 static bool copy_few(char *out, const char *from, size_t length)
 {
     uint64_t first = 0, last = 0;
-    if (length >= 8) {
+    if (length == 8) {
         memcpy(&first, from, 8);
-        memcpy(&last, from + length - 8, 8);
-        if (has_special(first) || has_special(last)) {
-            return false;
-        }
         memcpy(out, &first, 8);
-        memcpy(out + length - 8, &last, 8);
-        return true;
+        return !has_special(first);
     }
     if (length >= 4) {
         memcpy(&first, from, 4);
         memcpy(&last, from + length - 4, 4);
-        if (has_special(first | last << 32)) {
-            return false;
-        }
         memcpy(out, &first, 4);
         memcpy(out + length - 4, &last, 4);
-        return true;
+        return !has_special(first | last << 32);
     }
     for (size_t i = 0; i < length; i++) {
         if (!is_plain((unsigned char)from[i])) {
@@ -60,25 +104,6 @@ static bool copy_few(char *out, const char *from, size_t length)
     }
     return true;
 }
-
-#ifdef __SSE2__
-enum { BLOCK = 16 };
-
-/* Copies a block; returns how many bytes at its front are plain. */
-static size_t copy_block(char *out, const char *from)
-{
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from);
-    const __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)); /* 0x80 and up are negative */
-    const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-    const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    const __m128i rubout = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-    const __m128i all = _mm_or_si128(_mm_or_si128(low, quote), _mm_or_si128(backslash, rubout));
-    const unsigned special = (unsigned)_mm_movemask_epi8(all);
-    _mm_storeu_si128((__m128i *)(void *)out, bytes);
-    return special ? (size_t)__builtin_ctz(special) : BLOCK;
-}
-#else
-enum { BLOCK = 8 };
 
 static size_t copy_block(char *out, const char *from)
 {
@@ -167,7 +192,7 @@ static size_t copy_plain(char *out, size_t room, mg_str text)
             return at + plain;
         }
     }
-    if (copy_few(out + at, text.ptr + at, most - at)) {
+    if (at == most || copy_few(out + at, text.ptr + at, most - at)) {
         return most;
     }
     while (at < most && is_plain((unsigned char)text.ptr[at])) {

@@ -2,6 +2,10 @@
 /* Comparisons and small scans over borrowed bytes. */
 #include "base/str.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 static uint64_t load_8(const char *bytes)
 {
     uint64_t word;
@@ -93,6 +97,37 @@ ptrdiff_t mg_str_find(mg_str s, char c, size_t from)
     return at ? at - s.ptr : -1;
 }
 
+#ifdef __SSE2__
+
+static bool has_mark(__m128i bytes, const char marks[5])
+{
+    const __m128i first = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(marks[0]));
+    const __m128i second = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(marks[1]));
+    const __m128i third = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(marks[2]));
+    const __m128i fourth = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(marks[3]));
+    return _mm_movemask_epi8(
+               _mm_or_si128(_mm_or_si128(first, second), _mm_or_si128(third, fourth))) != 0;
+}
+
+enum { MARK_BLOCK = 16 };
+
+static bool has_mark_in_block(const char *bytes, const char marks[5])
+{
+    return has_mark(_mm_loadu_si128((const __m128i *)(const void *)bytes), marks);
+}
+
+/* 8 to 15 bytes: two words that overlap. */
+static bool has_mark_in_few(mg_str s, const char marks[5])
+{
+    const __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)s.ptr);
+    const __m128i last = _mm_loadl_epi64((const __m128i *)(const void *)(s.ptr + s.len - 8));
+    return has_mark(_mm_unpacklo_epi64(first, last), marks);
+}
+
+#else
+
+enum { MARK_BLOCK = 8 };
+
 /* The high bit of some byte is set exactly where one of the word's is c. */
 static uint64_t find_in_8(uint64_t word, char c)
 {
@@ -101,7 +136,7 @@ static uint64_t find_in_8(uint64_t word, char c)
     return (differs - each) & ~differs;
 }
 
-static bool has_mark_in_8(const char *bytes, const char marks[5])
+static bool has_mark_in_block(const char *bytes, const char marks[5])
 {
     const uint64_t word = load_8(bytes), high = 0x8080808080808080U;
     return ((find_in_8(word, marks[0]) | find_in_8(word, marks[1]) | find_in_8(word, marks[2]) |
@@ -109,15 +144,26 @@ static bool has_mark_in_8(const char *bytes, const char marks[5])
             high) != 0;
 }
 
+static bool has_mark_in_few(mg_str s, const char marks[5])
+{
+    return has_mark_in_block(s.ptr, marks);
+}
+
+#endif
+
 bool mg_str_has_one_of(mg_str s, const char marks[5])
 {
-    for (size_t i = 0; i + 8 < s.len; i += 8) {
-        if (has_mark_in_8(s.ptr + i, marks)) {
-            return true;
+    if (s.len >= MARK_BLOCK) {
+        for (size_t i = 0; i + MARK_BLOCK < s.len; i += MARK_BLOCK) {
+            if (has_mark_in_block(s.ptr + i, marks)) {
+                return true;
+            }
         }
+        /* the last block may overlap the one before it */
+        return has_mark_in_block(s.ptr + s.len - MARK_BLOCK, marks);
     }
-    if (s.len >= 8) { /* the last word may overlap the one before it */
-        return has_mark_in_8(s.ptr + s.len - 8, marks);
+    if (s.len >= 8) {
+        return has_mark_in_few(s, marks);
     }
     for (size_t i = 0; i < s.len; i++) {
         const char c = s.ptr[i];

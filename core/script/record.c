@@ -53,12 +53,14 @@ static struct mg_record_item *add_item(struct mg_record *record)
             memcpy(items, record->items, record->count * sizeof *items);
         }
         record->items = items;
+        mg_record_fast_make_room(record, capacity);
         record->capacity = capacity;
     }
     return &record->items[record->count++];
 }
 
-/* ,"key": with the comma, which the first field of an object overwrites */
+/* ,"key": with the comma, which the first field of an object overwrites, and behind its end a
+ * quote, for texts */
 static mg_str make_key(struct mg_record *record, mg_str name)
 {
     const size_t room = name.len * MG_ESCAPE_JSON_GROWTH;
@@ -68,6 +70,7 @@ static mg_str make_key(struct mg_record *record, mg_str name)
     key[0] = ',';
     key[1] = key[length + 2] = '"';
     key[length + 3] = ':';
+    key[length + 4] = '"';
     return mg_str_make(key, length + 4);
 }
 
@@ -112,6 +115,7 @@ int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
         *add_item(record) = (struct mg_record_item){
             .field = name.ptr[2] == 'q' ? MG_RECORD_ALL_REQ_HEADERS : MG_RECORD_ALL_RESP_HEADERS,
             .key = make_key(record, name)};
+        mg_record_fast_join(record);
         return record->options.form == MG_RECORD_JSON ? 0 : MG_EINVALID;
     }
     if (take_prefix(&header, MG_STR("resp.header."))) {
@@ -130,9 +134,9 @@ int mg_record_add(struct mg_record *record, mg_str name, mg_str fallback)
     item.url = mg_record_holds_url(header);
     item.key = make_key(record, item.field >= MG_RECORD_REQ_HEADER ? header : name);
     item.fallback = mg_arena_copy_str(&record->arena, fallback);
-    mg_record_fast_plan(record, &item);
     *add_item(record) = item;
     mg_record_run_join(record);
+    mg_record_fast_join(record);
     return 0;
 }
 
@@ -147,6 +151,7 @@ void mg_record_add_constant(struct mg_record *record, mg_str key, mg_str json)
     *add_item(record) = (struct mg_record_item){.field = MG_RECORD_CONSTANT,
                                                 .key = make_key(record, key),
                                                 .text = mg_arena_copy_str(&record->arena, json)};
+    mg_record_fast_join(record);
 }
 
 /* --- JSON --- */
@@ -399,21 +404,17 @@ static bool put_whole_item(struct line *line, uint32_t at)
     return true;
 }
 
-/* A run of fields that the line before may have had, too. */
-static bool put_run(struct line *line, uint32_t at, const struct mg_record_run_key *key)
+/* A run of fields; the next line may have it, too. */
+static bool put_run(struct line *line, struct mg_record_run *run, uint32_t at)
 {
-    struct mg_record_run *run = line->record->items[at].run;
     struct mg_record_text *text = &line->text;
     const char *before = text->at;
     bool whole = true;
-    if (mg_record_run_recall(run, key, text)) {
-        return true;
-    }
     for (uint32_t i = at; i < at + run->count; i++) {
         whole = put_whole_item(line, i) && whole;
     }
     if (whole && !text->cut) {
-        mg_record_run_keep(run, key, mg_str_make(before, (size_t)(text->at - before)));
+        mg_record_run_keep(line->record, run, mg_str_make(before, (size_t)(text->at - before)));
     }
     return whole;
 }
@@ -421,20 +422,20 @@ static bool put_run(struct line *line, uint32_t at, const struct mg_record_run_k
 static void put_json(struct line *line)
 {
     const struct mg_record *record = line->record;
-    const struct mg_record_run_key key = mg_record_run_key(line->req, line->worker);
     struct mg_record_text *text = &line->text;
     char *begin = text->at;
     const bool is_uncut = text->cap == SIZE_MAX; /* else values are cut */
     bool left_out = false;
     text->end -= sizeof TRUNCATED + 2; /* room for the end of the object */
-    for (uint32_t i = 0; i < record->count; i++) {
-        const struct mg_record_run *run = record->items[i].run;
-        if (run && is_uncut) {
-            left_out = !put_run(line, i, &key) || left_out;
-            i += run->count - 1;
-        } else if (!is_uncut || !mg_record_fast_put(&record->items[i], line->req, text)) {
-            left_out = !put_whole_item(line, i) || left_out;
+    mg_record_runs_begin(record, line->req, line->worker);
+    for (uint32_t i = 0;;) {
+        i = is_uncut ? mg_record_fast_put(record, i, line->req, text) : i;
+        if (i == record->count) {
+            break;
         }
+        struct mg_record_run *run = is_uncut ? record->items[i].run : NULL;
+        left_out = !(run ? put_run(line, run, i) : put_whole_item(line, i)) || left_out;
+        i += run ? run->count : 1;
     }
     text->full = false;
     mg_record_put(text, line->members);

@@ -9,6 +9,7 @@
 #include "script/redact.h"
 
 struct mg_record_run;
+struct mg_record_runs;
 struct mg_record_stamp;
 
 enum mg_record_form {
@@ -86,15 +87,27 @@ enum mg_record_field {
 
 struct mg_record_item {
     enum mg_record_field field;
-    mg_str key;                /* of JSON, with comma and colon: ,"status": */
+    mg_str key;                /* of JSON, with comma and colon: ,"status":  Behind it a quote. */
     mg_str text;               /* header name, literal, or JSON of a constant */
     mg_str fallback;           /* of a template, where there is no value */
     bool secret;               /* a header that is taken out */
     bool url;                  /* a header that holds one: Referer, Location */
     struct mg_record_run *run; /* that begins here, or NULL; see record_run.h */
-    uint8_t shape;             /* record_fast.c's: where the value lies, */
-    uint16_t at;               /* and at which place */
-    struct mg_record_stamp *stamp;
+    uint32_t step;             /* that writes it, and perhaps others beside it */
+};
+
+/* record_fast.c's: how items are written straight from the request. */
+struct mg_record_step {
+    const char *key;
+    uint8_t key_length;
+    uint8_t shape; /* of the value; 0: it has to be written otherwise */
+    uint16_t at;   /* where it lies in the request */
+    uint32_t item; /* the first one */
+    union {
+        struct mg_record_stamp *stamp;
+        struct mg_record_run *run;
+        uint64_t headers; /* bits by enum mg_header_id */
+    };
 };
 
 struct mg_record_options {
@@ -113,7 +126,11 @@ struct mg_record {
     struct mg_redact redact;
     struct mg_record_item *items;
     uint32_t count, capacity;
-    struct mg_record_run *run; /* the last one, */
-    uint32_t run_end;          /* and where the item is that may continue it */
-    char *room;                /* line_bytes */
+    struct mg_record_step *steps; /* one less than there is room for: an end follows */
+    uint32_t step_count;
+    struct mg_record_runs *runs; /* NULL: there is no run */
+    struct mg_record_run *run;   /* the last one, */
+    uint32_t run_end;            /* and where the item is that may continue it */
+    size_t fast_bytes;           /* record_fast.c's: bound of what has one */
+    char *room;                  /* line_bytes */
 };

@@ -7,6 +7,7 @@ static bool is_of_route(enum mg_record_field field)
     switch (field) {
     case MG_RECORD_SCHEME:
     case MG_RECORD_PROTOCOL:
+    case MG_RECORD_TLS:
     case MG_RECORD_ROUTE:
     case MG_RECORD_SERVICE:
     case MG_RECORD_UPSTREAM:
@@ -24,6 +25,9 @@ void mg_record_run_join(struct mg_record *record)
     if (record->options.form != MG_RECORD_JSON || !is_of_route(item->field)) {
         return;
     }
+    if (!record->runs) {
+        record->runs = mg_arena_zalloc(&record->arena, sizeof *record->runs);
+    }
     if (!record->run || record->run_end != record->count - 1) {
         record->run = item->run = mg_arena_zalloc(&record->arena, sizeof *record->run);
     }
@@ -31,7 +35,7 @@ void mg_record_run_join(struct mg_record *record)
     record->run_end = record->count;
 }
 
-struct mg_record_run_key mg_record_run_key(const struct mg_req *req, uint32_t worker)
+static struct mg_record_run_key key_of(const struct mg_req *req, uint32_t worker)
 {
     const struct mg_record_run_key key = {
         .route = req->route,
@@ -49,26 +53,30 @@ static bool is_same(const struct mg_record_run_key *a, const struct mg_record_ru
 {
     return a->route == b->route && a->service == b->service && a->generation == b->generation &&
            a->worker == b->worker && a->minor == b->minor &&
-           a->has_request_line == b->has_request_line;
+           a->has_request_line == b->has_request_line && a->is_usable == b->is_usable;
 }
 
-bool mg_record_run_recall(const struct mg_record_run *run, const struct mg_record_run_key *key,
-                          struct mg_record_text *text)
+void mg_record_runs_begin(const struct mg_record *record, const struct mg_req *req, uint32_t worker)
 {
-    if (run->bytes == 0 || run->bytes > (size_t)(text->end - text->at) || !key->is_usable ||
-        !is_same(&run->key, key)) {
-        return false;
+    struct mg_record_runs *runs = record->runs;
+    if (!runs) {
+        return;
     }
-    mg_record_put(text, mg_str_make(run->text, run->bytes));
-    return true;
+    const struct mg_record_run_key key = key_of(req, worker);
+    if (runs->epoch == 0 || !is_same(&runs->key, &key)) {
+        runs->key = key;
+        runs->epoch++;
+    }
 }
 
-void mg_record_run_keep(struct mg_record_run *run, const struct mg_record_run_key *key, mg_str made)
+void mg_record_run_keep(const struct mg_record *record, struct mg_record_run *run, mg_str made)
 {
-    run->bytes = 0;
-    if (key->is_usable && made.len > 0 && made.len <= sizeof run->text) {
-        memcpy(run->text, made.ptr, made.len);
+    run->epoch = 0;
+    if (record->runs->key.is_usable && made.len <= sizeof run->text) {
+        if (made.len > 0) {
+            memcpy(run->text, made.ptr, made.len);
+        }
         run->bytes = (uint32_t)made.len;
-        run->key = *key;
+        run->epoch = record->runs->epoch;
     }
 }

@@ -4,11 +4,11 @@
  * Those that stand side by side are a run, whose text is kept from line to line; another route's
  * takes its place.
  *
- *     mg_record_run_join(record);                       // after each field that was added
- *     const struct mg_record_run_key key = mg_record_run_key(req, worker);
- *     if (!mg_record_run_recall(item->run, &key, &text)) {
- *         ...                                           // item->run->count fields, one by one
- *         mg_record_run_keep(item->run, &key, written);
+ *     mg_record_run_join(record);                    // after each field that was added
+ *     mg_record_runs_begin(record, req, worker);     // then the runs of runs->epoch are right
+ *     if (run->epoch != record->runs->epoch) {
+ *         ...                                        // run->count fields, one by one
+ *         mg_record_run_keep(record, run, written);
  *     }
  */
 #pragma once
@@ -18,6 +18,8 @@
 #include "script/record_text.h"
 
 #define MG_RECORD_RUN_BYTES 512 /* a longer text is not kept */
+
+_Static_assert(MG_RECORD_RUN_BYTES % MG_RECORD_PADDING == 0, "texts are copied in such blocks");
 
 /* All that the fields of a run depend on. Routes and services do not change while the configuration
  * lives, and the record lives no longer. */
@@ -31,20 +33,23 @@ struct mg_record_run_key {
     bool is_usable; /* false: a plugin chose the upstream */
 };
 
+/* Of a record. */
+struct mg_record_runs {
+    struct mg_record_run_key key; /* of the line before */
+    uint64_t epoch;               /* counts how often it changed, from 1 */
+};
+
 struct mg_record_run {
     uint32_t count; /* of fields */
-    uint32_t bytes; /* of text, 0: none is kept */
-    struct mg_record_run_key key;
+    uint32_t bytes; /* of text */
+    uint64_t epoch; /* in which the text was made; 0: none is kept */
     char text[MG_RECORD_RUN_BYTES];
 };
 
 /* The field that was added last continues the run before it, begins one, or belongs to none. */
 void mg_record_run_join(struct mg_record *record);
-
-struct mg_record_run_key mg_record_run_key(const struct mg_req *req, uint32_t worker);
-/* Puts the text that is kept for the key, if there is one and it fits. */
-bool mg_record_run_recall(const struct mg_record_run *run, const struct mg_record_run_key *key,
-                          struct mg_record_text *text);
-/* Keeps the text that the fields have made. */
-void mg_record_run_keep(struct mg_record_run *run, const struct mg_record_run_key *key,
-                        mg_str made);
+/* The next line is of that request. */
+void mg_record_runs_begin(const struct mg_record *record, const struct mg_req *req,
+                          uint32_t worker);
+/* Keeps the text that the fields have made for this request. */
+void mg_record_run_keep(const struct mg_record *record, struct mg_record_run *run, mg_str made);

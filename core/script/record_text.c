@@ -12,49 +12,42 @@ static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                             "50515253545556575859606162636465666768697071727374"
                             "75767778798081828384858687888990919293949596979899";
 
-/* Digits written from the end of place backwards; returns the first one. */
-static char *digits(char *end, uint64_t number)
-{
-    while (number >= 100) {
-        end -= 2;
-        memcpy(end, pairs + number % 100 * 2, 2);
-        number /= 100;
-    }
-    if (number >= 10) {
-        end -= 2;
-        memcpy(end, pairs + number * 2, 2);
-    } else {
-        *--end = (char)('0' + number);
-    }
-    return end;
-}
+/* The three digits of 1,000 numbers, by EACH(hundreds, tens, ones). */
+#define TEN(EACH, h, t)                                                                            \
+    EACH(h, t, 0)                                                                                  \
+    EACH(h, t, 1)                                                                                  \
+    EACH(h, t, 2)                                                                                  \
+    EACH(h, t, 3)                                                                                  \
+    EACH(h, t, 4) EACH(h, t, 5) EACH(h, t, 6) EACH(h, t, 7) EACH(h, t, 8) EACH(h, t, 9)
+#define TENS(EACH, h)                                                                              \
+    TEN(EACH, h, 1)                                                                                \
+    TEN(EACH, h, 2)                                                                                \
+    TEN(EACH, h, 3)                                                                                \
+    TEN(EACH, h, 4)                                                                                \
+    TEN(EACH, h, 5) TEN(EACH, h, 6) TEN(EACH, h, 7) TEN(EACH, h, 8) TEN(EACH, h, 9)
+#define HUNDRED(EACH, h) TEN(EACH, h, 0) TENS(EACH, h)
+#define HUNDREDS(EACH)                                                                             \
+    HUNDRED(EACH, 1)                                                                               \
+    HUNDRED(EACH, 2)                                                                               \
+    HUNDRED(EACH, 3)                                                                               \
+    HUNDRED(EACH, 4)                                                                               \
+    HUNDRED(EACH, 5) HUNDRED(EACH, 6) HUNDRED(EACH, 7) HUNDRED(EACH, 8) HUNDRED(EACH, 9)
+#define PADDED(h, t, o) #h #t #o " "
+#define ONE_DIGIT(h, t, o) #o "\0\0\001"
+#define TWO_DIGITS(h, t, o) #t #o "\0\002"
+#define THREE_DIGITS(h, t, o) #h #t #o "\003"
 
-char *mg_record_digits(char *at, uint64_t number)
+const char mg_record_padded[] = HUNDRED(PADDED, 0) HUNDREDS(PADDED);
+const char mg_record_unpadded[] = TEN(ONE_DIGIT, 0, 0) TENS(TWO_DIGITS, 0) HUNDREDS(THREE_DIGITS);
+
+char *mg_record_long_digits(char *at, uint64_t number)
 {
-    if (number < 10) {
-        *at = (char)('0' + number);
-        return at + 1;
-    }
-    if (number < 100) {
-        memcpy(at, pairs + number * 2, 2);
-        return at + 2;
-    }
-    if (number < 1000) {
-        *at = (char)('0' + number / 100);
-        memcpy(at + 1, pairs + number % 100 * 2, 2);
-        return at + 3;
-    }
-    if (number < 10000) {
-        memcpy(at, pairs + number / 100 * 2, 2);
-        memcpy(at + 2, pairs + number % 100 * 2, 2);
-        return at + 4;
-    }
-    unsigned length = 5;
-    for (uint64_t rest = number / 100000; rest > 0; rest /= 10) {
-        length++;
-    }
-    digits(at + length, number);
-    return at + length;
+    const uint64_t high = number / 1000000;
+    const unsigned low = (unsigned)(number % 1000000);
+    at = mg_record_digits(at, high);
+    memcpy(at, mg_record_padded + low / 1000 * 4, 4);
+    memcpy(at + 3, mg_record_padded + low % 1000 * 4, 3);
+    return at + 6;
 }
 
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number)
@@ -84,16 +77,6 @@ void mg_record_put_hex(struct mg_record_text *text, uint64_t number)
 {
     const uint64_t words[2] = {hex_word((uint32_t)(number >> 32)), hex_word((uint32_t)number)};
     mg_record_put(text, mg_str_make((const char *)words, sizeof words));
-}
-
-char *mg_record_ms(char *at, uint64_t us)
-{
-    const unsigned thousandths = (unsigned)(us % 1000);
-    at = mg_record_digits(at, us / 1000);
-    at[0] = '.';
-    at[1] = (char)('0' + thousandths / 100);
-    memcpy(at + 2, pairs + thousandths % 100 * 2, 2);
-    return at + 4;
 }
 
 void mg_record_put_ms(struct mg_record_text *text, uint64_t us)

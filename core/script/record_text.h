@@ -55,10 +55,43 @@ static inline void mg_record_put_char(struct mg_record_text *text, char c)
 
 enum { MG_RECORD_DIGITS = 20 }; /* of a number, at most */
 
-/* Without a look at the room: digits, and milliseconds as below, which take four bytes more. Return
- * the end. */
-char *mg_record_digits(char *at, uint64_t number);
-char *mg_record_ms(char *at, uint64_t us);
+/* Of each number under 1,000: "017 ", and "17", a zero and the length, 2. */
+extern const char mg_record_padded[4 * 1000 + 1], mg_record_unpadded[4 * 1000 + 1];
+/* Of a million and more. */
+char *mg_record_long_digits(char *at, uint64_t number);
+
+/* Of numbers under 1,000. */
+static inline char *mg_record_few_digits(char *at, unsigned number)
+{
+    const char *digits = mg_record_unpadded + number * 4;
+    memcpy(at, digits, 4);
+    return at + digits[3];
+}
+
+/* Without a look at the room: digits, and milliseconds as below, which take four bytes more.
+ * Return the end, up to which MG_RECORD_DIGITS (and four) bytes may have been written. */
+static inline char *mg_record_digits(char *at, uint64_t number)
+{
+    if (number < 1000) {
+        return mg_record_few_digits(at, (unsigned)number);
+    }
+    if (number < 1000000) {
+        const unsigned high = (unsigned)number / 1000, low = (unsigned)number % 1000;
+        at = mg_record_few_digits(at, high);
+        memcpy(at, mg_record_padded + low * 4, 4);
+        return at + 3;
+    }
+    return mg_record_long_digits(at, number);
+}
+
+static inline char *mg_record_ms(char *at, uint64_t us)
+{
+    at = mg_record_digits(at, us / 1000);
+    at[0] = '.';
+    memcpy(at + 1, mg_record_padded + us % 1000 * 4, 4);
+    return at + 4;
+}
+
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number);
 /* 16 hexadecimal digits. */
 void mg_record_put_hex(struct mg_record_text *text, uint64_t number);
