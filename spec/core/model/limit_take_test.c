@@ -284,7 +284,7 @@ static void short_pause(void)
     nanosleep(&(struct timespec){.tv_nsec = 200000 + rand() % 400000}, NULL);
 }
 
-static void killed_workers_give_all_their_slots_back(void **state)
+static void r5_killed_workers_give_all_their_slots_back(void **state)
 {
     struct board *board = *state;
     add_limit(board, MG_LIMIT_CONCURRENCY, 7);
@@ -320,7 +320,7 @@ static bool consume(void *context, uint32_t worker)
     return true;
 }
 
-static void a_kill_costs_at_most_one_charge(void **state)
+static void r5_a_kill_costs_at_most_one_charge(void **state)
 {
     struct board *board = *state;
     add_limit(board, MG_LIMIT_SLIDING_WINDOW, 500000000);
@@ -486,8 +486,8 @@ int main(void)
         WITH_BOARD(an_edit_of_the_quota_keeps_the_count),
         WITH_BOARD(exactly_the_quota_passes_for_every_algorithm),
         WITH_BOARD(crossing_limits_neither_lock_up_nor_leak_a_charge),
-        WITH_BOARD(killed_workers_give_all_their_slots_back),
-        WITH_BOARD(a_kill_costs_at_most_one_charge),
+        WITH_BOARD(r5_killed_workers_give_all_their_slots_back),
+        WITH_BOARD(r5_a_kill_costs_at_most_one_charge),
         WITH_BOARD(a_full_ledger_denies_instead_of_forgetting),
         WITH_BOARD(keys_beyond_max_keys_share_the_overflow_bucket_of_their_class),
         WITH_BOARD(expired_keys_make_room_within_a_sweep),
