@@ -269,8 +269,7 @@ int mg_checker_bundle(struct mg_checker *checker, struct mg_bundle_writer *out,
     lua_rawgeti(L, LUA_REGISTRYINDEX, checker->vm->entry.bundle);
     int err = mg_vm_call(checker->vm, 0, 1);
     if (err) {
-        const char *text = lua_tostring(L, -1);
-        err = refuse(report, "the bundle cannot be made", text ? text : "unknown error");
+        err = refuse(report, "the bundle cannot be made", mg_vm_error(checker->vm));
     } else {
         err = write_bundle(L, out);
         if (err) {

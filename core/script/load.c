@@ -72,15 +72,6 @@ static int call_lua(struct mg_vm *vm, const struct mg_load_ask *ask)
     return err ? err : mg_vm_call(vm, 1, 3);
 }
 
-static const char *error_of(struct mg_vm *vm)
-{
-    if (luaL_callmeta(vm->L, -1, "__tostring")) {
-        lua_remove(vm->L, -2);
-    }
-    const char *text = lua_tostring(vm->L, -1);
-    return text ? text : "error object is not a text";
-}
-
 /* Stack: description, snapshot. */
 static int build(struct mg_vm *vm, struct mg_config *config, struct mg_buf *report, mg_str file)
 {
@@ -91,7 +82,7 @@ static int build(struct mg_vm *vm, struct mg_config *config, struct mg_buf *repo
     }
     lua_pop(vm->L, 1);
     if (mg_chain_take(vm, config)) {
-        return refuse(report, file, error_of(vm));
+        return refuse(report, file, mg_vm_error(vm));
     }
     return 0;
 }
@@ -103,7 +94,7 @@ int mg_load_run(struct mg_vm *vm, const struct mg_load_ask *ask, struct mg_confi
     const int top = lua_gettop(L);
     int err = call_lua(vm, ask);
     if (err) {
-        err = refuse(report, ask->file, error_of(vm));
+        err = refuse(report, ask->file, mg_vm_error(vm));
     } else {
         size_t length;
         const char *text = lua_tolstring(L, -1, &length);

@@ -54,6 +54,15 @@ int mg_vm_call(struct mg_vm *vm, int arguments, int results)
     return failed ? MG_ELUA : 0;
 }
 
+const char *mg_vm_error(struct mg_vm *vm)
+{
+    if (luaL_callmeta(vm->L, -1, "__tostring")) {
+        lua_remove(vm->L, -2);
+    }
+    const char *text = lua_tostring(vm->L, -1);
+    return text ? text : "error object is not a text";
+}
+
 static int on_collect(lua_State *L)
 {
     lua_gc(L, LUA_GCCOLLECT, 0);

@@ -107,6 +107,9 @@ struct mg_vm {
  * the error text (or value) on top. Nothing may wait in it. Limits hold. */
 MG_NODISCARD int mg_vm_call(struct mg_vm *vm, int arguments, int results);
 
+/* What mg_vm_call left on top, as a text that lives as long as it stands there. */
+const char *mg_vm_error(struct mg_vm *vm);
+
 /* One line of the error log; site: as for mg_log_bytes. */
 void mg_vm_log(struct mg_vm *vm, enum mg_log_level level, const char *component, const void *site,
                mg_str text);
