@@ -175,7 +175,7 @@ describe('rate-limit', function()
     end)
 
     describe('a ban', function()
-        it('follows denials, gets longer, and counts nothing', function()
+        it('R8 follows denials, gets longer, and counts nothing', function()
             start(one{ quota = 1, window = '1h',
                 ban = { after = 2, ['for'] = '1s', within = '1h' } })
             assert.equal(200, status())

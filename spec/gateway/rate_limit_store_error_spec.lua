@@ -230,7 +230,7 @@ describe('rate-limit, when its Redis fails,', function()
     end)
 
     for _, option in ipairs({ 'local', 'allow', 'deny' }) do
-        it('keeps bans that it has met, where the option is ' .. option, function()
+        it('R8 keeps bans that it has met, where the option is ' .. option, function()
             local gateway = start('quota: 1, ban: { after: 0, for: 1h }, ' .. LONG, option)
             fleet:wait(gateway, 'k', 403)
             fleet.server:kill()

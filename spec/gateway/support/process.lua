@@ -296,8 +296,8 @@ function Gateway:wait_status(holds, seconds)
 end
 
 --- YAML of a gateway with one echo service, for specs that are not about configuration.
--- @tparam table o upstream (port), workers, gateway (more lines below `gateway:`), routes (more
--- lines of routes), plugins (lines below the route)
+-- @tparam table o upstream (port), workers, gateway (more lines below `gateway:`), plugins (lines
+-- below the route)
 function M.yaml(o)
     return ([[
 _format_version: "3.0"
