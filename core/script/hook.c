@@ -27,6 +27,8 @@
 
 #include <lauxlib.h>
 
+#define APART __attribute__((noinline)) /* kept out of the way of plans */
+
 static void on_hook_end(struct mg_task *task, enum mg_run result);
 
 static struct mg_task *take_task(struct mg_req *req, enum mg_phase phase)
@@ -247,12 +249,10 @@ static enum mg_verdict run_chain(struct mg_req *req, enum mg_phase phase,
     return verdict;
 }
 
-/* from: where the careful way is taken, else NULL; first: place behind the plans. Not inline: plans
- * do without. */
-static __attribute__((noinline)) enum mg_verdict enter_lua(struct mg_req *req, enum mg_phase phase,
-                                                           const struct mg_chain *chain,
-                                                           const struct careful *from,
-                                                           uint32_t first)
+/* from: where the careful way is taken, else NULL; first: place behind the plans. */
+static APART enum mg_verdict enter_lua(struct mg_req *req, enum mg_phase phase,
+                                       const struct mg_chain *chain, const struct careful *from,
+                                       uint32_t first)
 {
     req->lua_used = true;
     if (phase != MG_PHASE_LOG) { /* which is not measured */
@@ -277,53 +277,67 @@ static inline bool is_measured(struct mg_vm *vm)
     return vm->options.shm != NULL;
 }
 
-static enum mg_hook_plan_result run_plan(const struct mg_chain_step *step, struct mg_req *req,
-                                         enum mg_phase phase, const struct mg_chain *chain,
-                                         bool measured)
+/* A plan whose CPU time is taken. */
+static APART enum mg_hook_plan_result run_measured(const struct mg_chain_step *step,
+                                                   struct mg_req *req, enum mg_phase phase)
 {
-    if (__builtin_expect(!measured, 1)) {
-        return step->plan->run(step->plan, req);
-    }
     const uint64_t begun_us = mg_plugin_plan_begin();
     const enum mg_hook_plan_result result = step->plan->run(step->plan, req);
     if (result == MG_PLAN_DONE) {
+        const struct mg_chain *chain = mg_chain_of(req->vm, req->route);
         mg_plugin_plan_end(req->vm, chain->plugins[step->place], phase, begun_us);
     }
     return result;
+}
+
+/* A hook with a plan has to run in Lua, and what is behind it. */
+static APART enum mg_verdict leave_plans(struct mg_req *req, enum mg_phase phase,
+                                         const struct mg_chain_step *step,
+                                         enum mg_hook_plan_result result, bool measured)
+{
+    const struct careful from = {
+        .place = step->place, .planned = result == MG_PLAN_REST, .measured = measured};
+    return enter_lua(req, phase, mg_chain_of(req->vm, req->route), &from, 0);
+}
+
+/* What is behind the plans. */
+static APART enum mg_verdict run_rest(struct mg_req *req, enum mg_phase phase,
+                                      const struct mg_chain *chain, uint32_t first, bool measured)
+{
+    const struct careful from = {.place = (int)first, .measured = measured};
+    return enter_lua(req, phase, chain, measured ? &from : NULL, first);
 }
 
 enum mg_verdict mg_hook_run(struct mg_req *req, enum mg_phase phase)
 {
     struct mg_vm *vm = req->vm;
     const struct mg_chain *chain = mg_chain_of(vm, req->route);
-    const struct mg_chain_plans *plans = &chain->plans[phase];
     if (!(chain->phases & MG_PHASE_BIT(phase))) {
         return MG_VERDICT_CONTINUE;
     }
     if (vm->options.stats) {
         mg_stats_add(vm->options.stats, MG_STAT_PLUGIN_RUNS, 1);
     }
-    struct careful from = {.measured = is_measured(vm)};
+    const bool measured = is_measured(vm);
     if (__builtin_expect(vm->quarantined != 0 || (req->lua_ref & MG_REQ_CAREFUL), 0)) {
+        const struct careful from = {.measured = measured};
         return enter_lua(req, phase, chain, &from, 0);
     }
-    for (uint32_t i = 0; i < plans->count; i++) {
-        const struct mg_chain_step *step = &plans->steps[i];
-        const enum mg_hook_plan_result result = run_plan(step, req, phase, chain, from.measured);
-        from.place = step->place;
-        if (result != MG_PLAN_DONE) {
-            from.planned = result == MG_PLAN_REST;
-            mg_runs_planned(req, phase, chain, (uint32_t)from.place);
-            return enter_lua(req, phase, chain, &from, 0);
+    const uint32_t *words = mg_runs_words(req, phase);
+    const struct mg_chain_step *step = chain->plans[phase].steps;
+    uint32_t first = 0;
+    for (uint32_t left = chain->plans[phase].count; left > 0; left--, step++) {
+        const enum mg_hook_plan_result result = __builtin_expect(measured, 0)
+                                                    ? run_measured(step, req, phase)
+                                                    : step->plan->run(step->plan, req);
+        if (__builtin_expect(result != MG_PLAN_DONE, 0)) {
+            return leave_plans(req, phase, step, result, measured);
         }
-        from.place++;
+        mg_runs_plan_done(req, phase, words, (uint32_t)step->place);
+        first = (uint32_t)step->place + 1;
     }
-    if (plans->count > 0) {
-        mg_runs_planned(req, phase, chain, (uint32_t)from.place);
-    }
-    return chain->run[phase] == LUA_NOREF
-               ? MG_VERDICT_CONTINUE
-               : enter_lua(req, phase, chain, from.measured ? &from : NULL, (uint32_t)from.place);
+    return chain->run[phase] == LUA_NOREF ? MG_VERDICT_CONTINUE
+                                          : run_rest(req, phase, chain, first, measured);
 }
 
 void mg_hook_resume(struct mg_req *req, int status)

@@ -3,18 +3,11 @@
 #include "script/runs.h"
 
 #include "base/shm_metrics.h"
-#include "model/req.h"
 #include "script/plugin_count.h"
-#include "script/vm.h"
 
 #include "script/ffi.h"
 
 #define SELDOM __attribute__((noinline, cold)) /* kept out of the way of what is done always */
-
-/* Words of the series plus 1, by place and outcome; 0: not known yet. */
-struct mg_route_runs {
-    uint32_t *words[MG_PHASE_COUNT];
-};
 
 static int define(struct mg_shm *shm)
 {
@@ -38,7 +31,6 @@ struct run {
     const struct mg_chain *chain;
     enum mg_phase phase;
     uint32_t *words;
-    uint64_t *counters;
 };
 
 static SELDOM uint32_t *make_words(const struct run *run, struct mg_route_runs **runs)
@@ -56,12 +48,10 @@ static SELDOM uint32_t *make_words(const struct run *run, struct mg_route_runs *
 static inline struct run run_of(struct mg_req *req, enum mg_phase phase,
                                 const struct mg_chain *chain)
 {
-    const struct mg_vm_options *options = &req->vm->options;
     struct mg_route_runs **runs = req->route ? &req->route->runs : &req->config->runs;
     struct run run = {.req = req, .chain = chain, .phase = phase};
     run.words = *runs ? (*runs)->words[phase] : NULL;
     run.words = run.words ? run.words : make_words(&run, runs);
-    run.counters = mg_metric_words(options->shm, options->worker);
     return run;
 }
 
@@ -104,7 +94,7 @@ static inline void count(const struct run *run, uint32_t place, enum mg_runs_out
         find_word(run, place, outcome, word);
     }
     if (*word > 0) {
-        run->counters[*word - 1]++;
+        run->req->vm->counters[*word - 1]++;
     }
 }
 
@@ -120,12 +110,11 @@ static inline void count_all(const struct run *run, uint32_t from, uint32_t end,
     }
 }
 
-void mg_runs_planned(struct mg_req *req, enum mg_phase phase, const struct mg_chain *chain,
-                     uint32_t end)
+SELDOM void mg_runs_plan_first(struct mg_req *req, enum mg_phase phase, uint32_t place)
 {
     if (req->vm->options.shm) {
-        const struct run run = run_of(req, phase, chain);
-        count_all(&run, 0, end, 0);
+        const struct run run = run_of(req, phase, mg_chain_of(req->vm, req->route));
+        count(&run, place, MG_RUNS_OK);
     }
 }
 

@@ -85,6 +85,8 @@ struct mg_vm {
     uint32_t plugin_count;
     /* plugins in quarantine or on trial: chains run with care while there is one */
     uint32_t quarantined;
+    /* the worker's words of base/shm_metrics.h; NULL without options.shm */
+    uint64_t *counters;
     uint32_t until_measured; /* runs of chains before the next one is; script/plugin_count.h */
     struct mg_chain *chains;
     uint32_t chain_count;

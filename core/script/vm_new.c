@@ -5,6 +5,7 @@
  */
 #include "script/vm_new.h"
 
+#include "base/shm_metrics.h"
 #include "net/tls.h"
 #include "script/boot.h"
 #include "script/plugin_count.h"
@@ -106,6 +107,7 @@ static void init_shared(struct mg_vm *vm)
     if (vm->options.shm) {
         mg_plugin_count_define(vm->options.shm, vm->options.worker);
         mg_runs_define(vm->options.shm);
+        vm->counters = mg_metric_words(vm->options.shm, vm->options.worker);
     }
     vm->turns[0] = (struct mg_turn){.cpu_ms = 50, .cpu_ticks = 13, .wall_ms = 60000};
     vm->watch = (struct mg_budget_watch){
