@@ -492,6 +492,50 @@ void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned 
     }
 }
 
+static struct mg_cell *own_of_group(const struct mg_shm *shm, uint32_t shard, uint32_t group,
+                                    struct mg_cell_key key)
+{
+    struct mg_cell *cell = mg_region_cell(shm, shard, group * GROUP_CELLS);
+    if (!touched(mg_region_shard(shm, shard), group)) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < GROUP_CELLS; i++, cell++) {
+        if (same_key(cell->key, key)) {
+            return cell;
+        }
+    }
+    return NULL;
+}
+
+struct mg_cell *mg_cell_lock_own(struct mg_shm *shm, struct mg_cell_key key, uint32_t *shard)
+{
+    const struct groups groups = groups_of(shm, key);
+    mg_shard_lock(shm, groups.shard);
+    struct mg_cell *cell = own_of_group(shm, groups.shard, groups.first, key);
+    cell = cell ? cell : own_of_group(shm, groups.shard, groups.second, key);
+    if (!cell || cell->era != shm->head->era) {
+        mg_shard_unlock(shm, groups.shard);
+        return NULL;
+    }
+    *shard = groups.shard;
+    return cell;
+}
+
+void mg_cell_write_own(struct mg_shm *shm, uint32_t shard, struct mg_cell *cell, uint32_t record,
+                       const int64_t state[4], int64_t free_at_ms)
+{
+    struct mg_cell image = *cell;
+    image.limit = (record + 1) & 0xffffff;
+    image.free_at_ms = free_at_ms;
+    memcpy(image.state, state, sizeof image.state);
+    mg_shard_write(shm, shard, cell, &image, NULL, MG_HOLD_HELD);
+}
+
+void mg_cell_unlock_own(struct mg_shm *shm, uint32_t shard)
+{
+    mg_shard_unlock(shm, shard);
+}
+
 void mg_cell_lock_embedded(struct mg_shm *shm, struct mg_cell *cell, uint32_t record,
                            struct mg_cell_place *place)
 {

@@ -75,6 +75,14 @@ void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_c
 void mg_cells_empty(struct mg_shm *shm, struct mg_cell_place *place);
 void mg_cells_unlock(struct mg_shm *shm, struct mg_cell_place *places, unsigned count);
 
+/* For one key that has a cell of its own and of these times, for less: locks it and gives it; NULL:
+ * there is none, and nothing is locked. Nothing else may be locked. */
+struct mg_cell *mg_cell_lock_own(struct mg_shm *shm, struct mg_cell_key key, uint32_t *shard);
+/* Changes it: what its key was charged in the limit of that record. */
+void mg_cell_write_own(struct mg_shm *shm, uint32_t shard, struct mg_cell *cell, uint32_t record,
+                       const int64_t state[4], int64_t free_at_ms);
+void mg_cell_unlock_own(struct mg_shm *shm, uint32_t shard);
+
 /* The cell that stands in that record of another table (a breaker's probes). */
 void mg_cell_lock_embedded(struct mg_shm *shm, struct mg_cell *cell, uint32_t record,
                            struct mg_cell_place *place);

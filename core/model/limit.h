@@ -133,6 +133,11 @@ struct mg_limit_verdict {
  * have no record, are not ok. */
 struct mg_limit_verdict mg_limits_take(struct mg_shm *shm, const struct mg_limit_request *request,
                                        struct mg_limit_answer *answers);
+/* The usual case of it, for less: one limit and no ban, whose key is known and may go on at once.
+ * The answer is that of mg_limits_take, and the request is admitted. False: nothing was done, and
+ * mg_limits_take has to decide. */
+bool mg_limits_take_known(struct mg_shm *shm, const struct mg_limit_ask *ask, int64_t now_ms,
+                          struct mg_limit_answer *answer);
 /* The admitted request has ended. */
 void mg_limit_release(struct mg_shm *shm, uint32_t worker, uint32_t hold);
 /* Adds that many units (negative: gives them back) to what was charged, where that still counts.

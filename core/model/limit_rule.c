@@ -265,9 +265,13 @@ void mg_limit_look(const struct mg_limit_rule *rule, const int64_t *state, int64
     if (state) {
         memcpy(view->state, state, sizeof view->state);
     }
-    struct mg_limit_rule with = *rule;
-    with.quota = larger(1, rule->quota); /* what denies all still drains and refills somehow */
-    look(&with, !state, now_ms, cost, view);
+    if (rule->quota > 0) {
+        look(rule, !state, now_ms, cost, view);
+    } else { /* what denies all still drains and refills somehow */
+        struct mg_limit_rule with = *rule;
+        with.quota = 1;
+        look(&with, !state, now_ms, cost, view);
+    }
     view->too_big = cost > (is_bucket(rule) ? rule->burst : rule->quota) || rule->quota == 0;
     view->ok &= !view->too_big;
     if (view->ok || view->too_big) {

@@ -281,3 +281,47 @@ struct mg_limit_verdict mg_limits_take(struct mg_shm *shm, const struct mg_limit
     }
     return verdict;
 }
+
+/* --- the usual case ------------------------------------------------------------------------- */
+
+static bool is_usual(const struct mg_shm *shm, const struct mg_limit_ask *ask)
+{
+    const struct mg_limit *limit = ask->limit;
+    return ask->cost > 0 && !ask->has_quota && ask->former_key.hash[0] == 0 &&
+           limit->rule.algorithm != MG_LIMIT_CONCURRENCY &&
+           mg_limit_record_is(shm, limit->record, limit->id);
+}
+
+bool mg_limits_take_known(struct mg_shm *shm, const struct mg_limit_ask *ask, int64_t now_ms,
+                          struct mg_limit_answer *answer)
+{
+    const struct mg_limit_rule *rule = &ask->limit->rule;
+    struct mg_limit_view view;
+    uint32_t shard;
+    struct mg_cell *cell = is_usual(shm, ask) ? mg_cell_lock_own(shm, ask->key, &shard) : NULL;
+    if (!cell) {
+        return false;
+    }
+    mg_limit_look(rule, cell->state, now_ms, ask->cost, &view);
+    const bool goes_on = view.ok && view.delay_ms == 0;
+    if (goes_on) {
+        mg_limit_charge(rule, &view, ask->cost);
+        mg_cell_write_own(shm, shard, cell, ask->limit->record, view.state,
+                          mg_limit_free_at(rule, view.state));
+    }
+    mg_cell_unlock_own(shm, shard);
+    if (!goes_on) {
+        return false;
+    }
+    *answer = (struct mg_limit_answer){
+        .ok = true,
+        .charged = true,
+        .quota = rule->quota,
+        .remaining = mg_limit_remaining(rule, view.state, now_ms),
+        .reset_ms = mg_limit_reset_ms(rule, view.state, now_ms),
+        .retry_ms = view.retry_ms,
+        .cell = ask->key,
+        .charged_in = mg_limit_charged_in(rule, view.state),
+    };
+    return true;
+}

@@ -326,6 +326,21 @@ static void count_decision(struct mg_ffi_limits *limits, bool admitted, int over
     }
 }
 
+static bool is_near(const struct mg_limit_answer *answer)
+{
+    return answer->ok && answer->remaining * NEAR < answer->quota;
+}
+
+void mg_limits_count_known(struct mg_ffi_limits *limits, const struct mg_limits_entry *entry)
+{
+    if (is_near(&entry->found)) {
+        mg_limit_record_near(limits->shm, entry->limit.record);
+    }
+    if (limits->vm->options.stats) {
+        mg_stats_add(limits->vm->options.stats, MG_STAT_LIMIT_ALLOWED, 1);
+    }
+}
+
 static void show_answer(struct mg_limits_entry *entry)
 {
     const struct mg_limit_answer *found = &entry->found;
@@ -372,8 +387,7 @@ static void show_answers(struct mg_ffi_limits *limits, struct mg_req *req,
         show_answer(entries[i]);
         overflows += answers[i].overflow;
         shadow_denials += entries[i]->limit.shadow && !answers[i].ok;
-        if (limits->verdict.admitted && answers[i].ok &&
-            answers[i].remaining * NEAR < answers[i].quota) {
+        if (limits->verdict.admitted && is_near(&answers[i])) {
             mg_limit_record_near(limits->shm, entries[i]->limit.record);
         }
         if (answers[i].hold != 0) {

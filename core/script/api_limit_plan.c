@@ -19,6 +19,8 @@
 #include <stdlib.h>
 
 #define ARENA_BYTES 1024
+#define ADDRESS_BYTES 44 /* a longer text is not remembered */
+#define KNOWN_BITS 6     /* so many addresses are, of those asked for last */
 
 /* Tags of lua/moongate/key.lua. */
 enum { VALUE = 1, ADDRESS_INSTEAD = 2, SHARED = 3 };
@@ -45,6 +47,13 @@ struct triple {
     enum mg_header_id ids[3];
 };
 
+/* The cell of an address, as it is written: what it takes two SipHashes to find. */
+struct known {
+    uint32_t length; /* of the address; 0: none */
+    char ip[ADDRESS_BYTES];
+    struct mg_cell_key key;
+};
+
 struct mg_ffi_limits_plan {
     struct mg_hook_plan access, header_filter;
     struct mg_arena arena;
@@ -59,11 +68,14 @@ struct mg_ffi_limits_plan {
     mg_str quotas[MG_LIMITS_AT_ONCE];
     mg_str notes[MG_LIMITS_AT_ONCE]; /* the begin of a note, up to "remaining" */
     mg_str note_middle;              /* from there up to the key's hash */
+    struct known known[1 << KNOWN_BITS];
 };
 
 /* --- making --------------------------------------------------------------------------------- */
 
-static mg_hook_plan_fn run_access, run_header_filter;
+static mg_hook_plan_fn run_access, run_access_by_address, run_header_filter;
+
+static bool is_by_address(const struct mg_ffi_limits_plan *plan);
 
 MG_FFI_EXPORT struct mg_ffi_limits_plan *mg_ffi_limits_plan(
     struct mg_ffi_limits *limits, const struct mg_ffi_limits_plan_form *form)
@@ -154,6 +166,7 @@ MG_FFI_EXPORT void mg_ffi_limits_plan_triple(struct mg_ffi_limits_plan *plan, co
 
 MG_FFI_EXPORT struct mg_hook_plan *mg_ffi_limits_plan_of(struct mg_ffi_limits_plan *plan, int phase)
 {
+    plan->access.run = is_by_address(plan) ? run_access_by_address : run_access;
     return phase == MG_PHASE_ACCESS          ? &plan->access
            : phase == MG_PHASE_HEADER_FILTER ? &plan->header_filter
                                              : NULL;
@@ -260,6 +273,79 @@ static bool ask(const struct mg_ffi_limits_plan *plan, struct mg_req *req)
     return true;
 }
 
+/* --- one limit by address ------------------------------------------------------------------- */
+
+static uint64_t load_8(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* 8 bytes or more: the last word overlaps the one before it. */
+static bool same_text(const char *a, const char *b, size_t length)
+{
+    for (size_t i = 0; i + 8 < length; i += 8) {
+        if (load_8(a + i) != load_8(b + i)) {
+            return false;
+        }
+    }
+    return load_8(a + length - 8) == load_8(b + length - 8);
+}
+
+/* Is the key that of mg_ffi_limits_use, and the whole of it the address? */
+static bool is_by_address(const struct mg_ffi_limits_plan *plan)
+{
+    const struct group *group = plan->groups;
+    return plan->limits->count == 1 && !plan->limits->has_ban && group && !group->next &&
+           group->limits == 1 && group->parts && !group->parts->next &&
+           group->parts->kind == MG_FFI_PART_ADDRESS && plan->cost >= 1;
+}
+
+/* The key of the plan's one limit, of the request's address. */
+static struct mg_cell_key key_of_address(struct mg_ffi_limits_plan *plan, struct mg_req *req)
+{
+    const mg_str ip = req->client_ip;
+    struct known *known = NULL;
+    if (ip.len >= 8 && ip.len <= ADDRESS_BYTES) {
+        const uint64_t mixed =
+            (load_8(ip.ptr) * 31 + load_8(ip.ptr + ip.len - 8)) * UINT64_C(0x9e3779b97f4a7c15);
+        known = &plan->known[mixed >> (64 - KNOWN_BITS)];
+        if (known->length == ip.len && same_text(known->ip, ip.ptr, ip.len)) {
+            return known->key;
+        }
+    }
+    struct mg_ffi_limits *limits = plan->limits;
+    mg_ffi_limits_key(limits);
+    mg_ffi_limits_address(limits, VALUE, req, plan->prefixes[0], plan->prefixes[1]);
+    const struct mg_cell_key key = mg_limit_key(limits->shm, &limits->entries[0].limit,
+                                                mg_str_make(limits->key, limits->key_length));
+    if (known) {
+        known->length = (uint32_t)ip.len;
+        memcpy(known->ip, ip.ptr, ip.len);
+        known->key = key;
+    }
+    return key;
+}
+
+/* Decides in the way for keys that are known. False: nothing is done. */
+static bool take_known(struct mg_ffi_limits_plan *plan, struct mg_req *req)
+{
+    struct mg_ffi_limits *limits = plan->limits;
+    struct mg_limits_entry *entry = &limits->entries[0];
+    if (entry->limit.former.until_ms > 0) {
+        return false;
+    }
+    const struct mg_limit_ask ask = {
+        .limit = &entry->limit, .key = key_of_address(plan, req), .cost = (int64_t)plan->cost};
+    if (!mg_limits_take_known(limits->shm, &ask, mg_limits_now_ms(limits), &entry->found)) {
+        return false;
+    }
+    entry->key = ask.key;
+    mg_limits_count_known(limits, entry);
+    return true;
+}
+
 /* --- what clients and the access log see ---------------------------------------------------- */
 
 static double share_left(const struct mg_limits_entry *entry)
@@ -342,6 +428,16 @@ static bool would_deny(const struct mg_ffi_limits *limits)
     return false;
 }
 
+static void show(const struct mg_ffi_limits_plan *plan, struct mg_req *req, int shown)
+{
+    const struct mg_limits_entry *entry = &plan->limits->entries[shown];
+    const mg_str remaining = number_text(&req->arena, entry->found.remaining);
+    note(plan, req, shown, remaining);
+    if (plan->enforces) {
+        set_fields(plan, req, entry, remaining);
+    }
+}
+
 static enum mg_hook_plan_result run_access(struct mg_hook_plan *base, struct mg_req *req)
 {
     const struct mg_ffi_limits_plan *plan = MG_CONTAINER(base, struct mg_ffi_limits_plan, access);
@@ -355,12 +451,20 @@ static enum mg_hook_plan_result run_access(struct mg_hook_plan *base, struct mg_
     }
     const int shown = pick(plan);
     if (shown >= 0) {
-        const struct mg_limits_entry *entry = &plan->limits->entries[shown];
-        const mg_str remaining = number_text(&req->arena, entry->found.remaining);
-        note(plan, req, shown, remaining);
-        if (plan->enforces) {
-            set_fields(plan, req, entry, remaining);
-        }
+        show(plan, req, shown);
+    }
+    return MG_PLAN_DONE;
+}
+
+/* The same, where there is one limit by address. */
+static enum mg_hook_plan_result run_access_by_address(struct mg_hook_plan *base, struct mg_req *req)
+{
+    struct mg_ffi_limits_plan *plan = MG_CONTAINER(base, struct mg_ffi_limits_plan, access);
+    if (!take_known(plan, req)) {
+        return run_access(base, req);
+    }
+    if (plan->judged & 1) {
+        show(plan, req, 0);
     }
     return MG_PLAN_DONE;
 }

@@ -76,6 +76,8 @@ int64_t mg_limits_now_ms(const struct mg_ffi_limits *limits);
 uint8_t mg_limits_network_of(struct mg_ffi_limits *limits, const struct mg_req *req);
 /* The slot of a concurrency limit is given back when the request ends. */
 void mg_limits_keep(struct mg_ffi_limits *limits, struct mg_req *req, uint32_t hold);
+/* Counts a decision of mg_limits_take_known, which stands in entry->found. */
+void mg_limits_count_known(struct mg_ffi_limits *limits, const struct mg_limits_entry *entry);
 /* Makes a decision the last one of the set, for Lua, and counts it. */
 void mg_limits_show(struct mg_ffi_limits *limits, struct mg_req *req,
                     const struct mg_limit_verdict *verdict, const struct mg_limit_answer *answers,

@@ -140,6 +140,24 @@ describe('plans', function()
         assert.equal('denied', logged[4].limit.decision)
     end)
 
+    it('count each network by itself', function()
+        local asks, remaining = {}, {}
+        for _ = 1, 3 do
+            for _, ip in ipairs({ '1.2.3.4', '10.20.30.40', '10.20.30.41', '203.0.113.250',
+                '2001:db8::1', '2001:db8::2', '2001:db8:1:2:3:4:5:6' }) do
+                asks[#asks + 1] = { client_ip = ip }
+            end
+        end
+        local seen = compare{ count = #asks, asks = asks, plugins = { ['rate-limit'] = {
+            quota = 4, window = '30s', retry_after_jitter = NO_JITTER } } }
+        for i, one in ipairs(seen) do
+            remaining[i] = one.status == 200 and one.headers['x-ratelimit-remaining'] or 'none'
+        end
+        -- the fifth and the sixth are of one network
+        assert.equal('3333323 2222102 1111nonenone1', table.concat(remaining, '', 1, 7) .. ' ' ..
+            table.concat(remaining, '', 8, 14) .. ' ' .. table.concat(remaining, '', 15, 21))
+    end)
+
     it('show the tightest of several limits', function()
         local seen = compare{ count = 9, plugins = { ['rate-limit'] = {
             headers = { 'x-ratelimit', 'legacy' }, retry_after_jitter = NO_JITTER, limits = {

@@ -476,10 +476,73 @@ static void a_clock_set_back_costs_at_most_one_window(void **state)
     assert_false(take(board, 0, now, 1, answers));
 }
 
+/* --- the usual case -------------------------------------------------------------------------- */
+
+static uint32_t draw(uint32_t below)
+{
+    static uint64_t seed = 1;
+    seed = seed * 6364136223846793005U + 1442695040888963407U;
+    return (uint32_t)(seed >> 33) % below;
+}
+
+static void expect_same_answer(const struct mg_limit_answer *a, const struct mg_limit_answer *b)
+{
+    assert_int_equal(a->ok, b->ok);
+    assert_int_equal(a->too_big, b->too_big);
+    assert_int_equal(a->overflow, b->overflow);
+    assert_int_equal(a->charged, b->charged);
+    assert_int_equal(a->quota, b->quota);
+    assert_int_equal(a->remaining, b->remaining);
+    assert_int_equal(a->reset_ms, b->reset_ms);
+    assert_int_equal(a->retry_ms, b->retry_ms);
+    assert_int_equal(a->delay_ms, b->delay_ms);
+    assert_int_equal(a->charged_in, b->charged_in);
+}
+
+/* The same requests in two regions: by one way only, and by the other where it can. */
+static void what_is_decided_of_a_known_key_is_the_same(void **state)
+{
+    struct board *board = *state;
+    struct board *other;
+    assert_int_equal(setup((void **)&other), 0);
+    for (int i = 0; i < MG_LIMIT_ALGORITHMS; i++) {
+        add_limit(board, (enum mg_limit_algorithm)i, 40)->rule.max_delay_ms = 5000;
+        *add_limit(other, (enum mg_limit_algorithm)i, 40) = board->limits[i];
+        other->limits[i].record = (uint32_t)-1; /* of its own region */
+    }
+    unsigned known = 0, denied = 0;
+    int64_t now = NOW;
+    for (unsigned round = 0; round < 40000; round++) {
+        const unsigned which = draw(MG_LIMIT_ALGORITHMS), key = draw(7);
+        struct mg_limit_answer answer, other_answer;
+        struct mg_limit_ask ask = ask_for(board, &board->limits[which], key);
+        struct mg_limit_ask other_ask = ask_for(other, &other->limits[which], key);
+        ask.cost = other_ask.cost = draw(4);
+        now += draw(400) ? draw(5000) : 2 * HOUR;
+        const bool admitted = decide(board, 0, now, key, &ask, 1, &answer);
+        if (mg_limits_take_known(other->shm, &other_ask, now, &other_answer)) {
+            assert_true(admitted);
+            known++;
+        } else {
+            assert_int_equal(decide(other, 0, now, key, &other_ask, 1, &other_answer), admitted);
+        }
+        expect_same_answer(&answer, &other_answer);
+        denied += !admitted;
+        if (answer.hold != 0) {
+            mg_limit_release(board->shm, 0, answer.hold);
+            mg_limit_release(other->shm, 0, other_answer.hold);
+        }
+    }
+    assert_in_range(known, 5000, 30000);
+    assert_in_range(denied, 1000, 30000);
+    assert_int_equal(teardown((void **)&other), 0);
+}
+
 int main(void)
 {
 #define WITH_BOARD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
+        WITH_BOARD(what_is_decided_of_a_known_key_is_the_same),
         WITH_BOARD(nothing_is_charged_when_one_limit_denies),
         WITH_BOARD(a_shadow_limit_counts_and_never_decides),
         WITH_BOARD(keys_do_not_share_a_count),
