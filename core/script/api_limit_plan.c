@@ -20,6 +20,7 @@
 
 #define ARENA_BYTES 1024
 #define ADDRESS_BYTES 44 /* a longer text is not remembered */
+#define BLOCK_BYTES 32   /* notes are copied in such blocks; the last holds a hash, too */
 #define KNOWN_BITS 6     /* so many addresses are, of those asked for last */
 
 /* Tags of lua/moongate/key.lua. */
@@ -131,15 +132,25 @@ static mg_str number_text(struct mg_arena *arena, int64_t number)
     return mg_str_make(text, (size_t)(end - text));
 }
 
+static mg_str padded(struct mg_arena *arena, mg_str text)
+{
+    char *bytes = mg_arena_zalloc(arena, text.len + BLOCK_BYTES);
+    memcpy(bytes, text.ptr, text.len);
+    return mg_str_make(bytes, text.len);
+}
+
 /* The parts of a note that are the same for all requests; names need no escaping. */
 static void make_note(struct mg_ffi_limits_plan *plan, int index)
 {
     const struct mg_limits_entry *entry = &plan->limits->entries[index];
-    plan->notes[index] = mg_arena_format(
-        &plan->arena, "{\"decision\":\"allowed\",\"name\":\"%s\",\"quota\":%lld,\"remaining\":",
-        entry->limit.name, (long long)entry->limit.rule.quota);
-    plan->note_middle = mg_arena_format(
-        &plan->arena, ",\"cost\":%lld,\"store\":\"local\",\"key_hash\":\"", (long long)plan->cost);
+    struct mg_arena *arena = &plan->arena;
+    plan->notes[index] = padded(
+        arena, mg_arena_format(
+                   arena, "{\"decision\":\"allowed\",\"name\":\"%s\",\"quota\":%lld,\"remaining\":",
+                   entry->limit.name, (long long)entry->limit.rule.quota));
+    plan->note_middle =
+        padded(arena, mg_arena_format(arena, ",\"cost\":%lld,\"store\":\"local\",\"key_hash\":\"",
+                                      (long long)plan->cost));
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_plan_limit(struct mg_ffi_limits_plan *plan, int index, int judged)
@@ -397,22 +408,28 @@ static void set_fields(const struct mg_ffi_limits_plan *plan, struct mg_req *req
     }
 }
 
+static char *put_block(char *at, mg_str padded)
+{
+    for (size_t i = 0; i < padded.len; i += BLOCK_BYTES) {
+        memcpy(at + i, padded.ptr + i, BLOCK_BYTES);
+    }
+    return at + padded.len;
+}
+
 /* As mg_ffi_limits_note does. */
 static void note(const struct mg_ffi_limits_plan *plan, struct mg_req *req, int shown,
                  mg_str remaining)
 {
     const struct mg_limits_entry *entry = &plan->limits->entries[shown];
     const mg_str begin = plan->notes[shown], middle = plan->note_middle;
-    char *bytes = mg_arena_alloc(&req->arena, begin.len + middle.len + MG_RECORD_DIGITS + 16 + 2);
-    struct mg_record_text text = {.at = bytes,
-                                  .end = bytes + begin.len + middle.len + MG_RECORD_DIGITS + 16 + 2,
-                                  .cap = SIZE_MAX};
-    mg_record_put(&text, begin);
-    mg_record_put(&text, remaining);
-    mg_record_put(&text, middle);
-    mg_record_put_hex(&text, entry->key.hash[1]);
-    mg_record_put(&text, MG_STR("\"}"));
-    req->note_limit = mg_str_make(bytes, (size_t)(text.at - bytes));
+    char *bytes =
+        mg_arena_alloc(&req->arena, begin.len + MG_RECORD_DIGITS + middle.len + BLOCK_BYTES);
+    char *at = put_block(bytes, begin);
+    memcpy(at, remaining.ptr, MG_RECORD_DIGITS); /* number_text gives so many */
+    at = put_block(at + remaining.len, middle);
+    at = mg_record_hex(at, entry->key.hash[1]);
+    memcpy(at, "\"}", 2);
+    req->note_limit = mg_str_make(bytes, (size_t)(at + 2 - bytes));
 }
 
 /* --- the phases of a request ---------------------------------------------------------------- */

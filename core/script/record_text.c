@@ -73,10 +73,18 @@ static uint64_t hex_word(uint32_t number)
     return word + each * '0' + letters * ('a' - '9' - 1);
 }
 
-void mg_record_put_hex(struct mg_record_text *text, uint64_t number)
+char *mg_record_hex(char *at, uint64_t number)
 {
     const uint64_t words[2] = {hex_word((uint32_t)(number >> 32)), hex_word((uint32_t)number)};
-    mg_record_put(text, mg_str_make((const char *)words, sizeof words));
+    memcpy(at, words, sizeof words);
+    return at + sizeof words;
+}
+
+void mg_record_put_hex(struct mg_record_text *text, uint64_t number)
+{
+    char digits[16];
+    mg_record_hex(digits, number);
+    mg_record_put(text, mg_str_make(digits, sizeof digits));
 }
 
 void mg_record_put_ms(struct mg_record_text *text, uint64_t us)

@@ -93,7 +93,8 @@ static inline char *mg_record_ms(char *at, uint64_t us)
 }
 
 void mg_record_put_u64(struct mg_record_text *text, uint64_t number);
-/* 16 hexadecimal digits. */
+/* 16 hexadecimal digits; the first without a look at the room. */
+char *mg_record_hex(char *at, uint64_t number);
 void mg_record_put_hex(struct mg_record_text *text, uint64_t number);
 /* Microseconds as milliseconds with three decimals: 12.345 */
 void mg_record_put_ms(struct mg_record_text *text, uint64_t us);

@@ -56,6 +56,9 @@
     X(X_FORWARDED_PREFIX, "x-forwarded-prefix")                                                    \
     X(X_REAL_IP, "x-real-ip")                                                                      \
     X(X_REQUEST_ID, "x-request-id")                                                                \
+    X(X_RATELIMIT_LIMIT, "x-ratelimit-limit")                                                      \
+    X(X_RATELIMIT_REMAINING, "x-ratelimit-remaining")                                              \
+    X(X_RATELIMIT_RESET, "x-ratelimit-reset")                                                      \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key")                                                      \
     X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept")
 
