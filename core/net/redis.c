@@ -16,6 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* With a map that is a hand-over old, the server it names may be a replica, and the master that
+ * this one names may hand over while it has the command. */
+#define MOVES 2
 #define TRY_AGAIN_MS 2 /* until a command with keys of a moving slot is sent once more */
 
 struct mg_redis_set {
@@ -125,16 +128,19 @@ static bool redirect(struct mg_redis_command *command, struct mg_redis_connectio
                      enum mg_redis_result result, mg_str text)
 {
     struct mg_redis *redis = command->redis;
-    bool *followed = result == MG_REDIS_MOVED ? &command->has_moved : &command->has_asked;
-    if (*followed || !redis->ops->redirect ||
+    const bool is_moved = result == MG_REDIS_MOVED;
+    if ((is_moved ? command->moves == MOVES : command->has_asked) || !redis->ops->redirect ||
         !redis->ops->redirect(redis, command, connection, result, text)) {
         return false;
     }
-    *followed = true;
-    if (result == MG_REDIS_MOVED) {
+    if (is_moved) {
+        command->moves++;
         redis->ops->on_stale(redis);
-    } else if (command->script) {
-        mg_redis_command_use_source(command); /* the target may lack it */
+    } else {
+        command->has_asked = true;
+        if (command->script) {
+            mg_redis_command_use_source(command); /* the target may lack it */
+        }
     }
     return mg_redis_instance_route(redis, command) == MG_REDIS_OK;
 }
@@ -254,7 +260,8 @@ enum mg_redis_result mg_redis_send(struct mg_redis *redis, struct mg_redis_comma
     command->redis = redis;
     command->connection = NULL;
     command->slot = redis->options->topology == MG_REDIS_CLUSTER ? slot_of(ask) : -1;
-    command->has_moved = command->has_asked = false;
+    command->moves = 0;
+    command->has_asked = false;
     command->has_been_eval = command->has_waited = command->asking = false;
     mg_deadline_init(&command->again);
     mg_link_init(&command->link);

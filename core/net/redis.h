@@ -19,9 +19,9 @@
  * Promises. A command is answered within its timeout, whatever the server does. All commands of a
  * loop turn leave in one write and, for one server, keep their order. A reply that comes too late
  * is thrown away in its place. A breaker that all workers share stops asking a store that fails,
- * and releases every command that waits; a probe in the background closes it. NOSCRIPT, MOVED, ASK
- * and TRYAGAIN are followed once each, within the timeout. A command that was sent and not answered
- * is never sent again: it may have been obeyed.
+ * and releases every command that waits; a probe in the background closes it. NOSCRIPT, ASK and
+ * TRYAGAIN are followed once each, MOVED twice, within the timeout: who says so has not obeyed. A
+ * command that was sent and not answered is never sent again: it may have been.
  */
 #pragma once
 

@@ -44,15 +44,16 @@ struct mg_redis_command {
     const char **argv;                      /* one block with the lengths and all bytes */
     size_t *lengths;
     uint32_t count;
-    uint64_t begun_us;         /* when it was handed over */
-    int32_t slot;              /* of a cluster, -1 = any */
-    uint16_t port;             /* of host */
-    char *host;                /* ASK: where it goes this once; NULL: where its slot is */
-    struct mg_deadline again;  /* TRYAGAIN: when it is sent again */
-    bool has_moved, has_asked; /* redirections followed */
-    bool has_been_eval;        /* the source was sent */
-    bool has_waited;           /* for TRYAGAIN */
-    bool asking;               /* the node is importing the slot */
+    uint64_t begun_us;        /* when it was handed over */
+    int32_t slot;             /* of a cluster, -1 = any */
+    uint16_t port;            /* of host */
+    char *host;               /* ASK: where it goes this once; NULL: where its slot is */
+    struct mg_deadline again; /* TRYAGAIN: when it is sent again */
+    uint8_t moves;            /* MOVED, followed */
+    bool has_asked;           /* ASK was followed */
+    bool has_been_eval;       /* the source was sent */
+    bool has_waited;          /* for TRYAGAIN */
+    bool asking;              /* the node is importing the slot */
 };
 
 /* Copies the words of the command, group after group. Frees what was there. MG_EINVALID: none, or

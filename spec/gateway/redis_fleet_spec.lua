@@ -99,12 +99,19 @@ describe('moongate.redis with sentinels', function()
 end)
 
 describe('moongate.redis with a cluster', function()
-    local cluster, gateway
+    local cluster, gateway, patient
 
+    local function start(timeout)
+        return asking.gateway(('{ topology: cluster, nodes: ["127.0.0.1:%d"], timeout: %s,'
+            .. ' connect_timeout: %s }'):format(cluster.servers[1].port, timeout, timeout),
+            { workers = 2 })
+    end
+
+    -- Of the patient one no command fails, however long a busy machine or a server that keeps
+    -- its clients back while it hands over: it follows MOVED and ASK, and nothing else comes.
     setup(function()
         cluster = redis.cluster()
-        gateway = asking.gateway(('{ topology: cluster, nodes: ["127.0.0.1:%d"], timeout: 500ms,'
-            .. ' connect_timeout: 500ms }'):format(cluster.servers[1].port), { workers = 2 })
+        gateway, patient = start('500ms'), start('5s')
     end)
 
     teardown(process.stop_all)
@@ -116,6 +123,15 @@ describe('moongate.redis with a cluster', function()
             if redis:set('k' .. i, i) ~= 'OK' then failed = failed + 1 end
         end
         return failed
+    ]]
+    -- The same; what was said in place of OK.
+    local FAILURES = [[
+        local list = { '' }
+        for i = 1, 200 do
+            local ok, err, class = redis:set('k' .. i, i)
+            if ok ~= 'OK' then list[#list + 1] = class .. ': ' .. err end
+        end
+        return list
     ]]
     local READ = [[
         local wrong = 0
@@ -162,31 +178,30 @@ describe('moongate.redis with a cluster', function()
     end)
 
     it('loses nothing while hundreds of slots move', function()
-        assert.equal(0, gateway:value(WRITE))
+        assert.equal(0, patient:value(WRITE))
         local resharding = cluster:reshard(cluster:owner(15495), 400)
-        local failed, rounds = 0, 0
+        local rounds = 0
         repeat
-            failed, rounds = failed + gateway:value(WRITE) + gateway:value(READ), rounds + 1
+            assert.same({ '' }, patient:value(FAILURES))
+            assert.equal(0, patient:value(READ))
+            rounds = rounds + 1
         until resharding:wait(0.01)
         assert.equal(0, resharding.code, resharding.err)
         assert.is_true(rounds >= 2, rounds .. ' rounds')
-        assert.is_true(failed <= 16, failed .. ' failures') -- 2 workers, 4 masters, 2 connections
         assert.equal(0, gateway:value(READ))
-        assert.equal(0, gateway:status().stores[1].opened)
+        assert.equal(0, patient:status().stores[1].opened)
     end)
 
     it('follows a master that hands over', function()
         local old = cluster:owner(16383) -- one of the first three, which have replicas
         local new = cluster:replica_of(old)
         assert.equal('OK', new:ask('CLUSTER', 'FAILOVER'))
-        local failed = 0
         redis.wait(function()
-            failed = failed + gateway:value(WRITE)
+            assert.same({ '' }, patient:value(FAILURES))
             return new:ask('ROLE')[1] == 'master' and new:count('commandstats', 'cmdstat_set:calls')
-                > 0 and gateway:value(READ) == 0
+                > 0 and patient:value(READ) == 0
         end, 'the new master is used')
-        assert.is_true(failed <= 16, failed .. ' failures') -- Redis holds clients back meanwhile
-        assert.equal(0, gateway:status().stores[1].opened)
+        assert.equal(0, patient:status().stores[1].opened)
     end)
 
     it('serves what is left when a master dies, and its replica when that is promoted', function()

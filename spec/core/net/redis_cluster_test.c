@@ -23,6 +23,7 @@ struct cluster {
     uint16_t border; /* slots below it are server 0's, by the map */
     int questions;
     bool is_paused;     /* server 1 keeps commands waiting */
+    bool is_circle;     /* what moved says holds for all commands that come */
     char moved[2][300]; /* what a server answers to the next command but PING; "" = its number */
     char seen[2][512];  /* commands it got, but the login */
 };
@@ -67,7 +68,7 @@ static void answer(struct redis_peer *peer, const char *command)
         redis_peer_say(peer, "+OK\r\n");
     } else if (c.moved[number][0]) {
         redis_peer_say(peer, c.moved[number]);
-        c.moved[number][0] = '\0';
+        c.moved[number][0] = c.is_circle ? c.moved[number][0] : '\0';
     } else {
         snprintf(text, sizeof text, "+%d\r\n", number);
         redis_peer_say(peer, text);
@@ -138,7 +139,7 @@ static void commands_go_where_their_slot_is(void **state)
         redis_client_say(&c.client, "XREAD", "COUNT", "1", "STREAMS", "foo", "0", NULL), "1");
 }
 
-static void moved_is_followed_once_and_remembered(void **state)
+static void moved_is_followed_and_remembered(void **state)
 {
     (void)state;
     hold();
@@ -147,9 +148,24 @@ static void moved_is_followed_once_and_remembered(void **state)
     assert_string_equal(get("foo"), "0");
     assert_string_equal(get("foo"), "0"); /* at once */
     assert_string_equal(c.seen[1], "GET foo, GET foo");
-    redirect_next(0, "MOVED", "foo", 1);
+}
+
+/* A worker whose map is a hand-over old asks the replica that the old master has become; the master
+ * that this one names keeps the command while it hands over, too, and names the next. */
+static void moved_is_followed_twice_but_not_in_a_circle(void **state)
+{
+    (void)state;
+    hold();
+    assert_string_equal(get("foo"), "1");
     redirect_next(1, "MOVED", "foo", 0);
-    assert_string_equal(get("foo"), "moved"); /* not twice */
+    redirect_next(0, "MOVED", "foo", 1);
+    assert_string_equal(get("foo"), "1");
+    assert_string_equal(c.seen[1], "GET foo, GET foo, GET foo");
+    c.is_circle = true;
+    redirect_next(1, "MOVED", "foo", 0);
+    redirect_next(0, "MOVED", "foo", 1);
+    assert_string_equal(get("foo"), "moved");
+    assert_string_equal(c.seen[1], "GET foo, GET foo, GET foo, GET foo, GET foo");
     assert_int_equal(c.client.redis->breaker.record->opened, 0);
 }
 
@@ -396,7 +412,8 @@ int main(void)
 #define WITH_CLUSTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_CLUSTER(commands_go_where_their_slot_is),
-        WITH_CLUSTER(moved_is_followed_once_and_remembered),
+        WITH_CLUSTER(moved_is_followed_and_remembered),
+        WITH_CLUSTER(moved_is_followed_twice_but_not_in_a_circle),
         WITH_CLUSTER(the_map_is_asked_for_once_a_second_at_most),
         WITH_CLUSTER(ask_is_followed_with_asking),
         WITH_CLUSTER(servers_that_are_named_without_end_are_not_all_used),

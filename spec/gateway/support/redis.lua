@@ -176,13 +176,21 @@ function Server:count(section, name)
     return tonumber(info:match(plain .. '[=:](%d+)')) or 0
 end
 
--- A cluster's server has a second port, 10000 above the first.
+-- A server of a cluster has a second port, 10000 above the first: that has to be free, too.
 local function free_port(with_bus)
-    local port
-    repeat
-        port = process.free_port()
-    until not with_bus or port < 55536
-    return port
+    while true do
+        local port = process.free_port()
+        local is_free, fd = not with_bus
+        if with_bus and port < 55536 then
+            is_free, fd = pcall(posix.listen, nil, nil, port + 10000)
+        end
+        if is_free then
+            if fd then
+                posix.close(fd)
+            end
+            return port
+        end
+    end
 end
 
 --- Starts a server on a free port and a unix socket.
