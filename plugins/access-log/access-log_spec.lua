@@ -330,7 +330,7 @@ describe('access-log', function()
         end)
     end)
 
-    describe('refuses at load', function()
+    describe('A1 refuses at load', function()
         local function refusal(config)
             local ok, err = pcall(gateway.start, config_of(config))
             assert.is_false(ok)

@@ -163,7 +163,7 @@ describe('access-log', function()
                 list = { 1, 2 }, zone = 'eu' }, records()[1])
         end)
 
-        it('are absent when they fail or are no such value', function()
+        it('A1 are absent when they fail or are no such value', function()
             start({ custom_fields = { bad = 'lua: record.x.y', nan = 'lua: 0 / 0',
                 fn = 'lua: string.format', deep = 'lua: { { 1 } }', good = 'lua: 1',
                 endless = 'lua: (function() while true do end end)()' } })

@@ -127,7 +127,7 @@ describe('the sink lua of access-log', function()
         assert.same({ { '/a' }, { '/b' } }, { paths(batches()[1]), paths(batches()[2]) })
     end)
 
-    it('outlives a function that never ends', function()
+    it('A1 outlives a function that never ends', function()
         start('lua: (function() if io.open("' .. path .. '.go") then return true end'
             .. ' while true do end end)()')
         gw:get('/a')

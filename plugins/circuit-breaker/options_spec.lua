@@ -3,6 +3,7 @@
 -- B8 of the policies.
 local gateway = require 'moongate.test'
 
+local ENDLESS = '(function() while true do end end)()'
 local HEAD = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'
 
 describe('circuit-breaker:', function()
@@ -258,8 +259,8 @@ describe('circuit-breaker:', function()
             assert.is_true(is_open())
         end)
 
-        it('classify as it would be where they give nothing, fail, or give nonsense', function()
-            for _, code in ipairs({ 'nil', 'error("no")', '"bad"', '7' }) do
+        it('A1 classify as it would be where they give nothing, fail, or give nonsense', function()
+            for _, code in ipairs({ 'nil', 'error("no")', '"bad"', '7', ENDLESS }) do
                 start({ consecutive_failures = 2, classify = 'lua: ' .. code })
                 serve()
                 get(2)
@@ -284,12 +285,16 @@ describe('circuit-breaker:', function()
                 name .. 'half_open closed probes_ok 0/1' }, messages('heard '))
         end)
 
-        it('do not hurt a request when on_state fails', function()
-            start({ consecutive_failures = 1, on_state = 'lua: error("no")' })
-            serve()
-            get(1, '/500')
-            assert.is_true(is_open())
-            assert.equal(1, #messages('option on_state'))
+        it('A1 do not hurt a request when on_state fails', function()
+            for _, code in ipairs({ 'error("no")', ENDLESS }) do
+                start({ consecutive_failures = 1, on_state = 'lua: ' .. code })
+                serve()
+                get(1, '/500')
+                assert.is_true(is_open())
+                assert.equal(1, #messages('option on_state'))
+                gw:stop()
+                gw = nil
+            end
         end)
     end)
 
@@ -311,9 +316,9 @@ describe('circuit-breaker:', function()
             assert.is_true(wait == 5 or wait == 6)
         end)
 
-        it('is the problem document where it fails or gives nonsense', function()
+        it('A1 is the problem document where it fails or gives nonsense', function()
             for _, code in ipairs({ 'error("no")', 'nil', '99', '200, 7', '200, "x", "y"',
-                '200, { f = print }' }) do
+                '200, { f = print }', ENDLESS }) do
                 local res = open(code)
                 assert.response(res).has.status(503)
                 assert.equal('breaker_open', res.outcome)

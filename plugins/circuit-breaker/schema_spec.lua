@@ -25,7 +25,7 @@ describe('circuit-breaker', function()
         end
     end)
 
-    describe('refuses at load', function()
+    describe('A1 refuses at load', function()
         local CASES = {
             { { scope = 'key' }, "the scope key needs 'key'" },
             { { key = { 'ip' } }, "'key' is for the scope key only" },

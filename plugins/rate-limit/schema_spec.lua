@@ -47,7 +47,7 @@ describe('rate-limit', function()
         return config
     end
 
-    describe('refuses at load', function()
+    describe('A1 refuses at load', function()
         local CASES = {
             { {}, "set 'limits', or 'quota' and 'window'" },
             { { quota = 5 }, 'a limit needs a window' },
