@@ -7,10 +7,10 @@ local dkjson = require 'dkjson'
 local load = require 'spec.gateway.support.load'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
+local sock_diag = require 'spec.gateway.support.sock_diag'
 
 local SOAK = tonumber(os.getenv('MOONGATE_SOAK_BREAKER_SECONDS'))
 local SECONDS = SOAK or 5
-local ESTABLISHED = '01'
 
 local SHORT = 'open: { base: 500ms, max: 2s, jitter_percent: 0 }, ramp: 1s,'
     .. ' half_open: { max_inflight: 3, required: 3, timeout: 400ms }'
@@ -50,27 +50,15 @@ describe('a circuit breaker under load', function()
         return breaker
     end
 
-    -- Connections that the upstream on that port has open, by the port of the other end.
-    local function look(port)
-        local open, count = {}, 0
-        for line in io.lines('/proc/net/tcp') do
-            local own, other, state = line:match('^%s*%d+: %x+:(%x+) %x+:(%x+) (%x+)')
-            if own and tonumber(own, 16) == port and state == ESTABLISHED then
-                open[other], count = true, count + 1
-            end
-        end
-        return open, count
-    end
-
-    -- How many of them were open at one time. A look takes milliseconds, in which one may end and
-    -- another begin; what two looks in a row show was there between them.
+    -- How many connections the upstream on that port had open at one time. A look takes a while, in
+    -- which one may end and another begin; what two looks in a row show was there between them.
     local function exchanges(port)
-        local first, count = look(port)
+        local first, count = sock_diag.established(port)
         if count == 0 then
             return 0
         end
         local both = 0
-        for other in pairs((look(port))) do
+        for other in pairs((sock_diag.established(port))) do
             both = both + (first[other] and 1 or 0)
         end
         return both
@@ -102,7 +90,7 @@ describe('a circuit breaker under load', function()
         assert.equal(0, (gateway:command('reload')))
         await(gateway, function(breaker)
             return breaker.openings_in_a_row >= 2 and breaker.state == 'open'
-                and select(2, look(port)) == 0
+                and select(2, sock_diag.established(port)) == 0
         end)
         local most, deadline = 0, posix.now() + SECONDS
         repeat

@@ -8,6 +8,7 @@ local client = require 'spec.gateway.support.client'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
 local procfs = require 'spec.gateway.support.procfs'
+local sock_diag = require 'spec.gateway.support.sock_diag'
 local scripted = require 'spec.gateway.support.scripted'
 
 local KEPT = 64 * 1024
@@ -65,11 +66,11 @@ describe('of an answer', function()
 
     local function bytes_inside(connection, peer, sent)
         local own, other = posix.ports(peer.fd)
-        local taken = sent - (procfs.tcp_queues(own, other))
-        local _, unread = procfs.tcp_queues(other, own)
+        local taken = sent - (sock_diag.queues(own, other))
+        local _, unread = sock_diag.queues(other, own)
         own, other = posix.ports(connection.fd)
-        local _, received = procfs.tcp_queues(own, other)
-        local given = #connection.kept + received + procfs.tcp_queues(other, own)
+        local _, received = sock_diag.queues(own, other)
+        local given = #connection.kept + received + sock_diag.queues(other, own)
         return taken - unread - given
     end
 

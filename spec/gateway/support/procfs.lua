@@ -75,17 +75,6 @@ function M.wait_stopped(pid)
     return false
 end
 
---- What the kernel holds of an IPv4 connection of this machine, seen from one end.
--- @tparam number port of this end
--- @tparam number peer port of the other
--- @treturn number|nil bytes sent and not acknowledged; nil when there is no such connection
--- @treturn number bytes received and not read
-function M.tcp_queues(port, peer)
-    local pattern = (':%04X %%x+:%04X %%x+ (%%x+):(%%x+)'):format(port, peer)
-    local sent, received = read('/proc/net/tcp'):match(pattern)
-    return tonumber(sent or '', 16), tonumber(received or '', 16)
-end
-
 --- How many descriptors it has open.
 function M.open_files(pid)
     local pipe = assert(io.popen(("ls -1 '/proc/%d/fd'"):format(pid)))
