@@ -140,6 +140,7 @@ static struct mg_limit_rule random_rule(int algorithm)
                                  .quota = 1 + roll(12),
                                  .window_ms = 1 + roll(300)};
     rule.burst = algorithm == MG_LIMIT_GCRA ? 1 : 1 + roll(12);
+    rule.max_delay_ms = algorithm == MG_LIMIT_LEAKY_BUCKET ? roll(300) : 0;
     return rule;
 }
 
@@ -229,8 +230,11 @@ static void r3_a_denied_cost_passes_exactly_at_its_retry_time(void **state)
 {
     (void)state;
     seed = 424242;
-    for (int algorithm = 0; algorithm < MG_LIMIT_CONCURRENCY; algorithm++) {
+    for (int algorithm = 0; algorithm < MG_LIMIT_ALGORITHMS; algorithm++) {
         unsigned denials = 0;
+        if (algorithm == MG_LIMIT_CONCURRENCY) {
+            continue; /* when a slot comes back is not known */
+        }
         for (int round = 0; round < 1000; round++) {
             denials += check_retries(algorithm);
         }
@@ -261,13 +265,14 @@ static void a_cost_over_the_quota_is_denied_for_ever(void **state)
 
 #define SPAN 4000
 
-/* Admitted units per millisecond for a client that tries `burst` times in each from `begin`. */
+/* Units that go on in each millisecond, of a client that tries up to 60 times in each from `begin`:
+ * a leaky bucket lets them wait for their turn. */
 static void attack(const struct mg_limit_rule *rule, int64_t begin, int admitted[SPAN])
 {
     int64_t state[4] = {0};
     bool known = false;
+    memset(admitted, 0, SPAN * sizeof admitted[0]);
     for (int ms = 0; ms < SPAN; ms++) {
-        admitted[ms] = 0;
         for (int n = 0; ms >= begin && n < 60; n++) {
             struct mg_limit_view view;
             mg_limit_look(rule, known ? state : NULL, 8000000 + ms, 1, &view);
@@ -277,7 +282,9 @@ static void attack(const struct mg_limit_rule *rule, int64_t begin, int admitted
             mg_limit_charge(rule, &view, 1);
             memcpy(state, view.state, sizeof state);
             known = true;
-            admitted[ms]++;
+            if (ms + view.delay_ms < SPAN) {
+                admitted[ms + view.delay_ms]++;
+            }
         }
     }
 }
@@ -347,6 +354,10 @@ static void r3_no_interval_admits_more_than_its_bound_which_is_reached(void **st
     check_bound(&rule, bucket_bound);
     rule.algorithm = MG_LIMIT_GCRA;
     rule.burst = 1;
+    check_bound(&rule, gcra_bound);
+    rule.algorithm = MG_LIMIT_LEAKY_BUCKET; /* released like that, the first at once */
+    rule.burst = 10;
+    rule.max_delay_ms = 1000;
     check_bound(&rule, gcra_bound);
 }
 
