@@ -72,7 +72,7 @@ static void a_key_has_one_record(void **state)
     assert_ptr_equal(record - record->owner_back, owner_of(table));
 }
 
-static void B4_a_hundred_thousand_keys_take_no_more_than_their_number(void **state)
+static void b4_a_hundred_thousand_keys_take_no_more_than_their_number(void **state)
 {
     struct table *table = *state;
     unsigned placed = 0;
@@ -200,7 +200,7 @@ int main(void)
 #define WITH_TABLE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_TABLE(a_key_has_one_record),
-        WITH_TABLE(B4_a_hundred_thousand_keys_take_no_more_than_their_number),
+        WITH_TABLE(b4_a_hundred_thousand_keys_take_no_more_than_their_number),
         WITH_TABLE(what_is_idle_makes_room_and_what_is_not_stays),
         WITH_TABLE(a_record_with_probes_is_never_taken),
         WITH_TABLE(an_owner_has_its_own_records_only),

@@ -38,7 +38,7 @@ static void forced_open_lets_nothing_pass_until_auto(void **state)
     assert_true(ask(board, &pass));
 }
 
-static void B8_a_time_limit_ends_what_was_forced(void **state)
+static void b8_a_time_limit_ends_what_was_forced(void **state)
 {
     struct board *board = *state;
     struct mg_breaker_pass pass;
@@ -52,7 +52,7 @@ static void B8_a_time_limit_ends_what_was_forced(void **state)
     assert_change(board, MG_BREAKER_FORCED_OPEN, MG_BREAKER_CLOSED, MG_BREAKER_TIME);
 }
 
-static void B8_forced_closed_lets_everything_pass_and_ends_with_an_empty_window(void **state)
+static void b8_forced_closed_lets_everything_pass_and_ends_with_an_empty_window(void **state)
 {
     struct board *board = *state;
     open_it(board);
@@ -131,8 +131,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_name_the_actions),
         WITH_BOARD(forced_open_lets_nothing_pass_until_auto),
-        WITH_BOARD(B8_a_time_limit_ends_what_was_forced),
-        WITH_BOARD(B8_forced_closed_lets_everything_pass_and_ends_with_an_empty_window),
+        WITH_BOARD(b8_a_time_limit_ends_what_was_forced),
+        WITH_BOARD(b8_forced_closed_lets_everything_pass_and_ends_with_an_empty_window),
         WITH_BOARD(reset_forgets_the_openings),
         WITH_BOARD(auto_changes_nothing_that_was_not_forced),
         WITH_BOARD(a_name_that_there_is_not_is_told),

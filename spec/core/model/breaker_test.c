@@ -493,7 +493,7 @@ static void begin_ramp(struct board *board)
     assert_change(board, MG_BREAKER_HALF_OPEN, MG_BREAKER_RAMP, MG_BREAKER_PROBES_OK);
 }
 
-static void B5_the_ramp_rises_in_a_straight_line_evenly_spread(void **state)
+static void b5_the_ramp_rises_in_a_straight_line_evenly_spread(void **state)
 {
     struct board *board = *state;
     begin_ramp(board);
@@ -531,7 +531,7 @@ static void ramp_request(struct board *board, enum mg_breaker_result result)
     tell(board, &pass, result);
 }
 
-static void B5_a_ramp_that_fails_opens_again_for_longer(void **state)
+static void b5_a_ramp_that_fails_opens_again_for_longer(void **state)
 {
     struct board *board = *state;
     begin_ramp(board);
@@ -584,8 +584,8 @@ int main(void)
         WITH_BOARD(clients_that_left_late_open_it),
         WITH_BOARD(a_probe_whose_client_left_gives_no_result),
         WITH_BOARD(slowness_that_shows_later_counts_once_and_in_its_epoch),
-        WITH_BOARD(B5_the_ramp_rises_in_a_straight_line_evenly_spread),
-        WITH_BOARD(B5_a_ramp_that_fails_opens_again_for_longer),
+        WITH_BOARD(b5_the_ramp_rises_in_a_straight_line_evenly_spread),
+        WITH_BOARD(b5_a_ramp_that_fails_opens_again_for_longer),
         WITH_BOARD(a_clock_set_back_does_not_make_the_ramp_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
