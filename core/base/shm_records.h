@@ -86,6 +86,7 @@ struct mg_breaker_record {
     int64_t forget_ms;   /* after so long CLOSED and unused it is as good as new */
     uint32_t owner_back; /* so many records before it stands its owner; 0: it has a name */
     uint32_t keys;       /* of an owner: records by key that are in use */
+    uint64_t blemish_ms; /* window by time: when the last result came that is no plain success */
     uint64_t state __attribute__((aligned(64))); /* its lowest three bits 0: CLOSED */
     uint64_t results;                            /* of probes in this epoch */
     uint64_t consecutive;                        /* failures in a row in this epoch */

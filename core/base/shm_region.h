@@ -30,7 +30,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define MG_SHM_LAYOUT 8 /* raised with every change of a struct in here */
+#define MG_SHM_LAYOUT 9 /* raised with every change of a struct in here */
 
 #define MG_SHARD_CELLS 1024
 #define MG_SPARE_SHARDS 16

@@ -90,12 +90,40 @@ static uint64_t number_of(const struct shape *shape, int64_t now_ms)
     return (uint64_t)(now_ms > 0 ? now_ms : 0) * shape->buckets / shape->window_ms;
 }
 
+#define LATE_MS 1000 /* by which a worker may be behind another */
+
+static bool is_plain_success(struct mg_breaker_facets facets)
+{
+    return !facets.failure && !facets.network && !facets.slow;
+}
+
+/* Before it is counted, so that nobody who knows of it takes the window for clean. */
+static void note_blemish(struct mg_breaker_record *record, int64_t now_ms)
+{
+    if ((int64_t)mg_word_load(&record->blemish_ms) < now_ms) {
+        mg_word_store(&record->blemish_ms, (uint64_t)now_ms);
+    }
+}
+
+/* Are there plain successes in the window only? Then no sum of it makes a breaker trip. May say no
+ * to one that is clean: of a clock that was set back, and for a while after the last blemish. */
+static bool is_clean(const struct mg_breaker_record *record, const struct shape *shape,
+                     int64_t now_ms)
+{
+    const int64_t blemish_ms = (int64_t)mg_word_load(&record->blemish_ms);
+    const int64_t longest_ms = (int64_t)shape->window_ms + shape->window_ms / shape->buckets;
+    return blemish_ms == 0 || now_ms - blemish_ms > longest_ms + LATE_MS;
+}
+
 static void add_by_time(struct mg_breaker_record *record, const struct shape *shape, uint64_t mark,
                         int64_t now_ms, struct mg_breaker_facets facets, bool is_new)
 {
     const uint64_t number = number_of(shape, now_ms);
     const uint64_t tag = tag_of(mark, number, shape->buckets);
     const uint64_t at = number % shape->buckets;
+    if (!is_plain_success(facets)) {
+        note_blemish(record, now_ms);
+    }
     if (is_new) {
         add_tagged(&record->buckets[at].total, tag);
     }
@@ -216,6 +244,9 @@ struct mg_breaker_counts mg_breaker_window_add(struct mg_breaker *breaker, uint3
         *place = add_by_count(record, &shape, mark, facets);
     } else {
         add_by_time(record, &shape, mark, now_ms, facets, true);
+        if (is_plain_success(facets) && is_clean(record, &shape, now_ms)) {
+            return (struct mg_breaker_counts){0};
+        }
     }
     return sum_of(record, &shape, mark, now_ms);
 }

@@ -26,7 +26,8 @@ struct mg_breaker_counts {
     uint64_t total, failures, network, slow;
 };
 
-/* Adds a result to the window of that epoch. place: for mg_breaker_window_slow. */
+/* Adds a result to the window of that epoch. place: for mg_breaker_window_slow. Counts what is in
+ * the window then; nothing, after a plain success where all others are, which makes nobody trip. */
 struct mg_breaker_counts mg_breaker_window_add(struct mg_breaker *breaker, uint32_t epoch,
                                                int64_t now_ms, struct mg_breaker_facets facets,
                                                uint64_t *place);
