@@ -142,16 +142,31 @@ function Rig:count_well(list)
     return count
 end
 
+-- How the gateway sees its Redis: whether it asks, and how commands have ended.
+function Rig:tell()
+    local store = self.gateway:status().stores[1]
+    local list = {}
+    for reason, count in pairs(store.results) do
+        list[#list + 1] = ('%s %d'):format(reason, count)
+    end
+    return ('%s, opened %d times, last %s; counted: %s'):format(store.state, store.opened,
+        tostring(store.last_failure), table.concat(list, ', '))
+end
+
 --- Waits until every worker has its Redis.
 function Rig:wait_well()
-    local deadline, in_a_row = posix.now() + process.deadline, 0
+    local deadline, in_a_row, good, bad = posix.now() + process.deadline, 0, 0, 0
     repeat
         local well = self:is_well()
         in_a_row = well and in_a_row + 1 or 0
+        good, bad = good + (well and 1 or 0), bad + (well and 0 or 1)
         if not well then
             posix.pause(0.01)
         end
-        assert(posix.now() < deadline, 'the gateway never finds its Redis again')
+        if posix.now() > deadline then
+            error(('the gateway does not find its Redis again for all its requests: %d good ones, '
+                .. '%d bad ones; %s'):format(good, bad, self:tell()), 0)
+        end
     until in_a_row == IN_A_ROW
 end
 
@@ -181,12 +196,7 @@ function Rig:wait_met(reasons, before)
     local deadline = posix.now() + process.deadline
     while not self:is_met(reasons, before) do
         if posix.now() > deadline then
-            local list = {}
-            for reason, count in pairs(self.gateway:status().stores[1].results) do
-                list[#list + 1] = ('%s %d'):format(reason, count)
-            end
-            error(('not met: %s; counted: %s'):format(table.concat(reasons, ', '),
-                table.concat(list, ', ')), 0)
+            error(('not met: %s; %s'):format(table.concat(reasons, ', '), self:tell()), 0)
         end
         posix.pause(0.02)
     end
