@@ -25,7 +25,7 @@ gateway:
 ]]):format(process.free_port()))
     end
 
-    it('admits 100 requests of a key in a minute, and bans who goes on', function()
+    it('R17 admits 100 requests of a key in a minute, and bans who goes on', function()
         local gateway = start(process.echo().port)
         local connection = client.connect(gateway.port)
         local seen = {}

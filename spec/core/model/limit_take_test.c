@@ -193,7 +193,7 @@ static void run_hammers(struct board *board)
     assert_true(workers_wait(&workers));
 }
 
-static void exactly_the_quota_passes_for_every_algorithm(void **state)
+static void r1_exactly_the_quota_passes_for_every_algorithm(void **state)
 {
     struct board *board = *state;
     for (int algorithm = 0; algorithm < MG_LIMIT_ALGORITHMS; algorithm++) {
@@ -547,7 +547,7 @@ int main(void)
         WITH_BOARD(a_shadow_limit_counts_and_never_decides),
         WITH_BOARD(keys_do_not_share_a_count),
         WITH_BOARD(an_edit_of_the_quota_keeps_the_count),
-        WITH_BOARD(exactly_the_quota_passes_for_every_algorithm),
+        WITH_BOARD(r1_exactly_the_quota_passes_for_every_algorithm),
         WITH_BOARD(crossing_limits_neither_lock_up_nor_leak_a_charge),
         WITH_BOARD(r5_killed_workers_give_all_their_slots_back),
         WITH_BOARD(r5_a_kill_costs_at_most_one_charge),
