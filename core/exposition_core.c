@@ -78,10 +78,8 @@ static const struct row rows[] = {
      NULL, NULL, MG_STAT_LIMIT_REPAIRED, NOTHING},
     {"ratelimit_lost_total", "corrections of counts that came too late or never",
      NULL, NULL, MG_STAT_LIMIT_LOST, NOTHING},
-    {"ratelimit_overflow_total", "decisions made in an overflow bucket: no room for the key",
-     NULL, NULL, MG_STAT_LIMIT_OVERFLOW, NOTHING},
-    {"ratelimit_key_missing_total", "parts of keys that a request did not have",
-     NULL, NULL, MG_STAT_LIMIT_KEY_MISSING, NOTHING},
+    {"ratelimit_sleepers", "requests that wait for their turn at a limit that delays",
+     NULL, NULL, MG_STAT_LIMIT_SLEEPERS, NOTHING},
     {"redis_commands_total", "commands to Redis that are over; failed: no reply, or an error",
      "result", "ok", MG_STAT_REDIS_COMMANDS, MG_STAT_REDIS_FAILURES},
     {"redis_commands_total", NULL, "result", "failed", MG_STAT_REDIS_FAILURES, NOTHING},
@@ -201,7 +199,9 @@ bool mg_exposition_is_elsewhere(enum mg_stat which)
     case MG_STAT_LIMIT_ALLOWED: /* model/meter.c */
     case MG_STAT_LIMIT_DENIED:
     case MG_STAT_LIMIT_SHADOW_DENIED:
-    case MG_STAT_BREAKER_REJECTED: /* exposition_records.c, as the next ones */
+    case MG_STAT_LIMIT_OVERFLOW:    /* exposition_limits.c */
+    case MG_STAT_LIMIT_KEY_MISSING: /* script/api_limit_count.c */
+    case MG_STAT_BREAKER_REJECTED:  /* exposition_records.c, as the next ones */
     case MG_STAT_BREAKER_SHADOW_REJECTED:
     case MG_STAT_BREAKER_TRANSITIONS:
     case MG_STAT_UPSTREAM_EJECTIONS:

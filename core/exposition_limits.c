@@ -17,7 +17,7 @@
 
 struct policy {
     char name[36];
-    uint64_t keys, max_keys, near, over_admit;
+    uint64_t keys, max_keys, near, over_admit, overflowed, bans;
 };
 
 /* Limits of many routes have one name: they are one policy. */
@@ -48,6 +48,8 @@ static uint32_t read_policies(struct mg_shm *shm, struct policy policies[POLICIE
             policy->keys += record.live;
             policy->max_keys += record.max_keys;
             policy->near += record.near;
+            policy->overflowed += record.overflowed;
+            policy->bans += record.bans;
             policy->over_admit =
                 record.over_admit > policy->over_admit ? record.over_admit : policy->over_admit;
         }
@@ -85,6 +87,28 @@ static void limit_near(const struct mg_scrape *scrape)
 static void limit_over_admit(const struct mg_scrape *scrape)
 {
     put_policies(scrape, offsetof(struct policy, over_admit));
+}
+
+static void limit_overflow(const struct mg_scrape *scrape)
+{
+    put_policies(scrape, offsetof(struct policy, overflowed));
+}
+
+static void limit_bans(const struct mg_scrape *scrape)
+{
+    put_policies(scrape, offsetof(struct policy, bans));
+}
+
+static void limit_banned_keys(const struct mg_scrape *scrape)
+{
+    struct mg_limit_record record;
+    struct mg_shm_room room;
+    uint64_t sum = 0;
+    mg_shm_room(scrape->shm, &room);
+    for (uint32_t i = 0; i < room.limits; i++) {
+        sum += mg_limit_record_read(scrape->shm, i, &record) ? record.running : 0;
+    }
+    mg_scrape_put(scrape, NULL, 0, sum);
 }
 
 /* --- stores ----------------------------------------------------------------------------------- */
@@ -195,6 +219,12 @@ static const struct mg_scraped metrics[] = {
     {"moongate_ratelimit_max_keys", "gauge", "keys that can have one", limit_max_keys},
     {"moongate_ratelimit_near_total", "counter",
      "requests admitted when less than a fifth of the limit was left", limit_near},
+    {"moongate_ratelimit_overflow_total", "counter",
+     "decisions made in an overflow bucket: no room for the key", limit_overflow},
+    {"moongate_ratelimit_bans_total", "counter", "bans begun, by the limit that denied",
+     limit_bans},
+    {"moongate_ratelimit_banned_keys", "gauge", "keys that are banned, counted anew every 2 s",
+     limit_banned_keys},
     {"moongate_ratelimit_over_admit_bound", "gauge",
      "units that may be admitted too much, by all hosts together", limit_over_admit},
     {"moongate_ratelimit_instances", "gauge", "hosts that share the limits", limit_instances},

@@ -436,11 +436,6 @@ void mg_cells_lock(struct mg_shm *shm, const struct mg_cell_ask *asks, unsigned 
     }
 }
 
-static uint32_t place_in_shard(const struct mg_shm *shm, uint32_t shard, const struct mg_cell *cell)
-{
-    return (uint32_t)(cell - mg_region_cell(shm, shard, 0));
-}
-
 void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_cell *image,
                     uint32_t worker, uint32_t hold)
 {
@@ -457,7 +452,8 @@ void mg_cells_write(struct mg_shm *shm, struct mg_cell_place *place, struct mg_c
         keep_order();
     }
     if (is_new) {
-        const uint32_t page = place_in_shard(shm, place->shard, place->cell) / MG_PAGE_CELLS;
+        const uint32_t page =
+            (uint32_t)(place->cell - mg_region_cell(shm, place->shard, 0)) / MG_PAGE_CELLS;
         mg_region_shard(shm, place->shard)->touched |= 1U << page;
     }
     const struct mg_cell before = *place->cell;
@@ -566,6 +562,7 @@ static uint32_t sweep_page(struct mg_shm *shm, uint32_t index, uint32_t page, in
         }
         if (!is_free(shm, &cells[i], now_ms)) {
             alive++;
+            mg_limit_record_swept(shm, &cells[i], now_ms);
             continue;
         }
         const struct mg_cell before = cells[i];
@@ -593,6 +590,9 @@ uint32_t mg_cells_sweep(struct mg_shm *shm, int64_t now_ms)
             freed += sweep_page(shm, index, page, now_ms);
         }
         at = at + 1 == pages ? 0 : at + 1;
+        if (at == 0) {
+            mg_limit_records_swept(shm);
+        }
     }
     shm->head->sweep_page = at;
     return freed;

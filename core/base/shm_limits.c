@@ -32,6 +32,7 @@ static void fill(struct mg_limit_record *record, const struct mg_limit_opening *
     record->is_current = record->former = record->live = 0;
     memset(record->live_of, 0, sizeof record->live_of);
     record->overflowed = record->near = record->over_admit = 0;
+    record->bans = record->running = record->swept = 0;
     record->overflow = (struct mg_cell){0};
     keep_order();
     record->id = opening->id;
@@ -101,6 +102,7 @@ int mg_limit_record_open(struct mg_shm *shm, const struct mg_limit_opening *open
         record->max_keys = opening->max_keys;
         record->used_ms = now_ms > record->used_ms ? now_ms : record->used_ms;
         record->window_ms = opening->window_ms;
+        record->until = opening->until;
         if (opening->rule_bytes > 0) {
             memcpy(record->rule, opening->rule, opening->rule_bytes);
         }
@@ -124,10 +126,15 @@ bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_l
     return true;
 }
 
-/* Relaxed, both: the numbers are for people. */
+/* Relaxed, all three: the numbers are for people. */
 void mg_limit_record_near(struct mg_shm *shm, uint32_t record)
 {
     __atomic_add_fetch(&mg_region_limit(shm, record)->near, 1, __ATOMIC_RELAXED);
+}
+
+void mg_limit_record_ban(struct mg_shm *shm, uint32_t record)
+{
+    __atomic_add_fetch(&mg_region_limit(shm, record)->bans, 1, __ATOMIC_RELAXED);
 }
 
 void mg_limit_record_over_admit(struct mg_shm *shm, uint32_t record, uint64_t units)
@@ -164,4 +171,25 @@ void mg_limit_live_drop(struct mg_shm *shm, uint32_t record, uint8_t network)
     struct mg_limit_record *limit = mg_region_limit(shm, record);
     __atomic_sub_fetch(&limit->live_of[network], 1, __ATOMIC_RELAXED);
     __atomic_sub_fetch(&limit->live, 1, __ATOMIC_RELAXED);
+}
+
+void mg_limit_record_swept(struct mg_shm *shm, const struct mg_cell *cell, int64_t now_ms)
+{
+    if (cell->limit == 0 || cell->limit > shm->head->limits_used) {
+        return;
+    }
+    struct mg_limit_record *record = mg_region_limit(shm, cell->limit - 1);
+    if (record->until > 0 && record->until <= 4 && cell->state[record->until - 1] > now_ms) {
+        record->swept++;
+    }
+}
+
+/* Relaxed: the number is for people. */
+void mg_limit_records_swept(struct mg_shm *shm)
+{
+    for (uint32_t i = 0; i < shm->head->limits_used; i++) {
+        struct mg_limit_record *record = mg_region_limit(shm, i);
+        __atomic_store_n(&record->running, record->swept, __ATOMIC_RELAXED);
+        record->swept = 0;
+    }
 }

@@ -27,6 +27,8 @@ struct mg_limit_opening {
     int64_t window_ms; /* how long its counts mean something once another has taken its place */
     const void *rule;  /* kept for the one that takes its place */
     size_t rule_bytes; /* at most MG_LIMIT_RULE_BYTES */
+    uint32_t until;    /* word of a cell's state that is a time, plus 1: cells are counted for which
+                          it has not come yet, anew every 2 s (record->running); 0: none is */
 };
 
 /* Finds or makes the record of the limit with that id; its index, or MG_EFULL. It is the current
@@ -41,9 +43,16 @@ bool mg_limit_record_read(const struct mg_shm *shm, uint32_t record, struct mg_l
 
 /* Counts a request that was admitted when less than a fifth was left. */
 void mg_limit_record_near(struct mg_shm *shm, uint32_t record);
+/* Counts a ban that a denial of this limit has begun. */
+void mg_limit_record_ban(struct mg_shm *shm, uint32_t record);
 /* Notes how many units may be admitted too much. */
 void mg_limit_record_over_admit(struct mg_shm *shm, uint32_t record, uint64_t units);
 
 /* Counts one more live cell of that class of networks, if the limit may have it. */
 bool mg_limit_live_take(struct mg_shm *shm, uint32_t record, uint8_t network);
 void mg_limit_live_drop(struct mg_shm *shm, uint32_t record, uint8_t network);
+
+/* The sweep, one process, has met that live cell; and has seen the whole table: what it counted in
+ * record->swept becomes record->running. */
+void mg_limit_record_swept(struct mg_shm *shm, const struct mg_cell *cell, int64_t now_ms);
+void mg_limit_records_swept(struct mg_shm *shm);

@@ -61,6 +61,7 @@ struct mg_limit_record {
     int64_t window_ms; /* how long its counts mean something after an edit; 0 = not at all */
     unsigned char rule[MG_LIMIT_RULE_BYTES];    /* opaque here */
     uint32_t is_current;                        /* of its family */
+    uint32_t until;                             /* word of a cell's state that is a time, plus 1 */
     uint32_t former;                            /* the one before, plus 1; 0 = none ... */
     struct mg_cell_key former_id;               /* ... if that record still has this id ... */
     int64_t former_until_ms;                    /* ... which counts until then */
@@ -69,6 +70,8 @@ struct mg_limit_record {
     uint64_t overflowed;                        /* decisions in an overflow cell */
     uint64_t near;                              /* admitted when less than a fifth was left */
     uint64_t over_admit;                        /* units that may be admitted too much */
+    uint64_t bans;                              /* begun by a denial of this limit */
+    uint64_t running, swept;                    /* cells whose time runs: known, found so far */
     struct mg_cell overflow __attribute__((aligned(64))); /* where the table has no room for one */
 };
 

@@ -100,6 +100,7 @@
     X(LIMIT_SHADOW_DENIED, "ratelimit_shadow_denied", false, "requests a shadow limit would deny") \
     X(LIMIT_OVERFLOW, "ratelimit_overflow", false, "decisions in an overflow bucket")              \
     X(LIMIT_KEY_MISSING, "ratelimit_key_missing", false, "key parts that resolved to nothing")     \
+    X(LIMIT_SLEEPERS, "ratelimit_sleepers", true, "requests that a limit delays")                  \
     X(LIMIT_STORE_LOCAL, "ratelimit_store_local", false, "decided by the host alone")              \
     X(LIMIT_STORE_ALLOWED, "ratelimit_store_allowed", false, "admitted: the store failed")         \
     X(LIMIT_STORE_DENIED, "ratelimit_store_denied", false, "denied: the store failed")             \

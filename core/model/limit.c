@@ -207,8 +207,11 @@ int mg_limit_ban_open(struct mg_shm *shm, struct mg_limit_ban *ban, mg_str ident
     }
     copy_name(ban->name, name);
     ban->id = mg_shm_key_with(shm, mg_shm_key(shm, identity), MG_STR("ban"));
-    const struct mg_limit_opening opening = {
-        .id = ban->id, .family = ban->id, .name = name, .max_keys = ban->max_keys};
+    const struct mg_limit_opening opening = {.id = ban->id,
+                                             .family = ban->id,
+                                             .name = name,
+                                             .max_keys = ban->max_keys,
+                                             .until = MG_BAN_UNTIL + 1};
     const int record = mg_limit_record_open(shm, &opening, now_ms);
     ban->record = record < 0 ? 0 : (uint32_t)record;
     return record < 0 ? record : 0;

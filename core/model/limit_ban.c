@@ -13,7 +13,7 @@
 enum {
     BUCKET, /* number of the bucket that denials are counted in */
     COUNTS, /* in it, and << 32 in the one before */
-    UNTIL,  /* end of the last ban */
+    UNTIL = MG_BAN_UNTIL,
     IN_A_ROW
 };
 

@@ -27,6 +27,8 @@ struct mg_ban_state {
     int64_t words[4];
 };
 
+#define MG_BAN_UNTIL 2 /* the word that is the end of the last ban */
+
 /* MG_EINVALID: a number out of its range. */
 MG_NODISCARD int mg_ban_rule_check(const struct mg_ban_rule *rule);
 /* From four words of shared memory; a state that no rule can have written counts as none. */

@@ -35,6 +35,7 @@ MG_FFI_EXPORT struct mg_ffi_limits *mg_ffi_limits_new(struct mg_vm *vm)
     mg_require(limits != NULL);
     limits->vm = vm;
     limits->shm = vm->options.shm;
+    mg_limits_define(limits);
     return limits;
 }
 
@@ -395,6 +396,9 @@ static void show_answers(struct mg_ffi_limits *limits, struct mg_req *req,
         }
     }
     count_decision(limits, limits->verdict.admitted, overflows, shadow_denials);
+    if (__builtin_expect(limits->verdict.ban_began != 0, 0)) {
+        mg_limits_count_ban(limits, entries, count);
+    }
 }
 
 static void show_ban(struct mg_ffi_limits *limits, struct mg_limits_entry **entries, unsigned count)
@@ -453,13 +457,6 @@ MG_FFI_EXPORT const struct mg_ffi_limit_verdict *mg_ffi_limits_verdict(
     const struct mg_ffi_limits *limits)
 {
     return &limits->verdict;
-}
-
-MG_FFI_EXPORT void mg_ffi_limits_missing(struct mg_ffi_limits *limits)
-{
-    if (limits->vm->options.stats) {
-        mg_stats_add(limits->vm->options.stats, MG_STAT_LIMIT_KEY_MISSING, 1);
-    }
 }
 
 /* --- what clients and the access log see ---------------------------------------------------- */

@@ -22,6 +22,7 @@
 #define ADDRESS_BYTES 44 /* a longer text is not remembered */
 #define BLOCK_BYTES 32   /* notes are copied in such blocks; the last holds a hash, too */
 #define KNOWN_BITS 6     /* so many addresses are, of those asked for last */
+#define MOST_PARTS 128   /* of all keys */
 
 /* Tags of lua/moongate/key.lua. */
 enum { VALUE = 1, ADDRESS_INSTEAD = 2, SHARED = 3 };
@@ -30,6 +31,7 @@ struct part {
     struct part *next;
     int kind; /* MG_FFI_PART_* */
     int which;
+    int counter; /* of mg_ffi_limits_part */
     mg_str name;
 };
 
@@ -114,12 +116,13 @@ MG_FFI_EXPORT void mg_ffi_limits_plan_group(struct mg_ffi_limits_plan *plan, int
 }
 
 MG_FFI_EXPORT void mg_ffi_limits_plan_part(struct mg_ffi_limits_plan *plan, int kind, int which,
-                                           const char *name, size_t len)
+                                           const char *name, size_t len, int counter)
 {
     struct group *group = MG_CONTAINER(plan->groups_end, struct group, next);
     struct part *part = mg_arena_zalloc(&plan->arena, sizeof *part);
     part->kind = kind;
     part->which = which;
+    part->counter = counter;
     part->name = mg_arena_copy_str(&plan->arena, mg_str_make(name, len));
     *group->parts_end = part;
     group->parts_end = &part->next;
@@ -234,9 +237,15 @@ static enum found add_part(const struct mg_ffi_limits_plan *plan, struct mg_req 
     }
 }
 
+/* Counters of the parts that are missing: counted once C has made all keys. */
+struct missed {
+    unsigned count;
+    int counters[MOST_PARTS];
+};
+
 /* Makes the key of a group as moongate.key does. MISSING: its limits are not asked. */
 static enum found make_key(const struct mg_ffi_limits_plan *plan, struct mg_req *req,
-                           const struct group *group, unsigned *missed)
+                           const struct group *group, struct missed *missed)
 {
     enum found whole = FOUND;
     mg_ffi_limits_key(plan->limits);
@@ -247,7 +256,7 @@ static enum found make_key(const struct mg_ffi_limits_plan *plan, struct mg_req 
         } else if (found == FOUND) {
             continue;
         }
-        ++*missed;
+        missed->counters[missed->count++ % MOST_PARTS] = part->counter;
         if (plan->missing == MG_FFI_MISSING_IP) {
             mg_ffi_limits_address(plan->limits, ADDRESS_INSTEAD, req, plan->prefixes[0],
                                   plan->prefixes[1]);
@@ -263,7 +272,8 @@ static enum found make_key(const struct mg_ffi_limits_plan *plan, struct mg_req 
 /* Gives each limit its key. False: Lua has to look. */
 static bool ask(const struct mg_ffi_limits_plan *plan, struct mg_req *req)
 {
-    unsigned missed = 0;
+    struct missed missed;
+    missed.count = 0;
     for (const struct group *group = plan->groups; group; group = group->next) {
         const enum found found = make_key(plan, req, group, &missed);
         if (found == ASK_LUA || (found == MISSING && plan->missing == MG_FFI_MISSING_DENY &&
@@ -278,8 +288,8 @@ static bool ask(const struct mg_ffi_limits_plan *plan, struct mg_req *req)
             }
         }
     }
-    for (; missed > 0; missed--) {
-        mg_ffi_limits_missing(plan->limits);
+    for (unsigned i = 0; i < missed.count; i++) {
+        mg_ffi_limits_missing(plan->limits, missed.counters[i % MOST_PARTS]);
     }
     return true;
 }

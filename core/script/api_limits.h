@@ -64,11 +64,17 @@ struct mg_ffi_limits {
     char ban_counter[MG_LIMITS_COUNTER_BYTES];
     char hash[MG_LIMIT_KEY_CHARS], ban_hash[MG_LIMIT_KEY_CHARS]; /* of the key that was made */
     struct mg_limits_client client;
+    uint32_t delay; /* first word of the histogram of delays, plus 1; 0: there is none */
     size_t key_length;
     char key[MG_LIMITS_KEY_BYTES];
     struct mg_limits_entry entries[MG_LIMITS_AT_ONCE];
 };
 
+/* Makes the metrics of api_limit_count.c, so that they are shown from the start. */
+void mg_limits_define(struct mg_ffi_limits *limits);
+/* A ban has begun: counted with the first limit that denied. */
+void mg_limits_count_ban(const struct mg_ffi_limits *limits, struct mg_limits_entry **entries,
+                         unsigned count);
 /* Publishes how many units of a limit may be admitted too much. */
 void mg_limits_publish(const struct mg_ffi_limits *limits, const struct mg_limits_entry *entry);
 int64_t mg_limits_now_ms(const struct mg_ffi_limits *limits);

@@ -388,8 +388,17 @@ struct mg_ffi_ranges *mg_ffi_ranges_new(void);
 void mg_ffi_ranges_free(struct mg_ffi_ranges *ranges);
 int mg_ffi_ranges_add(struct mg_ffi_ranges *ranges, const char *text, size_t len);
 int mg_ffi_ranges_has_client(const struct mg_ffi_ranges *ranges, struct mg_req *req);
-/* A key part resolved to nothing. */
-void mg_ffi_limits_missing(struct mg_ffi_limits *limits);
+/* Opens the count of requests without that part of a limit's key; for the next one. */
+int mg_ffi_limits_part(struct mg_ffi_limits *limits, const char *policy, size_t policy_len,
+                       const char *part, size_t part_len);
+/* A key part resolved to nothing; counter: of mg_ffi_limits_part, or -1. */
+void mg_ffi_limits_missing(struct mg_ffi_limits *limits, int counter);
+struct mg_ffi_sleep;
+/* The request is to wait so long for its turn; NULL: 10,000 of the worker do. Its end ends that
+ * too. */
+struct mg_ffi_sleep *mg_ffi_limits_sleep(struct mg_ffi_limits *limits, struct mg_req *req,
+                                         double ms);
+void mg_ffi_limits_wake(struct mg_ffi_sleep *sleep);
 
 struct mg_ffi_breaker; /* Lua's to free; the state is common to all workers */
 struct mg_ffi_breaker_rule {

@@ -46,7 +46,7 @@ void mg_ffi_limits_plan_free(struct mg_ffi_limits_plan *plan);
 /* A key that limits, or the ban, share; its parts and limits follow. */
 void mg_ffi_limits_plan_group(struct mg_ffi_limits_plan *plan, int is_ban, int shadow);
 /* A part: the client's address; a text that mg_ffi_req_text knows, or what stands for it where it
- * is missing; a field of the request by name; nothing. */
+ * is missing; a field of the request by name; nothing. counter: of mg_ffi_limits_part, or -1. */
 enum {
     MG_FFI_PART_ADDRESS,
     MG_FFI_PART_TEXT,
@@ -55,7 +55,7 @@ enum {
     MG_FFI_PART_CONST
 };
 void mg_ffi_limits_plan_part(struct mg_ffi_limits_plan *plan, int kind, int which, const char *name,
-                             size_t len);
+                             size_t len, int counter);
 /* judged: its verdict is shown. */
 void mg_ffi_limits_plan_limit(struct mg_ffi_limits_plan *plan, int index, int judged);
 /* Names of three fields of the answer. */

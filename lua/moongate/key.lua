@@ -160,7 +160,7 @@ function M.build(set, req, object, list, prefixes, missing)
     for i = 1, #list do
         local part = list[i]
         if not RESOLVERS[part.kind](set, req, object, part, prefixes) then
-            C.mg_ffi_limits_missing(set)
+            C.mg_ffi_limits_missing(set, part.counter or -1)
             if missing == 'ip' then
                 C.mg_ffi_limits_address(set, ADDRESS_INSTEAD, req, prefixes.ipv4, prefixes.ipv6)
             elseif missing == 'shared' then

@@ -20,14 +20,10 @@ local M = {}
 local Engine = {}
 Engine.__index = Engine
 
-local MOST_SLEEPERS = 10000 -- delayed requests of a worker
-
 local LIMITED = C.mg_ffi_outcome_of('limited', #'limited')
 local BANNED = C.mg_ffi_outcome_of('banned', #'banned')
 local STORE_DENIED = C.mg_ffi_outcome_of('store_denied', #'store_denied')
 local ACCESS_DENIED = C.mg_ffi_outcome_of('access_denied', #'access_denied')
-
-local sleepers = { count = 0 } -- of all entries
 
 --- Opens an entry. Raises where its limits cannot be counted.
 -- @tparam table conf checked options of rate-limit
@@ -41,9 +37,11 @@ function M.new(conf, owner)
         error(err, 0)
     end
     local constant, variable = cost.of_request(conf.cost)
+    local cost_counter = variable and own:counter(own.limits[1].name, 'cost') or -1
     return setmetatable({
         conf = conf, policy = own, form = answer.form(conf), sets = headers.sets(conf.headers),
         is_exempt = exempt.compile(conf.exempt), cost = constant, cost_of = variable,
+        cost_counter = cost_counter,
         true_cost = cost.of_answer(conf), marks = conf.on_exceed == 'mark',
         on_denied = conf.on_denied and expression.compile(conf.on_denied, { option = 'on_denied',
             names = { 'limit', 'quota', 'retry_after', 'banned' } }),
@@ -102,16 +100,13 @@ local function mark(self, req, shown)
 end
 
 -- Waits until the request's turn. False: too many wait already.
-local function wait_turn(delay_ms)
-    if sleepers.count >= MOST_SLEEPERS then
+local function wait_turn(self, req, delay_ms)
+    local sleep = C.mg_ffi_limits_sleep(self.policy.set, req, delay_ms)
+    if sleep == nil then
         return false
     end
-    sleepers.count = sleepers.count + 1
-    local ok, err = pcall(moongate.sleep, delay_ms / 1000)
-    sleepers.count = sleepers.count - 1
-    if not ok then
-        error(err, 0)
-    end
+    moongate.sleep(delay_ms / 1000)
+    C.mg_ffi_limits_wake(sleep)
     return true
 end
 
@@ -130,7 +125,7 @@ local function go_on(self, req, shown, verdict)
     end
     if verdict.delay_ms > 0 then
         local own = self.policy
-        if not wait_turn(verdict.delay_ms) then
+        if not wait_turn(self, req, verdict.delay_ms) then
             give_back(self, req)
             own:note(req, shown, 'denied')
             return deny(self, req, shown)
@@ -142,7 +137,7 @@ end
 local function units_of(self, req)
     local units = self.cost or self.cost_of(req)
     if not units then
-        C.mg_ffi_limits_missing(self.policy.set)
+        C.mg_ffi_limits_missing(self.policy.set, self.cost_counter)
         units = 1
     end
     return units

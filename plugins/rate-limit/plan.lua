@@ -64,7 +64,7 @@ local function add_group(plan, group, is_judged)
     C.mg_ffi_limits_plan_group(plan, group.is_ban and 1 or 0, group.shadow and 1 or 0)
     for _, part in ipairs(group.parts) do
         local kind, name = PARTS[part.kind], part.name or ''
-        C.mg_ffi_limits_plan_part(plan, kind[1], kind[2] or 0, name, #name)
+        C.mg_ffi_limits_plan_part(plan, kind[1], kind[2] or 0, name, #name, part.counter or -1)
     end
     for _, limit in ipairs(group.limits) do
         C.mg_ffi_limits_plan_limit(plan, limit.index, is_judged[limit] and 1 or 0)

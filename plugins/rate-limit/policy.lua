@@ -85,7 +85,7 @@ function Policy:add_to_group(limit, list)
             return
         end
     end
-    groups[#groups + 1] = { text = text, parts = self:prepare(list), limits = { limit },
+    groups[#groups + 1] = { text = text, parts = self:prepare(list, limit.name), limits = { limit },
         shadow = limit.shadow }
 end
 
@@ -107,9 +107,23 @@ function Policy:add_value(owner, field, compute)
     self.values = values
 end
 
-function Policy:prepare(list)
+-- Where requests without a part of a key are counted.
+function Policy:counter(name, part)
+    return C.mg_ffi_limits_part(self.set, name, #name, part, #part)
+end
+
+local ALWAYS_THERE = { ip = true, const = true, method = true, path = true }
+
+-- name: of the first limit with that key, which stands for all in the counts.
+function Policy:prepare(list, name)
     local ready = key.prepare(list)
-    for _, part in ipairs(ready) do
+    for i, part in ipairs(ready) do
+        if not ALWAYS_THERE[part.kind] and not part.kind:find('^each ') then
+            local word = part.kind ~= 'lua' and part.name and part.kind .. ':' .. part.name
+            part = setmetatable({ counter = self:counter(name, word or part.kind) },
+                { __index = part })
+            ready[i] = part
+        end
         if part.kind == 'lua' then
             self:add_value(part, 'value', key.compute)
         end
@@ -150,7 +164,7 @@ end
 function Policy:add_ban(conf)
     local scope, part = scopes.of(conf, conf)
     local list = parts.list(conf.key)
-    self.ban_parts = self:prepare(part and { part, unpack(list) } or list)
+    self.ban_parts = self:prepare(part and { part, unpack(list) } or list, 'ban')
     self.ban_text = parts.text(part and { part, unpack(list) } or list)
     return open_ban(self.set, conf, scope)
 end

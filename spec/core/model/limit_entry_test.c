@@ -129,6 +129,32 @@ static void a_ban_is_decided_in_the_same_step_and_nothing_is_counted_in_it(void 
     assert_true(ask(bench, "other").admitted);
 }
 
+static uint64_t running_bans(const struct bench *bench)
+{
+    struct mg_limit_record record;
+    for (int tick = 0; tick < 16; tick++) { /* the sweep sees all twice */
+        mg_cells_sweep(bench->shm, bench->now);
+    }
+    assert_true(mg_limit_record_read(bench->shm, bench->ban.record, &record));
+    return record.running;
+}
+
+static void keys_that_are_banned_are_counted_by_the_sweep(void **state)
+{
+    struct bench *bench = *state;
+    open_limit(bench, rule_of(MG_LIMIT_FIXED_WINDOW, 1, HOUR));
+    open_ban(bench, short_ban);
+    admitted_of(bench, 2, "denied once");
+    assert_int_equal(running_bans(bench), 0);
+    admitted_of(bench, 4, "a");
+    admitted_of(bench, 4, "b");
+    assert_int_equal(running_bans(bench), 2);
+    bench->now += 999;
+    assert_int_equal(running_bans(bench), 2);
+    bench->now++;
+    assert_int_equal(running_bans(bench), 0);
+}
+
 static void a_ban_is_lifted_and_taken_over_by_hand(void **state)
 {
     struct bench *bench = *state;
@@ -484,6 +510,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_ban_is_decided_in_the_same_step_and_nothing_is_counted_in_it),
+        TEST(keys_that_are_banned_are_counted_by_the_sweep),
         TEST(a_ban_is_lifted_and_taken_over_by_hand),
         TEST(keys_that_share_an_overflow_cell_are_never_banned),
         TEST(a_cost_takes_so_many_units_and_0_is_checked_only),
