@@ -2,6 +2,7 @@
 --
 -- Metrics by plugin, by store and by breaker, of a gateway with two workers.
 local client = require 'spec.gateway.support.client'
+local limited = require 'spec.gateway.support.limited'
 local metrics = require 'spec.gateway.support.metrics'
 local process = require 'spec.gateway.support.process'
 local redis = require 'spec.gateway.support.redis'
@@ -96,11 +97,15 @@ describe('metrics', function()
         for _ = 1, 2 do
             assert.equal(429, assert(client.get(gateway.port, '/')).status)
         end
-        local found = scrape()
+        local found
         local function runs(plugin, phase, outcome)
             return found:value('moongate_plugin_runs_total', { plugin = plugin, phase = phase,
                 outcome = outcome, route = 'echo' })
         end
+        limited.wait_until(function() -- log comes after the answer
+            found = scrape()
+            return runs('slow', 'log', 'ok') == 157
+        end, 'the runs of the last request')
         assert.same({ 144, 7, 3, 1 }, { runs('trial', 'access', 'ok'),
             runs('trial', 'access', 'exit'), runs('trial', 'access', 'error'),
             runs('trial', 'access', 'limit') })
