@@ -7,6 +7,7 @@
 #include "exposition_core.h"
 
 #include "exposition_text.h"
+#include "script/program.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -175,7 +176,8 @@ static void put_build(struct mg_shm *shm, struct mg_buf *out)
     struct mg_shm_room room;
     mg_shm_room(shm, &room);
     const struct mg_text_label labels[] = {{"version", MG_STR(MOONGATE_VERSION)},
-                                           {"libuv", mg_str_from(uv_version_string())}};
+                                           {"libuv", mg_str_from(uv_version_string())},
+                                           {"luajit", mg_str_from(mg_program_luajit())}};
     mg_text_family(out, PREFIX "build_info", "gauge", "1; what runs here");
     mg_text_sample(out, PREFIX "build_info", labels, sizeof labels / sizeof labels[0], 1);
     mg_text_family(out, PREFIX "workers", "gauge", "worker processes");

@@ -123,3 +123,8 @@ int mg_program_run(const struct mg_program_options *options, const char *module,
     mg_vm_free(vm);
     return exit_code;
 }
+
+const char *mg_program_luajit(void)
+{
+    return LUAJIT_VERSION + sizeof "LuaJIT"; /* and the blank */
+}

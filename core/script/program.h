@@ -19,3 +19,6 @@ struct mg_program_options {
 /* What the program returned, or 1 with a sentence or a traceback on stderr. */
 int mg_program_run(const struct mg_program_options *options, const char *module, int argc,
                    char **argv);
+
+/* "2.1.0-beta3": of the LuaJIT that this was built with; static. */
+const char *mg_program_luajit(void);

@@ -184,6 +184,11 @@ describe('the status listener', function()
             assert.equal(row.type, family.type, name)
             assert.equal(row.help, family.help, name)
         end
+        for _, sample in ipairs(found.samples) do
+            if sample.name == 'moongate_build_info' then
+                assert.equal(jit.version, 'LuaJIT ' .. sample.labels.luajit)
+            end
+        end
         for name in pairs(rows) do
             assert.truthy(found.families[name], name .. ' of docs/metrics.md is not there')
         end
