@@ -2,6 +2,7 @@
 --
 -- /livez, /readyz and /metrics on the listener of status.address.
 local client = require 'spec.gateway.support.client'
+local limited = require 'spec.gateway.support.limited'
 local metrics = require 'spec.gateway.support.metrics'
 local posix = require 'spec.gateway.support.posix'
 local process = require 'spec.gateway.support.process'
@@ -73,6 +74,14 @@ describe('the status listener', function()
         assert.equal(404, ask(gateway, '/metrics/../livez').status)
     end)
 
+    -- A request is counted once it has ended, which may be after its client has the answer.
+    local function scrape_after(gateway, requests)
+        limited.wait_until(function()
+            return scrape(gateway):value(REQUESTS) == requests
+        end, ('%d requests'):format(requests))
+        return scrape(gateway)
+    end
+
     it('counts what two workers did, exactly', function()
         local gateway = start()
         for i = 1, 60 do
@@ -80,7 +89,7 @@ describe('the status listener', function()
             assert(client.get(gateway.port, path)) -- a connection each: both workers get some
         end
         assert(client.request(gateway.port, 'POST', '/', {}, 'hello'))
-        local found, res = scrape(gateway)
+        local found, res = scrape_after(gateway, 61)
         assert.equal('text/plain; version=0.0.4; charset=utf-8', res.headers['content-type'])
         assert.equal(61, found:value(REQUESTS))
         assert.equal(1, found:value(REQUESTS, { method = 'POST', route = 'echo' }))
@@ -108,7 +117,7 @@ describe('the status listener', function()
             assert(client.get(gateway.port, '/'))
         end
         assert(client.get(gateway.port, '/', { ['X-Free'] = 'yes' }))
-        local found = scrape(gateway)
+        local found = scrape_after(gateway, 6)
         local function decisions(policy, decision)
             return found:value('moongate_ratelimit_decisions_total',
                 { route = 'echo', policy = policy, decision = decision })
@@ -133,13 +142,14 @@ describe('the status listener', function()
         get(10)
         assert.equal(0, (gateway:command('reload')))
         get(10)
+        scrape_after(gateway, 20)
         local status = gateway:status()
         posix.kill(status.workers[1].pid, posix.signals.KILL)
         assert.truthy(gateway:wait_status(function(now)
             return now.workers[1].restarts == 1 and now.workers[1].state == 'serving'
         end, 10))
         get(10)
-        local found = scrape(gateway)
+        local found = scrape_after(gateway, 30)
         assert.equal(30, found:value(REQUESTS, { code = '200' }))
         assert.equal(1, found:value('moongate_config_reloads_total', { result = 'success' }))
         assert.equal(1, found:value('moongate_worker_restarts_total'))
