@@ -6,6 +6,7 @@
  */
 #include "flow/exchange.h"
 
+#include "base/prefetch.h"
 #include "script/seen.h"
 #include "wire/rules.h"
 
@@ -480,6 +481,16 @@ void mg_attempt_end(struct mg_exchange *x)
     mg_target_release(x);
 }
 
+static void prefetch(const struct mg_upstream *upstream)
+{
+    const struct mg_exchange *x = MG_CONTAINER(upstream, struct mg_exchange, upstream);
+    mg_exchange_prefetch(x);
+    if (x->client) {
+        mg_prefetch(x->client, sizeof *x->client);
+        mg_io_prefetch(x->client->io);
+    }
+}
+
 const struct mg_upstream_user mg_exchange_upstream_user = {
     .on_ready = on_ready,
     .on_interim = on_interim,
@@ -487,6 +498,7 @@ const struct mg_upstream_user mg_exchange_upstream_user = {
     .on_body = on_body,
     .on_spliced = on_spliced,
     .on_raw = on_raw,
+    .prefetch = prefetch,
     .on_raw_end = on_raw_end,
     .on_drain = on_drain,
     .on_fail = on_fail,

@@ -5,6 +5,7 @@
  */
 #include "flow/client.h"
 
+#include "base/prefetch.h"
 #include "flow/shed.h"
 
 #include <stdlib.h>
@@ -353,11 +354,21 @@ static void on_drain(void *context, int status)
     client->server->user->on_drain(client);
 }
 
+static void prefetch(const void *context)
+{
+    const struct mg_client *client = context;
+    mg_prefetch(client, sizeof *client);
+    if (client->state == MG_CLIENT_IDLE && client->server->user->prefetch) {
+        client->server->user->prefetch(client->server);
+    }
+}
+
 static const struct mg_io_handler io_handler = {
     .on_data = on_data,
     .on_end = on_end,
     .on_drain = on_drain,
     .on_spliced = on_spliced,
+    .prefetch = prefetch,
     .on_closed = on_io_closed,
 };
 
@@ -448,14 +459,6 @@ void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limi
     client->send_timeout = limits->send_timeout;
     if (client->state == MG_CLIENT_BODY && client->framing == MG_FRAMING_CHUNKED) {
         client->chunk->limits = &limits->chunk;
-    }
-}
-
-void mg_client_splice(struct mg_client *client, struct mg_io *to)
-{
-    if (client->state == MG_CLIENT_BODY && client->framing == MG_FRAMING_LENGTH &&
-        client->body_remaining >= MG_SPLICE_LEAST && client->in.len == 0) {
-        (void)mg_io_splice(client->io, to, client->body_remaining - MG_SPLICE_TAIL);
     }
 }
 
@@ -588,11 +591,4 @@ void mg_client_tunnel(struct mg_client *client)
     mg_deadline_cancel(&client->read_deadline);
     mg_io_read_start(client->io);
     feed_stash(client);
-}
-
-void mg_client_shutdown(struct mg_client *client)
-{
-    if (client->state != MG_CLIENT_CLOSED) {
-        mg_io_shutdown(client->io);
-    }
 }

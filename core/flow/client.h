@@ -73,6 +73,9 @@ struct mg_client_user {
     /* The connection is gone while an exchange was on it; client->exchange was set to NULL. status:
      * MG_ECLOSED (end), MG_ETIMEOUT (reads too slowly), a libuv code. */
     void (*on_gone)(struct mg_exchange *exchange, int status);
+    /* A head is about to be read: asks for the memory of what will answer it. May be
+     * NULL. */
+    void (*prefetch)(const struct mg_server *server);
 };
 
 /* A new connection; takes the fd. */
@@ -87,8 +90,6 @@ void mg_client_await_continue(struct mg_client *client);
 void mg_client_ask_body(struct mg_client *client);
 /* The route's limits, once it is known; they stay valid until the answer is out. */
 void mg_client_set_limits(struct mg_client *client, const struct mg_limits *limits);
-/* Its octets go to that stream without being seen, as mg_upstream_splice has it. */
-void mg_client_splice(struct mg_client *client, struct mg_io *to);
 /* Back-pressure on the body. */
 void mg_client_pause(struct mg_client *client);
 void mg_client_resume(struct mg_client *client);
@@ -100,12 +101,27 @@ void mg_client_spliced(struct mg_client *client, size_t bytes);
 void mg_client_next(struct mg_client *client);
 /* From now on bytes are raw. */
 void mg_client_tunnel(struct mg_client *client);
-/* Tunnel: half-closes after what is queued. */
-void mg_client_shutdown(struct mg_client *client);
 /* Closes after what is queued: lingering, so that the answer can be read. */
 void mg_client_close(struct mg_client *client);
 /* Cuts the connection with a reset: an answer that cannot be finished must not look finished. */
 void mg_client_cut(struct mg_client *client);
+
+/* Its octets go to that stream without being seen, as mg_upstream_splice has it. */
+static inline void mg_client_splice(struct mg_client *client, struct mg_io *to)
+{
+    if (client->state == MG_CLIENT_BODY && client->framing == MG_FRAMING_LENGTH &&
+        client->body_remaining >= MG_SPLICE_LEAST && client->in.len == 0) {
+        (void)mg_io_splice(client->io, to, client->body_remaining - MG_SPLICE_TAIL);
+    }
+}
+
+/* Tunnel: half-closes after what is queued. */
+static inline void mg_client_shutdown(struct mg_client *client)
+{
+    if (client->state != MG_CLIENT_CLOSED) {
+        mg_io_shutdown(client->io);
+    }
+}
 
 static inline size_t mg_client_queued(const struct mg_client *client)
 {

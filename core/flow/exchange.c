@@ -6,12 +6,14 @@
  */
 #include "flow/exchange.h"
 
+#include "base/prefetch.h"
 #include "script/seen.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define ARENA_BYTES 4096    /* holds a usual request whole */
+#define ARENA_USUAL 3072    /* of it, by most */
 #define KEPT_CAP (1U << 30) /* the body's own limits are checked before */
 
 static int read_body(struct mg_req *req);
@@ -50,6 +52,12 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server)
     mg_list_append(&server->exchanges, &exchange->link);
     server->exchanges_active++;
     return exchange;
+}
+
+void mg_exchange_prefetch(const struct mg_exchange *x)
+{
+    mg_prefetch(x, sizeof *x);
+    mg_prefetch(x->req.arena.blocks, ARENA_USUAL);
 }
 
 static void clear_story(struct mg_exchange *x)
@@ -503,6 +511,13 @@ static void on_drain(struct mg_client *client)
     }
 }
 
+static void prefetch(const struct mg_server *server)
+{
+    if (!mg_list_empty(&server->free_exchanges)) {
+        mg_exchange_prefetch(MG_CONTAINER(server->free_exchanges.next, struct mg_exchange, link));
+    }
+}
+
 const struct mg_client_user mg_exchange_client_user = {
     .on_head = on_head,
     .on_body = on_body,
@@ -512,4 +527,5 @@ const struct mg_client_user mg_exchange_client_user = {
     .on_raw_end = on_raw_end,
     .on_drain = on_drain,
     .on_gone = mg_finish_client_gone,
+    .prefetch = prefetch,
 };

@@ -131,6 +131,8 @@ struct mg_exchange *mg_exchange_take(struct mg_server *server); /* from the pool
 /* Gives back what an ended exchange holds; it goes to the pool after that. */
 void mg_exchange_recycle(struct mg_exchange *exchange);
 void mg_exchange_free(struct mg_exchange *exchange);
+/* Asks for its memory, and for that of its arena which it will use next (base/prefetch.h). */
+void mg_exchange_prefetch(const struct mg_exchange *exchange);
 /* The handler that waits for the whole body, if one does, is told that it will not come. */
 void mg_exchange_body_lost(struct mg_exchange *exchange, int error);
 /* A chain that was WAITING has ended, or a wait for the body: on with the story. */

@@ -132,12 +132,21 @@ void mg_server_cut_generation(struct mg_server *server, const struct mg_generati
     end_exchanges(server, generation);
 }
 
+/* The one that is recycled next. */
+static void prefetch_ended(const struct mg_server *server)
+{
+    if (mg_loop_is_wide(server->parts.loop) && !mg_list_empty(&server->ended_exchanges)) {
+        mg_exchange_prefetch(MG_CONTAINER(server->ended_exchanges.next, struct mg_exchange, link));
+    }
+}
+
 void mg_server_turn_end(struct mg_server *server)
 {
     while (!mg_list_empty(&server->ended_exchanges)) {
         struct mg_exchange *exchange =
             MG_CONTAINER(server->ended_exchanges.next, struct mg_exchange, link);
         mg_link_remove(&exchange->link);
+        prefetch_ended(server);
         mg_exchange_recycle(exchange);
         mg_list_push(&server->free_exchanges, &exchange->link);
     }

@@ -340,11 +340,18 @@ static void on_drain(void *context, int status)
     upstream->user->on_drain(upstream);
 }
 
+static void prefetch(const void *context)
+{
+    const struct mg_upstream *upstream = context;
+    upstream->user->prefetch(upstream);
+}
+
 static const struct mg_io_handler io_handler = {
     .on_data = on_data,
     .on_end = on_end,
     .on_drain = on_drain,
     .on_spliced = on_spliced,
+    .prefetch = prefetch,
 };
 
 static void use_connection(struct mg_upstream *upstream, struct mg_io *io, bool reused)

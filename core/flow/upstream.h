@@ -31,6 +31,8 @@ struct mg_upstream_user {
     /* So many octets of the body went past (mg_upstream_splice); it is not complete. */
     void (*on_spliced)(struct mg_upstream *upstream, size_t octets);
     void (*on_raw)(struct mg_upstream *upstream, mg_str bytes); /* tunnel */
+    /* Bytes are about to be read: asks for the memory of the user. */
+    void (*prefetch)(const struct mg_upstream *upstream);
     /* The tunnel's upstream will send no more; it may still read. */
     void (*on_raw_end)(struct mg_upstream *upstream);
     void (*on_drain)(struct mg_upstream *upstream);

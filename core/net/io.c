@@ -10,6 +10,7 @@
  */
 #include "net/io.h"
 
+#include "base/prefetch.h"
 #include "net/io_state.h"
 #include "net/socket.h"
 
@@ -146,6 +147,11 @@ void mg_io_end_reading(struct mg_io *io, int status)
     io->filter ? io->filter->on_end(io->filter_context, status) : mg_io_deliver_end(io, status);
 }
 
+void mg_io_prefetch(const struct mg_io *io)
+{
+    mg_prefetch(io, sizeof *io);
+}
+
 /* One read; false: there was nothing. */
 static bool read_once(struct mg_io *io)
 {
@@ -154,6 +160,9 @@ static bool read_once(struct mg_io *io)
         if (spliced != MG_IO_COPY) {
             return spliced == MG_IO_SPLICED;
         }
+    }
+    if (mg_loop_is_wide(io->loop) && io->handler && io->handler->prefetch) {
+        io->handler->prefetch(io->context);
     }
     const size_t room = io->read_bytes;
     char *bytes = io->loop->read_buffer;

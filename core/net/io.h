@@ -41,6 +41,9 @@ struct mg_io_handler {
     void (*on_drain)(void *context, int status);
     /* So many bytes have gone the way of mg_io_splice, without on_data. NULL where none do. */
     void (*on_spliced)(void *context, size_t bytes);
+    /* On a wide loop (mg_loop_is_wide), before each read: asks for the memory that on_data will
+     * use (base/prefetch.h), and does nothing else. May be NULL. */
+    void (*prefetch)(const void *context);
     /* Last callback; the object is freed when it returns. May be NULL. */
     void (*on_closed)(void *context);
 };
@@ -88,6 +91,8 @@ void mg_io_splice_stop(struct mg_io *from);
 bool mg_io_is_splicing(const struct mg_io *io);
 /* Bytes that wait to be written, in user space or in a pipe: the measure for back-pressure. */
 size_t mg_io_queued(const struct mg_io *io);
+/* Asks for its memory, as base/prefetch.h has it. */
+void mg_io_prefetch(const struct mg_io *io);
 /* Half-closes after the queue is written; later writes fail with UV_EPIPE. */
 void mg_io_shutdown(struct mg_io *io);
 /* Closes; what is queued is lost. Closing again does nothing. */

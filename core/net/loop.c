@@ -12,6 +12,8 @@
  */
 #include "net/loop.h"
 
+#include "base/prefetch.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -20,6 +22,9 @@
 
 #define BATCH 1024       /* events of one poll */
 #define MAX_PASSES 10000 /* of mg_loop_turn: two peers that talk for ever must not hang a test */
+
+#define AHEAD 2         /* events between the asking for memory and its use */
+#define WATCH_BYTES 144 /* of what a watch is the beginning of, as a rule a stream */
 
 struct mg_loop_batch {
     struct epoll_event events[BATCH]; /* data.ptr: struct mg_watch, the loop for libuv, NULL gone */
@@ -129,12 +134,21 @@ static int poll_once(struct mg_loop *loop, bool waits)
     return count;
 }
 
+/* Of who comes after the next one; poll_once has asked for the beginnings. */
+static void prefetch_watch(const struct mg_loop *loop, int at, int count)
+{
+    if (mg_loop_is_wide(loop) && at + AHEAD < count) {
+        mg_prefetch(loop->batch->events[at + AHEAD].data.ptr, WATCH_BYTES);
+    }
+}
+
 static void run_batch(struct mg_loop *loop, int count)
 {
     bool uv_is_ready = false;
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &loop->batch->events[i];
         struct mg_watch *watch = event->data.ptr;
+        prefetch_watch(loop, i, count);
         if (event->data.ptr == loop) {
             uv_is_ready = true;
         } else if (watch) {

@@ -34,6 +34,8 @@
 
 struct mg_loop_batch; /* what one poll tells */
 
+#define MG_LOOP_WIDE 256 /* watches, about 4 KB each of ours */
+
 struct mg_loop {
     uv_loop_t uv;
     uv_async_t anchor; /* without any handle libuv would not wait */
@@ -156,6 +158,13 @@ static inline void mg_loop_wake(struct mg_loop *loop)
 static inline bool mg_loop_hides_events(const struct mg_loop *loop)
 {
     return loop->is_crowded;
+}
+
+/* Whether so many descriptors are watched that what belongs to one has left the processor's caches
+ * when its next event comes (base/prefetch.h). */
+static inline bool mg_loop_is_wide(const struct mg_loop *loop)
+{
+    return loop->watches >= MG_LOOP_WIDE;
 }
 
 /* Callbacks since the last poll. */

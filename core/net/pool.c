@@ -5,6 +5,7 @@
  */
 #include "net/pool.h"
 
+#include "base/prefetch.h"
 #include "base/stats.h"
 #include "net/listen.h"
 
@@ -305,6 +306,17 @@ static struct idle *first_idle(struct mg_origin *origin, bool *is_warm)
     return mg_list_empty(list) ? NULL : MG_CONTAINER(list->next, struct idle, link);
 }
 
+/* The next one to be taken, whose record the one before it has asked for. */
+static void prefetch_next(const struct mg_origin *origin, const struct idle *taken)
+{
+    const struct mg_link *link = taken->link.next;
+    if (link != &origin->idle && link != &origin->warm) {
+        const struct idle *next = MG_CONTAINER(link, struct idle, link);
+        mg_io_prefetch(next->io);
+        mg_prefetch(link->next, sizeof *next);
+    }
+}
+
 struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain)
 {
     bool is_warm;
@@ -318,7 +330,13 @@ struct mg_io *mg_pool_take(struct mg_origin *origin, bool certain)
         close_idle(idle);
         idle = first_idle(origin, &is_warm);
     }
-    return idle ? unlink_idle(idle) : NULL;
+    if (!idle) {
+        return NULL;
+    }
+    if (mg_loop_is_wide(loop)) {
+        prefetch_next(origin, idle);
+    }
+    return unlink_idle(idle);
 }
 
 void mg_pool_put(struct mg_origin *origin, struct mg_io *io, uint32_t max_idle, uint64_t idle_ms)

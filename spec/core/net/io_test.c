@@ -432,6 +432,36 @@ static void waits_a_while_where_the_kernel_has_no_memory(void **state)
     stream_close_all(&f);
 }
 
+static int prefetches;
+
+static void count_prefetch(const void *context)
+{
+    (void)context;
+    prefetches++;
+}
+
+static void asks_for_memory_where_many_are_watched(void **state)
+{
+    (void)state;
+    struct stream f;
+    struct mg_io_handler handler = stream_handler;
+    handler.prefetch = count_prefetch;
+    stream_open_loop(&f, true);
+    stream_open(&f, false);
+    mg_io_set_handler(f.io, &handler, &f);
+    prefetches = 0;
+    stream_send(f.peer, "few");
+    stream_run_quiet(&f);
+    assert_int_equal(prefetches, 0);
+    f.loop.watches += MG_LOOP_WIDE; /* played: as if they were there */
+    stream_send(f.peer, "many");
+    stream_run_quiet(&f);
+    f.loop.watches -= MG_LOOP_WIDE;
+    assert_in_range(prefetches, 1, 2);
+    assert_int_equal(mg_io_bytes_in(f.io), 7);
+    stream_close_all(&f);
+}
+
 static void an_idle_stream_is_small(void **state)
 {
     (void)state;
@@ -467,6 +497,7 @@ int main(void)
         cmocka_unit_test(connects_and_tells_later),
         cmocka_unit_test(tells_that_a_connection_was_refused),
         cmocka_unit_test(closing_a_connecting_stream_tells_nothing),
+        cmocka_unit_test(asks_for_memory_where_many_are_watched),
         cmocka_unit_test(an_idle_stream_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
